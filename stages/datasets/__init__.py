@@ -1,0 +1,1 @@
+"""One package per dataset; `base` says what each of them provides."""

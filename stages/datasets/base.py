@@ -1,0 +1,104 @@
+"""What a dataset package provides, and the small types it provides it with.
+
+A dataset called `<name>` is the package `stages/datasets/<name>/` with
+
+- `find.py`: ``find(raw_dir, options) -> list[Unit]``: which units the raw folder holds, with their digests;
+- `encode/`: ``FIELDS: dict[str, Field]``, ``CHUNK_UNITS: int`` (units per chunk),
+  ``read(raw_dir, units, options) -> table`` (I/O and validation of a chunk of units, file and line in every error) and
+  ``encode(table, options) -> dict[str, ndarray]`` (pure, whole-chunk NumPy), and
+  ``line(row) -> int`` (the line of the unit's file that row `row` of the unit came from);
+- `simulate/` (optional): ``write(folder, options) -> None``: small real raw data.
+
+They are apart so that an edit reruns only the verb that uses it, and no verb imports what it does not need.
+
+`encode` returns each field of `FIELDS` with its rows, and three arrays over groups, the rows that belong together
+(a game, an episode): `group_id` uint64 (G,), `group_offsets` int64 (G+1,), `source` int32 (G,), the index of the unit
+each group came from. Rows of a group, and groups of a unit, are contiguous and in the order of the units.
+"""
+
+import hashlib
+import importlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol, cast
+
+import numpy as np
+
+from stages.errors import BadUnit
+from stages.units import Unit
+
+__all__ = ["BadUnit", "Encoder", "Field", "Finder", "Unit", "encoder", "finder", "group_id"]
+
+Options = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Field:
+    """One output array.
+
+    `dtype` is NumPy's name of it and `shape` the shape of one row. `doc` says meaning, unit and range. `names` are the
+    columns of a feature or the classes of a label or mask; `normalise` says for each feature column whether split
+    standardises it.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+    role: Literal["feature", "label", "mask", "key"]
+    doc: str
+    names: tuple[str, ...] | None = None
+    normalise: tuple[bool, ...] | None = None
+
+    def header(self, name: str) -> dict[str, object]:
+        """Return this field as it stands in fields.json."""
+        return {"name": name, **asdict(self)}
+
+
+class Finder(Protocol):
+    """The `find` module of a dataset."""
+
+    def find(self, raw_dir: Path, options: Options) -> list[Unit]:
+        """Return the units of the raw folder."""
+
+
+class Encoder(Protocol):
+    """The `encode` package of a dataset."""
+
+    FIELDS: dict[str, Field]
+    CHUNK_UNITS: int
+
+    def read(self, raw_dir: Path, units: Sequence[Unit], options: Options) -> Any:
+        """Return the validated raw table of a chunk of units; raise `BadUnit` for the first that is not well-formed."""
+
+    def encode(self, table: Any, options: Options) -> dict[str, np.ndarray]:
+        """Return the arrays of a chunk."""
+
+    def line(self, row: int) -> int:
+        """Return the line, from 1, of the unit's file that holds row `row`, from 0, of the unit."""
+
+
+class Simulator(Protocol):
+    """The `simulate` package of a dataset."""
+
+    def write(self, folder: Path, options: Options) -> None:
+        """Write raw data, a function of `options` alone, into `folder`."""
+
+
+def finder(dataset: str) -> Finder:
+    """Import the `find` module of a dataset."""
+    return cast(Finder, importlib.import_module(f"stages.datasets.{dataset}.find"))
+
+
+def encoder(dataset: str) -> Encoder:
+    """Import the `encode` package of a dataset."""
+    return cast(Encoder, importlib.import_module(f"stages.datasets.{dataset}.encode"))
+
+
+def simulator(dataset: str) -> Simulator:
+    """Import the `simulate` package of a dataset."""
+    return cast(Simulator, importlib.import_module(f"stages.datasets.{dataset}.simulate"))
+
+
+def group_id(identity: str) -> int:
+    """Return the 64-bit id of a group: the first 8 bytes of the SHA-256 of its identity."""
+    return int.from_bytes(hashlib.sha256(identity.encode()).digest()[:8], "big")

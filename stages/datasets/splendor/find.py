@@ -1,0 +1,42 @@
+"""Where the Splendor games lie: `{2,3,4}_games/<game id>.csv` below the raw folder."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from stages.errors import ExpectedError
+from stages.units import Unit, file_units
+
+FOLDERS = ("2_games", "3_games", "4_games")
+
+
+def find(raw_dir: Path, options: Mapping[str, Any]) -> list[Unit]:
+    """Return one unit per game, keyed by the file's path below the raw folder.
+
+    Only names that end in `.csv` count, so `*.csv.backup` files and a combined `all_games.csv` one level up do not.
+
+    Parameters
+    ----------
+    raw_dir
+        The raw folder.
+    options
+        Splendor has no settings of its own; must be empty.
+
+    Raises
+    ------
+    ExpectedError
+        When there is no game.
+    """
+    if options:
+        raise ExpectedError(f"params.yaml: datasets.splendor.options: {dict(options)!r}, expected none; remove them")
+    files = [
+        f"{folder}/{name}"
+        for folder in FOLDERS
+        if (raw_dir / folder).is_dir()
+        for name in os.listdir(raw_dir / folder)
+        if name.endswith(".csv")
+    ]
+    if not files:
+        raise ExpectedError(f"{raw_dir}: no games, expected files like 2_games/17.csv, 3_games/... or 4_games/...")
+    return file_units(raw_dir, files)

@@ -1,0 +1,84 @@
+"""List the raw units of a dataset, with their digests, and deal them into batches.
+
+In: the dataset's raw folder. Out: one manifest per batch and the batch list (see `stages.units`). Files whose content
+is unchanged are not rewritten.
+
+Under `dvc repro` the list of batches is already in use, so when it changes, discover leaves a note for `expand` and
+keeps the manifests and arrays of vanished batches until the run is over; run directly, it removes them at once.
+"""
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+from stages import cli, paths, units
+from stages.arrays import write_text
+from stages.datasets import base
+from stages.errors import BadUnit, ExpectedError
+from stages.params import DatasetParams, load
+
+logger = logging.getLogger("batchwise")
+
+MANY_BATCHES = 128
+
+
+def discover(dataset: str, params: DatasetParams) -> None:
+    """Write the manifests and the batch list of a dataset.
+
+    Raises
+    ------
+    ExpectedError
+        When the raw folder is missing or holds no unit, or two units have one key; nothing is written then.
+    BadUnit
+        When more units than `max_bad_units` cannot be read.
+    """
+    if not params.raw_dir.is_dir():
+        raise ExpectedError(f"{params.raw_dir}: not a folder, expected the raw files of {dataset}; set its `raw`")
+    found = base.finder(dataset).find(params.raw_dir, params.options)
+    chosen = units.lowest_hashes(found, params.limit)
+    _refuse_unreadable(chosen, params)
+    by_key = {unit.key: unit for unit in chosen}
+    batches = units.deal((unit.key for unit in chosen), params.batch_size)
+    for batch, keys in batches.items():
+        text = units.manifest_text(dataset, batch, [by_key[key] for key in keys])
+        write_text(paths.manifest(dataset, batch), text)
+    before = set(units.read_batch_list(dataset))
+    write_text(paths.batch_list(dataset), units.batch_list_text(dataset, batches))
+    gone = before - set(batches)
+    _remove_vanished(dataset, set(batches), before)
+    if before != set(batches) and "DVC_STAGE" in os.environ:
+        write_text(paths.list_changed_marker(dataset), "".join(f"{batch}\n" for batch in batches))
+    logger.info(
+        "discover %s: %s units in %d batches (%d new, %d gone)",
+        *(dataset, f"{len(chosen):,}", len(batches), len(set(batches) - before), len(gone)),
+    )
+    if len(batches) > MANY_BATCHES:
+        logger.warning("discover %s: %d batches cost DVC seconds each; raise batch_size", dataset, len(batches))
+
+
+def _refuse_unreadable(chosen: Sequence[units.Unit], params: DatasetParams) -> None:
+    unreadable = [unit for unit in chosen if not unit.digest]
+    if len(unreadable) > params.max_bad_units:
+        units.read_unit(params.raw_dir, unreadable[0])
+        raise BadUnit(f"{params.raw_dir / unreadable[0].key}: was not readable a moment ago; run discover again")
+
+
+def _remove_vanished(dataset: str, batches: set[str], before: set[str]) -> None:
+    """Remove manifests and arrays of batches that are no more; under DVC keep those the run began with."""
+    kept = batches | before if "DVC_STAGE" in os.environ else batches
+    for folder, suffix in ((paths.manifest_dir(dataset), ".json"), (paths.intermediate_dir(dataset), ".npz")):
+        for path in folder.glob(f"*{suffix}"):
+            if path.stem not in kept:
+                path.unlink()
+
+
+def main() -> int:
+    """Run the verb from the command line."""
+    parser = cli.parser("discover", "List a dataset's raw units and deal them into batches (data/manifests/).")
+    arguments = parser.parse_args()
+    return cli.run(lambda: discover(arguments.dataset, load().dataset(arguments.dataset)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

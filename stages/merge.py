@@ -1,0 +1,194 @@
+"""Join the batches of a dataset into one .npy file per field, dropping duplicate groups.
+
+In: data/intermediate/<dataset>/<batch>.npz of exactly the listed batches. Out:
+
+- data/merged/<dataset>/<field>.npy: rows by batch id, then unit key, then row in the unit;
+- data/merged/<dataset>/fields.json: name, dtype, shape of a row, role and doc of each field, and its column or class
+  names;
+- data/merged/<dataset>/groups.npz: ``group_id`` uint64 (G,), ``group_offsets`` int64 (G+1,), ``source`` int32 (G,) an
+  index into ``units`` (text), ``row_in_unit`` int64 (G,) the row of its unit that a group begins with;
+- data/reports/<dataset>.json: rows, groups, units, duplicate groups and bad units with reasons.
+
+Two passes: the first reads headers and the small group tables and decides which groups stay (of groups with one id the
+first), the second copies one field of one batch at a time, so memory does not grow with the number of batches. No
+dataset is imported: names and types come from the batches.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stages import arrays, cli, paths, units
+from stages.errors import BadUnit, ExpectedError
+from stages.memory import MemoryLog
+from stages.params import load
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What the first pass keeps of a batch: headers, group table and meta; no rows."""
+
+    path: Path
+    headers: dict[str, arrays.Header]
+    group_id: np.ndarray
+    offsets: np.ndarray
+    source: np.ndarray
+    meta: dict[str, Any]
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """Rows of each group, int64 (G,)."""
+        return np.diff(self.offsets)
+
+
+def merge(dataset: str, max_bad_units: int) -> None:
+    """Join the listed batches of a dataset.
+
+    Raises
+    ------
+    ExpectedError
+        When a listed batch is missing or damaged, or the batches disagree on their fields.
+    BadUnit
+        When all batches together left out more than `max_bad_units` units.
+    """
+    log = MemoryLog("merge", dataset)
+    log.record("start")
+    names = units.read_batch_list(dataset)
+    if not names:
+        raise ExpectedError(f"{paths.batch_list(dataset)}: no batches, expected at least one; run discover first")
+    batches = [_open(paths.intermediate(dataset, name)) for name in names]
+    fields = _common_fields(batches)
+    _refuse_too_many(dataset, batches, max_bad_units)
+    is_kept = _first_of_each_group(batches)
+    with arrays.atomic_dir(paths.merged_dir(dataset)) as folder:
+        for field in fields:
+            _join(folder / f"{field['name']}.npy", field, batches, is_kept)
+        _write_groups(folder / "groups.npz", batches, is_kept)
+        (folder / "fields.json").write_text(_json(fields), encoding="utf-8")
+    report = _report(batches, is_kept)
+    arrays.write_text(paths.report(dataset), _json(report))
+    _remove_unlisted(dataset, names)
+    log.record("end", n_rows=report["rows"], n_groups=report["groups"], n_duplicates=report["duplicates"]["groups"])
+
+
+def _open(path: Path) -> Batch:
+    headers = arrays.npz_headers(path)
+    missing = {"group_id", "group_offsets", "source", "meta"} - set(headers)
+    if missing:
+        raise arrays.DamagedFile(f"{path}: no {sorted(missing)[0]}, expected a batch's arrays; remove it, `dvc repro`")
+    table = {name: arrays.read_member(path, headers[name]) for name in ("group_id", "group_offsets", "source", "meta")}
+    meta = json.loads(table["meta"].tobytes())
+    return Batch(path, headers, table["group_id"], table["group_offsets"], table["source"], meta)
+
+
+def _common_fields(batches: Sequence[Batch]) -> list[dict[str, Any]]:
+    """Return the fields all batches share, checked against the arrays they hold."""
+    fields: list[dict[str, Any]] = batches[0].meta["fields"]
+    for batch in batches:
+        if batch.meta["fields"] != fields:
+            raise ExpectedError(f"{batch.path}: fields differ from {batches[0].path}; run `dvc repro` to rebuild both")
+        for field in fields:
+            header = batch.headers.get(field["name"])
+            expected = (np.dtype(field["dtype"]), (int(batch.offsets[-1]), *field["shape"]))
+            if header is None or (header.dtype, header.shape) != expected:
+                raise arrays.DamagedFile(f"{batch.path}: {field['name']} is not {expected}; remove it, `dvc repro`")
+    return fields
+
+
+def _refuse_too_many(dataset: str, batches: Sequence[Batch], most: int) -> None:
+    bad = [entry for batch in batches for entry in batch.meta["bad_units"]]
+    if len(bad) > most:
+        raise BadUnit(
+            f"{dataset}: {len(bad)} bad units in all batches, expected at most {dataset}.max_bad_units = {most}; "
+            f"the first: {bad[0]['reason']}"
+        )
+
+
+def _first_of_each_group(batches: Sequence[Batch]) -> list[np.ndarray]:
+    """Return per batch which groups stay, bool (G,): of those with one id the first."""
+    ids = np.concatenate([batch.group_id for batch in batches])
+    is_first = np.zeros(len(ids), bool)
+    is_first[np.unique(ids, return_index=True)[1]] = True
+    return np.split(is_first, np.cumsum([len(batch.group_id) for batch in batches])[:-1])
+
+
+def _join(path: Path, field: dict[str, Any], batches: Sequence[Batch], is_kept: Sequence[np.ndarray]) -> None:
+    """Copy one field of all batches, one batch in memory at a time."""
+    n_rows = sum(int(batch.sizes[kept].sum()) for batch, kept in zip(batches, is_kept, strict=True))
+    with arrays.npy_sink(path, np.dtype(field["dtype"]), (n_rows, *field["shape"])) as sink:
+        for batch, kept in zip(batches, is_kept, strict=True):
+            rows = arrays.read_member(batch.path, batch.headers[field["name"]])
+            sink.append(rows if kept.all() else rows[np.repeat(kept, batch.sizes)])
+
+
+def _write_groups(path: Path, batches: Sequence[Batch], is_kept: Sequence[np.ndarray]) -> None:
+    """Join the group tables of all batches."""
+    columns: dict[str, list[np.ndarray]] = {name: [] for name in ("group_id", "source", "row_in_unit", "sizes")}
+    all_units: list[str] = []
+    for batch, kept in zip(batches, is_kept, strict=True):
+        columns["group_id"].append(batch.group_id[kept])
+        columns["source"].append((batch.source + np.int32(len(all_units)))[kept])
+        columns["row_in_unit"].append(_row_in_unit(batch)[kept])
+        columns["sizes"].append(batch.sizes[kept])
+        all_units += batch.meta["units"]
+    sizes = np.concatenate(columns.pop("sizes"))
+    offsets = [np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)]
+    arrays.save_npz(path, {**columns, "group_offsets": offsets, "units": [np.array(all_units, np.str_)]})
+
+
+def _row_in_unit(batch: Batch) -> np.ndarray:
+    """Return the row of its unit that each group begins with, int64 (G,); a unit's groups are contiguous."""
+    starts = batch.offsets[:-1]
+    is_first = np.diff(batch.source, prepend=-1) != 0
+    return starts - np.maximum.accumulate(np.where(is_first, starts, 0))
+
+
+def _report(batches: Sequence[Batch], is_kept: Sequence[np.ndarray]) -> dict[str, Any]:
+    first_unit: dict[int, str] = {}
+    duplicates = []
+    n_groups = n_rows = n_dropped_rows = 0
+    for batch, kept in zip(batches, is_kept, strict=True):
+        sources = [batch.meta["units"][index] for index in batch.source]
+        for group, unit, stays, size in zip(batch.group_id.tolist(), sources, kept, batch.sizes.tolist(), strict=True):
+            if stays:
+                first_unit[group] = unit
+                n_groups, n_rows = n_groups + 1, n_rows + size
+            else:
+                duplicates.append({"group_id": group, "kept": first_unit[group], "dropped": unit, "rows": size})
+                n_dropped_rows += size
+    bad = [entry for batch in batches for entry in batch.meta["bad_units"]]
+    return {
+        "batches": len(batches),
+        "units": sum(len(batch.meta["units"]) for batch in batches),
+        "groups": n_groups,
+        "rows": n_rows,
+        "duplicates": {"groups": len(duplicates), "rows": n_dropped_rows, "list": duplicates},
+        "bad_units": {"count": len(bad), "list": sorted(bad, key=lambda entry: str(entry["unit"]))},
+    }
+
+
+def _json(content: object) -> str:
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+
+
+def _remove_unlisted(dataset: str, names: Sequence[str]) -> None:
+    """Remove arrays of batches that are no longer listed, so that the folder's hash does not depend on history."""
+    for path in paths.intermediate_dir(dataset).glob("*.npz"):
+        if path.stem not in names:
+            path.unlink()
+
+
+def main() -> int:
+    """Run the verb from the command line."""
+    parser = cli.parser("merge", "Join the batches of a dataset into data/merged/<dataset>/<field>.npy.")
+    arguments = parser.parse_args()
+    return cli.run(lambda: merge(arguments.dataset, load().dataset(arguments.dataset).max_bad_units))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,375 @@
+"""Assign whole groups to train, val and test, standardise the features, and write what a trainer reads.
+
+In: data/merged/<dataset>/ and `split` of params.yaml. Out, in data/processed/<dataset>/, per part (train, val, test):
+
+- X_<part>.npy: float32 (N, columns), one file per feature field; (x - mean) / scale where the field declares columns
+  to standardise, else the field as it is;
+- labels_<part>.npz: int16 (N,) per head; masks_<part>.npz: uint8 0/1 (N, classes) per head;
+- keys_<part>.npz: ``group_id`` uint64 (N,), ``unit`` int32 (N,) an index into ``units`` (text), ``row_in_unit`` int64
+  (N,), and the dataset's own keys;
+
+and for all parts feature_names.json, label_mappings.json (class name to index per head), normalizer.npz (``names``,
+``mean``, ``scale``, ``is_normalised``; mean 0 and scale 1 where a column is not standardised) and stats.json.
+
+A group's part is a function of (seed, group id) alone: a 64-bit hash of both, as a fraction of 2**64, is below the
+share of train, below train + val, or not. So a group is never in two parts and never changes part when data are added.
+Mean and population standard deviation are taken over train rows only, in one pass; rows stay in merged order. Arrays
+are read and written a chunk at a time.
+"""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stages import arrays, cli, paths
+from stages.errors import ExpectedError
+from stages.memory import MemoryLog
+from stages.moments import Moments
+from stages.params import SplitParams, load
+
+PARTS = ("train", "val", "test")
+CHUNK_ROWS = 1024
+SCALAR_CHUNK_ROWS = 1 << 16
+
+
+@dataclass(frozen=True)
+class Merged:
+    """A merged dataset: its folder, fields and group table, and the part of each group, 0, 1 or 2."""
+
+    folder: Path
+    fields: list[dict[str, Any]]
+    group_id: np.ndarray
+    offsets: np.ndarray
+    source: np.ndarray
+    row_in_unit: np.ndarray
+    units: np.ndarray
+    part: np.ndarray
+
+    def of_role(self, role: str) -> list[dict[str, Any]]:
+        """Return the fields of one role, by name."""
+        return [field for field in self.fields if field["role"] == role]
+
+    def n_rows(self) -> list[int]:
+        """Return the rows of each part."""
+        sizes = np.diff(self.offsets)
+        return [int(sizes[self.part == part].sum()) for part in range(len(PARTS))]
+
+    def chunks(self, name: str, chunk_rows: int = SCALAR_CHUNK_ROWS) -> Iterator[tuple[np.ndarray, "Runs"]]:
+        """Yield a field's rows in order, each chunk with its runs of rows of one part."""
+        start = 0
+        for rows in arrays.npy_chunks(self.folder / f"{name}.npy", chunk_rows):
+            yield rows, self._runs(start, start + len(rows))
+            start += len(rows)
+
+    def _runs(self, start: int, stop: int) -> "Runs":
+        first, last = np.searchsorted(self.offsets, (start, stop - 1), side="right") - 1
+        ends = np.minimum(self.offsets[first + 1 : last + 2], stop) - start
+        parts = self.part[first : last + 1]
+        is_end = np.append(parts[1:] != parts[:-1], True)
+        ends = ends[is_end]
+        return list(zip([0, *ends[:-1].tolist()], ends.tolist(), parts[is_end].tolist(), strict=True))
+
+
+Runs = list[tuple[int, int, int]]
+
+
+def assign(group_id: np.ndarray, params: SplitParams) -> np.ndarray:
+    """Return the part of each group: 0 train, 1 val, 2 test.
+
+    Parameters
+    ----------
+    group_id
+        uint64 (G,).
+    params
+        Shares and seed.
+
+    Returns
+    -------
+    ndarray
+        uint8 (G,).
+
+    References
+    ----------
+    The mixing function is that of SplitMix64 (Steele, Lea and Flood, 2014).
+    """
+    mixed = group_id ^ np.uint64((params.seed * 0x9E3779B97F4A7C15) % 2**64)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
+    fraction = (mixed ^ (mixed >> np.uint64(31))) / 2.0**64
+    return np.digitize(fraction, [params.train, params.train + params.val]).astype(np.uint8)
+
+
+def split(dataset: str, params: SplitParams) -> None:
+    """Write the parts of a dataset.
+
+    Raises
+    ------
+    ExpectedError
+        When a part would be empty.
+    DamagedFile
+        When a merged file is missing or not complete.
+    """
+    log = MemoryLog("split", dataset)
+    log.record("start")
+    merged = _open(paths.merged_dir(dataset), params)
+    _refuse_empty_parts(dataset, merged, params)
+    moments = {field["name"]: _fit(merged, field) for field in merged.of_role("feature") if field["normalise"]}
+    log.record("normaliser", n_rows=merged.n_rows()[0])
+    with arrays.atomic_dir(paths.processed_dir(dataset)) as folder:
+        for field in merged.of_role("feature"):
+            _write_feature(folder, merged, field, moments.get(field["name"]))
+        log.record("features", n_rows=int(merged.offsets[-1]))
+        labels = _write_scalars(folder, merged, "label")
+        masks = _write_scalars(folder, merged, "mask")
+        _write_keys(folder, merged)
+        _write_normalizer(folder / "normalizer.npz", merged, moments)
+        _write_json(folder / "feature_names.json", _columns(merged))
+        heads = {_head(field): dict(_pairs(field["names"])) for field in merged.of_role("label")}
+        _write_json(folder / "label_mappings.json", heads)
+        _write_json(folder / "stats.json", _stats(dataset, merged, params, labels, masks))
+    log.record("end", **{f"n_{part}": n for part, n in zip(PARTS, merged.n_rows(), strict=True)})
+
+
+def _open(folder: Path, params: SplitParams) -> Merged:
+    path = folder / "fields.json"
+    if not path.is_file():
+        raise arrays.DamagedFile(f"{path}: not found, expected the merged arrays; run merge or `dvc repro`")
+    headers = arrays.npz_headers(folder / "groups.npz")
+    table = {name: arrays.read_member(folder / "groups.npz", header) for name, header in headers.items()}
+    return Merged(
+        folder=folder,
+        fields=json.loads(path.read_text(encoding="utf-8")),
+        group_id=table["group_id"],
+        offsets=table["group_offsets"],
+        source=table["source"],
+        row_in_unit=table["row_in_unit"],
+        units=table["units"],
+        part=assign(table["group_id"], params),
+    )
+
+
+def _refuse_empty_parts(dataset: str, merged: Merged, params: SplitParams) -> None:
+    counts = np.bincount(merged.part, minlength=len(PARTS))
+    if not counts.all() or not all(merged.n_rows()):
+        found = ", ".join(f"{name} {count}" for name, count in zip(PARTS, counts, strict=True))
+        shares = ", ".join(f"{name} {share}" for name, share in asdict(params).items())
+        raise ExpectedError(
+            f"{dataset}: {len(merged.part)} groups give {found}, expected some in each part; add data, "
+            f"or change split ({shares}) in params.yaml"
+        )
+
+
+def _fit(merged: Merged, field: dict[str, Any]) -> Moments:
+    """Return the moments of a feature's columns over the train rows, in one pass."""
+    moments = Moments(field["shape"], np.dtype(field["dtype"]), CHUNK_ROWS)
+    for rows, runs in merged.chunks(field["name"], CHUNK_ROWS):
+        is_train = np.zeros(len(rows), bool)
+        for start, stop, part in runs:
+            is_train[start:stop] = part == 0
+        moments.add(rows[is_train])
+    return moments
+
+
+def _standardisation(field: dict[str, Any], moments: Moments) -> tuple[np.ndarray, np.ndarray]:
+    """Return what to subtract from and divide each column by, float64."""
+    is_normalised = np.array(field["normalise"]).reshape(field["shape"])
+    std = moments.std()
+    scale = np.where(is_normalised & (std > 0), std, 1.0)
+    return np.where(is_normalised, moments.mean(), 0.0), scale
+
+
+def _write_feature(folder: Path, merged: Merged, field: dict[str, Any], moments: Moments | None) -> None:
+    dtype = np.dtype(np.float32 if moments else field["dtype"])
+    with ExitStack() as stack:
+        sinks = [
+            stack.enter_context(
+                arrays.npy_sink(folder / f"{field['name']}_{part}.npy", dtype, (n_rows, *field["shape"]))
+            )
+            for part, n_rows in zip(PARTS, merged.n_rows(), strict=True)
+        ]
+        buffer = np.empty((CHUNK_ROWS, *field["shape"]), dtype)
+        if moments:
+            mean, scale = (values.astype(np.float32) for values in _standardisation(field, moments))
+        for rows, runs in merged.chunks(field["name"], CHUNK_ROWS):
+            ready = buffer[: len(rows)]
+            ready[...] = rows
+            if moments:
+                ready -= mean
+                ready /= scale
+            for start, stop, part in runs:
+                sinks[part].append(ready[start:stop])
+
+
+def _write_scalars(folder: Path, merged: Merged, role: str) -> dict[str, Any]:
+    """Write labels_<part>.npz or masks_<part>.npz; return the counts for stats.json, per head and part."""
+    counters: dict[str, type[ClassCounter] | type[LegalCounter]] = {"label": ClassCounter, "mask": LegalCounter}
+    counts: dict[str, Any] = {}
+    with ExitStack() as stack:
+        writers = _part_writers(stack, folder, f"{role}s")
+        for field in merged.of_role(role):
+            counter = [counters[role](field) for _ in PARTS]
+            with ExitStack() as members:
+                sinks = _part_members(members, writers, _head(field), field, merged.n_rows())
+                for rows, runs in merged.chunks(field["name"]):
+                    for start, stop, part in runs:
+                        sinks[part].append(rows[start:stop])
+                        counter[part].add(rows[start:stop])
+            counts[_head(field)] = {part: c.result() for part, c in zip(PARTS, counter, strict=True)}
+    return counts
+
+
+def _part_writers(stack: ExitStack, folder: Path, prefix: str) -> list[arrays.NpzWriter]:
+    return [stack.enter_context(arrays.NpzWriter(folder / f"{prefix}_{part}.npz")) for part in PARTS]
+
+
+def _part_members(
+    stack: ExitStack, writers: Sequence[arrays.NpzWriter], name: str, field: dict[str, Any], n_rows: Sequence[int]
+) -> list[arrays.ArraySink]:
+    return [
+        stack.enter_context(writer.member(name, np.dtype(field["dtype"]), (n, *field["shape"])))
+        for writer, n in zip(writers, n_rows, strict=True)
+    ]
+
+
+class ClassCounter:
+    """Count the classes of a label."""
+
+    def __init__(self, field: dict[str, Any]) -> None:
+        self._names: list[str] = field["names"]
+        self._counts = np.zeros(len(self._names) + 1, np.int64)
+
+    def add(self, rows: np.ndarray) -> None:
+        """Count some rows."""
+        self._counts += np.bincount(rows + 1, minlength=len(self._counts))
+
+    def result(self) -> dict[str, Any]:
+        """Return the rows of each class, and those to which the head does not apply."""
+        not_applicable, *counts = self._counts.tolist()
+        return {"not_applicable": not_applicable, "classes": dict(zip(self._names, counts, strict=True))}
+
+
+class LegalCounter:
+    """Count the legal actions of a mask."""
+
+    def __init__(self, field: dict[str, Any]) -> None:
+        self._by_count = np.zeros(int(np.prod(field["shape"])) + 1, np.int64)
+
+    def add(self, rows: np.ndarray) -> None:
+        """Count some rows."""
+        legal = np.add.reduce(rows, axis=tuple(range(1, rows.ndim)), dtype=np.uint8)
+        self._by_count += np.bincount(legal, minlength=len(self._by_count))
+
+    def result(self) -> dict[str, float]:
+        """Return the mean, least and greatest number of legal actions of a row."""
+        seen = np.flatnonzero(self._by_count)
+        mean = float(self._by_count @ np.arange(len(self._by_count)) / self._by_count.sum())
+        return {"mean": mean, "min": int(seen[0]), "max": int(seen[-1])}
+
+
+def _write_keys(folder: Path, merged: Merged) -> None:
+    """Write keys_<part>.npz."""
+    derived = {"group_id": merged.group_id, "row_in_unit": merged.row_in_unit, "unit": merged.source}
+    own = {field["name"]: field for field in merged.of_role("key")}
+    with ExitStack() as stack:
+        writers = _part_writers(stack, folder, "keys")
+        for name in sorted({*derived, *own, "units"}):
+            if name == "units":
+                for writer in writers:
+                    with writer.member(name, merged.units.dtype, merged.units.shape) as sink:
+                        sink.append(merged.units)
+                continue
+            field = own.get(name) or {"dtype": derived[name].dtype, "shape": ()}
+            with ExitStack() as members:
+                sinks = _part_members(members, writers, name, field, merged.n_rows())
+                if name in own:
+                    for rows, runs in merged.chunks(name):
+                        for start, stop, part in runs:
+                            sinks[part].append(rows[start:stop])
+                else:
+                    _append_per_group(merged, derived[name], sinks, counts_up=name == "row_in_unit")
+
+
+def _append_per_group(merged: Merged, values: np.ndarray, sinks: Sequence[arrays.ArraySink], counts_up: bool) -> None:
+    """Append each group's value once per row, or counting up from it."""
+    sizes = np.diff(merged.offsets)
+    for part, sink in enumerate(sinks):
+        groups = np.flatnonzero(merged.part == part)
+        for chunk in np.array_split(groups, max(1, len(groups) // 1024)):
+            rows = np.repeat(values[chunk], sizes[chunk])
+            if counts_up:
+                first = np.repeat(np.cumsum(sizes[chunk]) - sizes[chunk], sizes[chunk])
+                rows += np.arange(len(rows)) - first
+            sink.append(rows)
+
+
+def _write_normalizer(path: Path, merged: Merged, moments: dict[str, Moments]) -> None:
+    columns: dict[str, list[np.ndarray]] = {name: [] for name in ("names", "mean", "scale", "is_normalised")}
+    for field in merged.of_role("feature"):
+        if field["name"] in moments:
+            mean, scale = _standardisation(field, moments[field["name"]])
+            columns["names"].append(np.array(field["names"], np.str_))
+            columns["mean"].append(mean)
+            columns["scale"].append(scale)
+            columns["is_normalised"].append(np.array(field["normalise"], bool))
+    if moments:
+        arrays.save_npz(path, {name: [np.concatenate(pieces)] for name, pieces in columns.items()})
+
+
+def _columns(merged: Merged) -> object:
+    """Return the column names: a list for a dataset with one feature field, else a list per field."""
+    names = {field["name"]: field["names"] for field in merged.of_role("feature")}
+    return next(iter(names.values())) if len(names) == 1 else names
+
+
+def _stats(
+    dataset: str, merged: Merged, params: SplitParams, labels: dict[str, Any], masks: dict[str, Any]
+) -> dict[str, Any]:
+    report = json.loads(paths.report(dataset).read_text(encoding="utf-8"))
+    n_groups = np.bincount(merged.part, minlength=len(PARTS)).tolist()
+    return {
+        "rows": dict(zip(PARTS, merged.n_rows(), strict=True)),
+        "groups": dict(zip(PARTS, n_groups, strict=True)),
+        "input_dim": sum(int(np.prod(field["shape"])) for field in merged.of_role("feature")),
+        "split": asdict(params),
+        "labels": labels,
+        "legal_actions": masks,
+        "duplicates": {key: report["duplicates"][key] for key in ("groups", "rows")},
+        "bad_units": report["bad_units"]["count"],
+        "units": report["units"],
+        "batches": report["batches"],
+    }
+
+
+def _head(field: dict[str, Any]) -> str:
+    return str(field["name"]).removeprefix(f"{field['role']}_")
+
+
+def _pairs(names: Sequence[str]) -> Iterator[tuple[str, int]]:
+    return ((name, index) for index, name in enumerate(names))
+
+
+def _write_json(path: Path, content: object) -> None:
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def main() -> int:
+    """Run the verb from the command line."""
+    parser = cli.parser("split", "Assign groups to train, val and test, and write data/processed/<dataset>/.")
+    arguments = parser.parse_args()
+
+    def action() -> None:
+        params = load()
+        params.dataset(arguments.dataset)
+        split(arguments.dataset, params.split)
+
+    return cli.run(action)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
