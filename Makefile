@@ -1,0 +1,70 @@
+# Variables to set on the command line, for example `make preprocess JOBS=4 DATASET=splendor`:
+VENV ?= .venv
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# Workers (default: all cores), memory budget (default: three quarters of the machine), loky or threading, log level.
+JOBS ?=
+MEMORY_GB ?=
+BACKEND ?=
+LOG ?=
+# A dataset of params.yaml; empty means all of them.
+DATASET ?=
+PART ?= train
+ROW ?= 0
+
+export JOBS MEMORY_GB BACKEND LOG
+export PATH := $(abspath $(VENV))/bin:$(PATH)
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup preprocess test test-slow test-all check lint format bench status dag trace slim clean
+
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(READY): pyproject.toml .constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --constraint .constraints.txt --editable '.[test,bench,dev]'
+	@touch $@
+
+setup: $(READY)  ## Make the virtual environment and install the pinned packages
+
+preprocess: $(READY)  ## Make sample data if configured, run the pipeline, say what it made and where
+	@python -m stages.preprocess $(DATASET)
+
+test: $(READY)  ## Run the tests, without those marked slow
+	@python -m pytest -m 'not slow'
+
+test-slow: $(READY)  ## Run the tests marked slow: real DVC repositories, kills, remotes
+	@python -m pytest -m slow
+
+test-all: test test-slow  ## Run all tests
+
+check: lint test  ## Check style, types and tests; changes nothing
+
+lint: $(READY)  ## Check style and types
+	@ruff check .
+	@ruff format --check .
+	@mypy
+
+format: $(READY)  ## Format the code
+	@ruff format .
+	@ruff check --fix .
+
+bench: $(READY)  ## Measure CPU and memory against plain pandas and pyarrow loops
+	@python tests/bench/bench.py
+
+status: $(READY)  ## Say what is out of date
+	@dvc status
+
+dag: $(READY)  ## Draw the stages
+	@dvc dag --collapse-foreach-matrix
+
+trace: $(READY)  ## Name the raw file and line of a row: make trace DATASET=splendor PART=train ROW=123
+	@python -m stages.trace $(DATASET) $(PART) $(ROW)
+
+slim: $(READY)  ## Drop workspace copies of intermediate and merged arrays; DVC's cache keeps them
+	@python -m stages.slim $(DATASET)
+
+clean:  ## Remove everything the pipeline made from the workspace; raw data, lists and DVC's cache stay
+	rm -rf data/intermediate data/merged data/processed data/reports data/logs
+	rm -rf data/manifests/*/batches data/manifests/*/expanded.yaml
