@@ -28,9 +28,7 @@ def slim(dataset: str) -> None:
     folders = [paths.intermediate_dir(dataset), paths.merged_dir(dataset)]
     command = [sys.executable, "-m", "dvc", "status", "--quiet", f"merge@{dataset}"]
     if subprocess.run(command, check=False).returncode:
-        raise ExpectedError(
-            f"{dataset}: arrays are not those of the last run, so DVC may not hold them; run `dvc repro`"
-        )
+        raise ExpectedError(f"{dataset}: arrays are not those of the last run, DVC may lack them; run `dvc repro`")
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
         logger.info("slim %s: removed %s", dataset, folder)

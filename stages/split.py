@@ -17,6 +17,7 @@ Mean and population standard deviation are taken over train rows only, in one pa
 are read and written a chunk at a time.
 """
 
+import itertools
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -60,23 +61,15 @@ class Merged:
         sizes = np.diff(self.offsets)
         return [int(sizes[self.part == part].sum()) for part in range(len(PARTS))]
 
-    def chunks(self, name: str, chunk_rows: int = SCALAR_CHUNK_ROWS) -> Iterator[tuple[np.ndarray, "Runs"]]:
-        """Yield a field's rows in order, each chunk with its runs of rows of one part."""
+    def chunks(self, name: str, chunk_rows: int = SCALAR_CHUNK_ROWS) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield a field's rows in order, each chunk with the part of each of its rows, uint8."""
         start = 0
         for rows in arrays.npy_chunks(self.folder / f"{name}.npy", chunk_rows):
-            yield rows, self._runs(start, start + len(rows))
-            start += len(rows)
-
-    def _runs(self, start: int, stop: int) -> "Runs":
-        first, last = np.searchsorted(self.offsets, (start, stop - 1), side="right") - 1
-        ends = np.minimum(self.offsets[first + 1 : last + 2], stop) - start
-        parts = self.part[first : last + 1]
-        is_end = np.append(parts[1:] != parts[:-1], True)
-        ends = ends[is_end]
-        return list(zip([0, *ends[:-1].tolist()], ends.tolist(), parts[is_end].tolist(), strict=True))
-
-
-Runs = list[tuple[int, int, int]]
+            stop = start + len(rows)
+            first, last = np.searchsorted(self.offsets, (start, stop - 1), side="right") - 1
+            sizes = np.diff(np.clip(self.offsets[first : last + 2], start, stop))
+            yield rows, np.repeat(self.part[first : last + 1], sizes)
+            start = stop
 
 
 def assign(group_id: np.ndarray, params: SplitParams) -> np.ndarray:
@@ -168,11 +161,8 @@ def _refuse_empty_parts(dataset: str, merged: Merged, params: SplitParams) -> No
 def _fit(merged: Merged, field: dict[str, Any]) -> Moments:
     """Return the moments of a feature's columns over the train rows, in one pass."""
     moments = Moments(field["shape"], np.dtype(field["dtype"]), CHUNK_ROWS)
-    for rows, runs in merged.chunks(field["name"], CHUNK_ROWS):
-        is_train = np.zeros(len(rows), bool)
-        for start, stop, part in runs:
-            is_train[start:stop] = part == 0
-        moments.add(rows[is_train])
+    for rows, parts in merged.chunks(field["name"], CHUNK_ROWS):
+        moments.add(rows[parts == 0])
     return moments
 
 
@@ -196,14 +186,15 @@ def _write_feature(folder: Path, merged: Merged, field: dict[str, Any], moments:
         buffer = np.empty((CHUNK_ROWS, *field["shape"]), dtype)
         if moments:
             mean, scale = (values.astype(np.float32) for values in _standardisation(field, moments))
-        for rows, runs in merged.chunks(field["name"], CHUNK_ROWS):
+        for rows, parts in merged.chunks(field["name"], CHUNK_ROWS):
             ready = buffer[: len(rows)]
             ready[...] = rows
             if moments:
                 ready -= mean
                 ready /= scale
-            for start, stop, part in runs:
-                sinks[part].append(ready[start:stop])
+            borders = np.flatnonzero(np.diff(parts, prepend=parts[0])).tolist()
+            for start, stop in itertools.pairwise([0, *borders, len(rows)]):
+                sinks[parts[start]].append(ready[start:stop])
 
 
 def _write_scalars(folder: Path, merged: Merged, role: str) -> dict[str, Any]:
@@ -216,10 +207,11 @@ def _write_scalars(folder: Path, merged: Merged, role: str) -> dict[str, Any]:
             counter = [counters[role](field) for _ in PARTS]
             with ExitStack() as members:
                 sinks = _part_members(members, writers, _head(field), field, merged.n_rows())
-                for rows, runs in merged.chunks(field["name"]):
-                    for start, stop, part in runs:
-                        sinks[part].append(rows[start:stop])
-                        counter[part].add(rows[start:stop])
+                for rows, parts in merged.chunks(field["name"]):
+                    for part, sink in enumerate(sinks):
+                        chosen = rows[parts == part]
+                        sink.append(chosen)
+                        counter[part].add(chosen)
             counts[_head(field)] = {part: c.result() for part, c in zip(PARTS, counter, strict=True)}
     return counts
 
@@ -288,9 +280,9 @@ def _write_keys(folder: Path, merged: Merged) -> None:
             with ExitStack() as members:
                 sinks = _part_members(members, writers, name, field, merged.n_rows())
                 if name in own:
-                    for rows, runs in merged.chunks(name):
-                        for start, stop, part in runs:
-                            sinks[part].append(rows[start:stop])
+                    for rows, parts in merged.chunks(name):
+                        for part, sink in enumerate(sinks):
+                            sink.append(rows[parts == part])
                 else:
                     _append_per_group(merged, derived[name], sinks, counts_up=name == "row_in_unit")
 

@@ -190,6 +190,8 @@ def explain(rows: bytes, where: str) -> str:
             found = line.split(b",")[column][:20]
             return f"{where}:{number}: {_name(column)} is {found!r}, which is not UTF-8; correct the file"
         found_fields = line.split(b",")
+        if not line:
+            return f"{where}:{number}: blank line, expected {N_COLUMNS} columns; remove it"
         if len(found_fields) != N_COLUMNS:
             hint = "the file looks truncated" if number == len(lines) + 1 else "correct the row"
             return f"{where}:{number}: {len(found_fields)} columns, expected {N_COLUMNS}; {hint}"
@@ -220,5 +222,5 @@ def _expected(column: int) -> str:
     if column == ACTION_COLUMN:
         return f"one of {', '.join(ACTION_TYPES)}; correct the file"
     if column in (0, TURN_COLUMN):
-        return "a whole number; correct the file"
+        return f"a whole number of at most {LONGEST_NUMBER} digits; correct the file"
     return "a whole number of at most two digits, or nothing; correct the file"

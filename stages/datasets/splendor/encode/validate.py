@@ -210,7 +210,7 @@ def _check_cards(rows: Rows, cards: np.ndarray, columns: np.ndarray) -> np.ndarr
     """
     is_present = np.any(cards, axis=1)
     index = CARD_BY_KEY[_key(np.moveaxis(cards[:, 2:7], 1, 0))]
-    rows.require(~is_present | (index >= 0), columns + 2, "a cost of one of the 90 cards")
+    rows.require(~is_present | (index >= 0), columns + 2, "a cost of one of the 90 cards (all five together)")
     for value in range(schema.CARD_WIDTH):
         known = CARD_VALUES[value][np.where(is_present, index, -1)]
         rows.require(cards[:, value] == known, columns + value, "the value of the card with this cost")
@@ -223,7 +223,7 @@ def _check_nobles(rows: Rows, state: np.ndarray) -> np.ndarray:
     columns = schema.NOBLES_COLUMN + schema.NOBLE_WIDTH * np.arange(schema.N_NOBLES)
     is_present = np.any(nobles, axis=1)
     known = IS_NOBLE[_key(np.moveaxis(nobles[:, 1:], 1, 0))]
-    rows.require(~is_present | known, columns + 1, "the requirements of one of the ten nobles")
+    rows.require(~is_present | known, columns + 1, "the requirements of one of the ten nobles (all five together)")
     rows.require(~is_present | (nobles[:, 0] == schema.NOBLE_VP), columns, f"{schema.NOBLE_VP}")
     rows.require(~is_present[1:] | is_present[:-1], columns[1:], "no noble after an empty one")
     return is_present.sum(0)
