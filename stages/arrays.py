@@ -16,6 +16,7 @@ import os
 import shutil
 import struct
 import tempfile
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -94,7 +95,11 @@ def atomic_dir(path: Path) -> Iterator[Path]:
         temporary.chmod(0o755)
         if path.exists():
             path.replace(old)
-        temporary.replace(path)
+        try:
+            temporary.replace(path)
+        except OSError:
+            old.replace(path)
+            raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
@@ -130,7 +135,7 @@ class ArraySink:
         if piece.dtype != self._dtype or piece.shape[1:] != self._shape[1:]:
             raise TypeError(f"piece is {piece.dtype}{piece.shape}, expected {self._dtype}(n, *{self._shape[1:]})")
         self._n_rows += len(piece)
-        self._file.write(np.ascontiguousarray(piece).data.cast("B") if piece.size else b"")
+        self._file.write(_bytes_of(np.ascontiguousarray(piece)))
 
     def close(self) -> None:
         """Check that all rows came."""
@@ -145,9 +150,17 @@ def npy_sink(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> Iterator[Ar
         sink = ArraySink(file, dtype, shape)
         n_bytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
         if n_bytes:
-            os.posix_fallocate(file.fileno(), file.tell(), n_bytes)
+            _reserve(file, path, n_bytes)
         yield sink
         sink.close()
+
+
+def _reserve(file: IO[bytes], path: Path, n_bytes: int) -> None:
+    """Reserve disk space behind the header: a full disk shows before the work, and writing costs half the CPU."""
+    try:
+        os.posix_fallocate(file.fileno(), file.tell(), n_bytes)
+    except OSError as error:
+        raise OSError(error.errno, f"{error.strerror}, {n_bytes / 1e6:,.0f} MB needed", str(path)) from None
 
 
 class NpzWriter:
@@ -207,7 +220,7 @@ def npz_headers(path: Path) -> dict[str, Header]:
             return {info.filename.removesuffix(".npy"): _member_header(file, info) for info in archive.infolist()}
     except FileNotFoundError:
         raise DamagedFile(f"{path}: not found, expected a batch's arrays; run `dvc repro`") from None
-    except (zipfile.BadZipFile, ValueError, struct.error, EOFError) as error:
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error, EOFError, OSError) as error:
         raise DamagedFile(f"{path}: not a complete NPZ ({error}); remove it and run `dvc repro`") from None
 
 
@@ -216,6 +229,8 @@ def _member_header(file: IO[bytes], info: zipfile.ZipInfo) -> Header:
         raise ValueError(f"member {info.filename} is compressed, expected stored")
     file.seek(info.header_offset)
     name_size, extra_size = struct.unpack_from("<HH", file.read(LOCAL_HEADER_SIZE), 26)
+    if file.read(name_size) != info.orig_filename.encode():
+        raise ValueError(f"member {info.filename} has another name in its own header")
     member_offset = info.header_offset + LOCAL_HEADER_SIZE + name_size + extra_size
     file.seek(member_offset)
     dtype, shape = _read_npy_header(file)
@@ -229,7 +244,10 @@ def _read_npy_header(file: IO[bytes]) -> tuple[np.dtype, tuple[int, ...]]:
     version = np.lib.format.read_magic(file)
     if version != (1, 0):
         raise ValueError(f"NPY version is {version}, expected (1, 0)")
-    shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
+    try:
+        shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
+    except (SyntaxError, TypeError, tokenize.TokenError) as error:
+        raise ValueError(f"NPY header is not readable: {error}") from None
     if fortran_order or dtype.hasobject:
         raise ValueError("an array is in Fortran order or holds Python objects")
     return dtype, shape
@@ -243,18 +261,34 @@ def read_member(path: Path, header: Header) -> np.ndarray:
     DamagedFile
         When the file ends early or the bytes are not those that were written.
     """
-    array = np.empty(header.shape, header.dtype)
+    chunks = list(member_chunks(path, header, max(1, header.shape[0])))
+    return chunks[0] if chunks else np.empty(header.shape, header.dtype)
+
+
+def member_chunks(path: Path, header: Header, chunk_rows: int) -> Iterator[np.ndarray]:
+    """Yield the rows of one array of an NPZ in order, at most `chunk_rows` at a time, in a buffer that is used again.
+
+    The checksum is known after the last chunk only, so what was made of the chunks must not outlive a failure.
+
+    Raises
+    ------
+    DamagedFile
+        When the file ends early or the bytes are not those that were written.
+    """
+    n_rows = header.shape[0]
+    buffer = np.empty((min(chunk_rows, n_rows), *header.shape[1:]), header.dtype)
     with path.open("rb", buffering=0) as file:
         file.seek(header.member_offset)
         crc = zlib.crc32(file.read(header.offset - header.member_offset))
-        if array.size:
-            data = array.data.cast("B")
+        for start in range(0, n_rows, chunk_rows):
+            chunk = buffer[: n_rows - start]
+            data = _bytes_of(chunk)
             if _read_fully(file, data) != len(data):
                 raise DamagedFile(f"{path}: ends early; remove it and run `dvc repro`")
             crc = zlib.crc32(data, crc)
+            yield chunk
     if crc != header.crc:
         raise DamagedFile(f"{path}: checksum does not match what was written; remove it and run `dvc repro`")
-    return array
 
 
 def npy_header(path: Path) -> Header:
@@ -290,9 +324,14 @@ def npy_chunks(path: Path, chunk_rows: int) -> Iterator[np.ndarray]:
         file.seek(header.offset)
         for start in range(0, header.shape[0], chunk_rows):
             chunk = buffer[: header.shape[0] - start]
-            if chunk.size and _read_fully(file, chunk.data.cast("B")) != chunk.nbytes:
+            if _read_fully(file, _bytes_of(chunk)) != chunk.nbytes:
                 raise DamagedFile(f"{path}: ends early; remove it and run `dvc repro`")
             yield chunk
+
+
+def _bytes_of(array: np.ndarray) -> memoryview:
+    """Return the memory of a C-contiguous array as bytes."""
+    return array.reshape(-1).view(np.uint8).data
 
 
 def _read_fully(file: IO[bytes], data: memoryview) -> int:

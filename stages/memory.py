@@ -8,10 +8,10 @@ more), available_mb, cpu_s (of this process and its finished children), and the 
 ``MEMORY_GB`` is the budget of the tree, default three quarters of the machine or of the cgroup's limit.
 """
 
+import contextlib
 import json
 import logging
 import os
-import resource
 import time
 from pathlib import Path
 
@@ -74,6 +74,15 @@ def _pss_mb(process: psutil.Process) -> float:
         return 0.0
 
 
+def _own_peak_mb() -> float:
+    """Return the greatest resident size of this process so far; ru_maxrss would include its parent's before exec."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024
+    return 0.0
+
+
 class MemoryLog:
     """The memory log of one run of a stage.
 
@@ -102,7 +111,7 @@ class MemoryLog:
         """
         rss_mb = psutil.Process().memory_info().rss / 2**20
         used_mb = tree_mb()
-        own_peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        own_peak_mb = _own_peak_mb()
         self._peak_mb = max(self._peak_mb, used_mb, own_peak_mb)
         times = os.times()
         entry = {

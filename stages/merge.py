@@ -10,8 +10,8 @@ In: data/intermediate/<dataset>/<batch>.npz of exactly the listed batches. Out:
 - data/reports/<dataset>.json: rows, groups, units, duplicate groups and bad units with reasons.
 
 Two passes: the first reads headers and the small group tables and decides which groups stay (of groups with one id the
-first), the second copies one field of one batch at a time, so memory does not grow with the number of batches. No
-dataset is imported: names and types come from the batches.
+first); the second copies one field of one batch, a chunk at a time. So memory does not grow with the number of batches.
+No dataset is imported: names and types come from the batches.
 """
 
 import json
@@ -27,6 +27,8 @@ from stages import arrays, cli, paths, units
 from stages.errors import BadUnit, ExpectedError
 from stages.memory import MemoryLog
 from stages.params import load
+
+CHUNK_BYTES = 1 << 19  # stays in a core's cache between reading, checksum and writing
 
 
 @dataclass(frozen=True)
@@ -118,12 +120,17 @@ def _first_of_each_group(batches: Sequence[Batch]) -> list[np.ndarray]:
 
 
 def _join(path: Path, field: dict[str, Any], batches: Sequence[Batch], is_kept: Sequence[np.ndarray]) -> None:
-    """Copy one field of all batches, one batch in memory at a time."""
+    """Copy one field of all batches, a chunk in memory at a time."""
+    row_bytes = np.dtype(field["dtype"]).itemsize * int(np.prod(field["shape"]))
+    chunk_rows = max(1, CHUNK_BYTES // max(1, row_bytes))
     n_rows = sum(int(batch.sizes[kept].sum()) for batch, kept in zip(batches, is_kept, strict=True))
     with arrays.npy_sink(path, np.dtype(field["dtype"]), (n_rows, *field["shape"])) as sink:
         for batch, kept in zip(batches, is_kept, strict=True):
-            rows = arrays.read_member(batch.path, batch.headers[field["name"]])
-            sink.append(rows if kept.all() else rows[np.repeat(kept, batch.sizes)])
+            is_row_kept, start = np.repeat(kept, batch.sizes), 0
+            for rows in arrays.member_chunks(batch.path, batch.headers[field["name"]], chunk_rows):
+                is_chosen = is_row_kept[start : start + len(rows)]
+                sink.append(rows if is_chosen.all() else rows[is_chosen])
+                start += len(rows)
 
 
 def _write_groups(path: Path, batches: Sequence[Batch], is_kept: Sequence[np.ndarray]) -> None:

@@ -26,10 +26,11 @@ class Moments:
     """
 
     def __init__(self, shape: Sequence[int], dtype: np.dtype, chunk_rows: int) -> None:
-        self._is_exact = dtype.kind in "iu" and dtype.itemsize == 1 and chunk_rows <= EXACT_ROWS
+        self._is_exact = dtype == np.int8 and chunk_rows <= EXACT_ROWS
         kind = np.int64 if self._is_exact else np.float64
         self._n_rows = 0
         self._first, self._second = np.zeros(shape, kind), np.zeros(shape, kind)
+        self._origin = np.zeros(shape)
         self._buffer = np.empty((chunk_rows, *shape), np.float32 if self._is_exact else np.float64)
 
     def add(self, rows: np.ndarray) -> None:
@@ -43,6 +44,9 @@ class Moments:
             values *= values
             self._second += values.sum(0).astype(np.int64)
         else:
+            if not self._n_rows:
+                self._origin = values[0].copy()
+            values -= self._origin
             self._join(values)
         self._n_rows += len(rows)
 
@@ -57,11 +61,12 @@ class Moments:
 
     def mean(self) -> np.ndarray:
         """Return the mean of each column."""
-        return self._first / self._n_rows if self._is_exact else self._first.copy()
+        return self._first / self._n_rows if self._is_exact else self._first + self._origin
 
     def std(self) -> np.ndarray:
         """Return the population standard deviation of each column; exactly 0 for a constant one of whole numbers."""
         n_rows = self._n_rows
         if self._is_exact:
-            return np.sqrt((n_rows * self._second - self._first**2) / float(n_rows) ** 2)
+            first, second = self._first.astype(object), self._second.astype(object)
+            return np.sqrt(np.asarray((n_rows * second - first * first) / n_rows**2, np.float64))
         return np.sqrt(self._second / n_rows)

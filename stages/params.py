@@ -108,9 +108,9 @@ def load(path: Path = paths.PARAMS_FILE) -> Params:
     }
     simulate = {
         name: dict(_mapping(entry, f"{path}: simulate.{name}"))
-        for name, entry in _mapping(sections.get("simulate") or {}, f"{path}: simulate").items()
+        for name, entry in _mapping(_given(sections, "simulate"), f"{path}: simulate").items()
     }
-    return Params(datasets, _split(sections.get("split") or {}, f"{path}: split"), simulate)
+    return Params(datasets, _split(_given(sections, "split"), f"{path}: split"), simulate)
 
 
 def _dataset(entry: object, where: str) -> DatasetParams:
@@ -173,6 +173,11 @@ def _typed(value: object, kind: Any, where: str) -> object:
         names = " or ".join("null" if k is types.NoneType else k.__name__ for k in accepted)
         raise ParamsError(f"{where}: {value!r}, expected {names}")
     return value
+
+
+def _given(sections: Mapping[str, Any], name: str) -> object:
+    value = sections.get(name)
+    return {} if value is None else value
 
 
 def _mapping(value: object, where: str) -> Mapping[str, Any]:

@@ -24,7 +24,7 @@ import numpy as np
 
 from stages import arrays, cli, paths, units
 from stages.datasets import base
-from stages.errors import BadUnit
+from stages.errors import BadUnit, ExpectedError
 from stages.memory import MemoryLog
 from stages.params import DatasetParams, load
 from stages.workers import ordered
@@ -156,7 +156,7 @@ def _meta(
         "batch": batch,
         "dataset": dataset,
         "units": [unit.key for unit in batch_units],
-        "bad_units": [{"unit": key, "reason": reason.replace(here, "")} for key, reason in sorted(bad.items())],
+        "bad_units": [{"unit": key, "reason": reason.removeprefix(here)} for key, reason in sorted(bad.items())],
         "fields": [fields[name].header(name) for name in sorted(fields)],
     }
     return np.frombuffer(json.dumps(content, sort_keys=True).encode(), np.uint8)
@@ -173,6 +173,9 @@ def main() -> int:
         if arguments.batch and arguments.batch not in listed and "DVC_STAGE" in os.environ:
             _leave_placeholder(arguments.dataset, arguments.batch)
             return
+        if not arguments.batch and not listed:
+            where = paths.batch_list(arguments.dataset)
+            raise ExpectedError(f"{where}: no batches, expected at least one; run discover first")
         for batch in [arguments.batch] if arguments.batch else listed:
             process(arguments.dataset, batch, params)
 

@@ -254,7 +254,7 @@ class LegalCounter:
 
     def add(self, rows: np.ndarray) -> None:
         """Count some rows."""
-        legal = np.add.reduce(rows, axis=tuple(range(1, rows.ndim)), dtype=np.uint8)
+        legal = np.add.reduce(rows, axis=tuple(range(1, rows.ndim)), dtype=np.intp)
         self._by_count += np.bincount(legal, minlength=len(self._by_count))
 
     def result(self) -> dict[str, float]:
@@ -292,7 +292,9 @@ def _append_per_group(merged: Merged, values: np.ndarray, sinks: Sequence[arrays
     sizes = np.diff(merged.offsets)
     for part, sink in enumerate(sinks):
         groups = np.flatnonzero(merged.part == part)
-        for chunk in np.array_split(groups, max(1, len(groups) // 1024)):
+        ends = np.cumsum(sizes[groups])
+        cuts = np.searchsorted(ends, np.arange(SCALAR_CHUNK_ROWS, int(ends[-1]), SCALAR_CHUNK_ROWS))
+        for chunk in np.split(groups, cuts):
             rows = np.repeat(values[chunk], sizes[chunk])
             if counts_up:
                 first = np.repeat(np.cumsum(sizes[chunk]) - sizes[chunk], sizes[chunk])

@@ -135,6 +135,11 @@ def file_units(raw_dir: Path, files: Iterable[str]) -> list[Unit]:
         Sorted by key. A file that cannot be read has an empty digest.
     """
     names = sorted(files)
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise ExpectedError(f"{raw_dir}: file name {name!r} is not UTF-8; rename the file") from None
     tasks = [(raw_dir, names[i : i + HASH_CHUNK]) for i in range(0, len(names), HASH_CHUNK)]
     digests = [digest for chunk in ordered(_digest_files, tasks, "threading") for digest in chunk]
     return [Unit(name, (Source(name),), digest) for name, digest in zip(names, digests, strict=True)]
@@ -183,9 +188,14 @@ def read_unit(raw_dir: Path, unit: Unit) -> bytes:
     ExpectedError
         When the bytes are not those that discover saw.
     """
-    content = b"".join(read_source(raw_dir, source) for source in unit.sources)
+    where = raw_dir / unit.sources[0].path
+    try:
+        content = b"".join(read_source(raw_dir, source) for source in unit.sources)
+    except BadUnit as error:
+        if not unit.digest:
+            raise
+        raise ExpectedError(f"{error}; discover could read it: run `dvc repro` again") from None
     if hashlib.sha256(content).hexdigest() != unit.digest:
-        where = raw_dir / unit.sources[0].path
         raise ExpectedError(f"{where}: changed since discover listed it; run `dvc repro` again")
     return content
 
@@ -225,8 +235,14 @@ def read_manifest(dataset: str, batch: str) -> list[Unit]:
 
 
 def _inside(entry: tuple[str, list[Any], str]) -> tuple[str, list[Any], str]:
-    for source in entry[1]:
-        path = PurePosixPath(source[0])
+    key, sources, digest = entry
+    if not (isinstance(key, str) and isinstance(digest, str) and isinstance(sources, list)):
+        raise TypeError(f"unit {key!r} has no text as key or digest, or no list of sources")
+    for source in sources:
+        path, *span = source
+        if not (isinstance(path, str) and all(number is None or type(number) is int for number in span)):
+            raise TypeError(f"source {source!r} is not a path with a start and a stop")
+        path = PurePosixPath(path)
         if path.is_absolute() or ".." in path.parts:
             raise ExpectedError(f"source {source[0]!r} lies outside the raw folder")
     return entry
@@ -253,5 +269,6 @@ def read_batch_list(dataset: str) -> list[str]:
     try:
         entries: Mapping[str, Mapping[str, str]] = yaml.safe_load(path.read_text(encoding="utf-8"))["batches"]
         return sorted(entry["batch"] for entry in entries.values())
-    except (yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
-        raise ExpectedError(f"{path}: not a batch list ({error}); run discover for {dataset}") from None
+    except (yaml.YAMLError, ValueError, AttributeError, KeyError, TypeError) as error:
+        why = " ".join(str(error).split())
+        raise ExpectedError(f"{path}: not a batch list ({why}); remove it and run discover for {dataset}") from None

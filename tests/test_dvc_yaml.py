@@ -30,7 +30,7 @@ def imported_names(path):
 
 def imported_files(module):
     """Return the files under stages/ that importing `module` runs, package docstrings apart."""
-    found, to_visit = set(), [module]
+    found, to_visit = set(), [module, "stages"]
     while to_visit:
         path = module_file(to_visit.pop())
         if path is None or path in found:

@@ -18,6 +18,7 @@ each group came from. Rows of a group, and groups of a unit, are contiguous and 
 
 import hashlib
 import importlib
+import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ from typing import Any, Literal, Protocol, cast
 
 import numpy as np
 
-from stages.errors import BadUnit
+from stages.errors import BadUnit, ExpectedError
 from stages.units import Unit
 
 __all__ = ["BadUnit", "Encoder", "Field", "Finder", "Unit", "encoder", "finder", "group_id"]
@@ -86,19 +87,26 @@ class Simulator(Protocol):
 
 def finder(dataset: str) -> Finder:
     """Import the `find` module of a dataset."""
-    return cast(Finder, importlib.import_module(f"stages.datasets.{dataset}.find"))
+    return cast(Finder, _room(dataset, "find"))
 
 
 def encoder(dataset: str) -> Encoder:
     """Import the `encode` package of a dataset."""
-    return cast(Encoder, importlib.import_module(f"stages.datasets.{dataset}.encode"))
+    return cast(Encoder, _room(dataset, "encode"))
 
 
 def simulator(dataset: str) -> Simulator:
     """Import the `simulate` package of a dataset."""
-    return cast(Simulator, importlib.import_module(f"stages.datasets.{dataset}.simulate"))
+    return cast(Simulator, _room(dataset, "simulate"))
 
 
 def group_id(identity: str) -> int:
     """Return the 64-bit id of a group: the first 8 bytes of the SHA-256 of its identity."""
     return int.from_bytes(hashlib.sha256(identity.encode()).digest()[:8], "big")
+
+
+def _room(dataset: str, name: str) -> object:
+    """Import one module of a dataset's package."""
+    if importlib.util.find_spec(f"stages.datasets.{dataset}") is None:
+        raise ExpectedError(f"params.yaml: datasets.{dataset} has no package, expected stages/datasets/{dataset}/")
+    return importlib.import_module(f"stages.datasets.{dataset}.{name}")

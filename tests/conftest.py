@@ -1,0 +1,174 @@
+"""What the tests share: simulated games, a workspace to run the verbs in, and small batches without a dataset."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stages import arrays, paths, units
+from stages.datasets.splendor import simulate
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+KNOBS = ("JOBS", "BACKEND", "MEMORY_GB", "LOG", "DVC_STAGE")
+VERBS = ("discover", "process", "merge", "split")
+TOY_FIELDS = {
+    "X": ("float64", (3,), "feature", ["a", "b", "c"], [True, False, True]),
+    "board": ("int8", (2, 2), "feature", ["nw", "ne", "sw", "se"], None),
+    "label_kind": ("int16", (), "label", ["win", "draw", "loss"], None),
+    "mask_kind": ("uint8", (3,), "mask", ["win", "draw", "loss"], None),
+    "step": ("int32", (), "key", None, None),
+}
+
+
+@pytest.fixture(autouse=True)
+def _no_knobs(monkeypatch):
+    """Keep the caller's environment out of the tests."""
+    for name in KNOBS:
+        monkeypatch.delenv(name, raising=False)
+
+
+def _run(verb, *args, cwd=None, **env):
+    clean = {key: value for key, value in os.environ.items() if key not in KNOBS}
+    return subprocess.run(
+        [sys.executable, "-m", f"stages.{verb}", *args],
+        cwd=cwd,
+        env={**clean, "PYTHONPATH": str(REPOSITORY), **env},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="session")
+def run() -> Callable[..., subprocess.CompletedProcess]:
+    """Run `python -m stages.<verb> <args>` in the working directory, with environment variables given as keywords."""
+    return _run
+
+
+def _write_params(folder, batch_size=16, raw="raw", split="", **settings):
+    entry = json.dumps({"raw": raw, "batch_size": batch_size, **settings})
+    toy = json.dumps({"raw": "raw"})
+    text = f"datasets:\n  splendor: {entry}\n  toy: {toy}\nsplit: {{{split}}}\n"
+    (folder / "params.yaml").write_text(text, encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def write_params() -> Callable[..., None]:
+    """Write params.yaml into a folder: settings of splendor as keywords, `split` as the inside of a YAML flow dict."""
+    return _write_params
+
+
+@pytest.fixture(scope="session")
+def games(tmp_path_factory) -> Path:
+    """Folder with 60 simulated Splendor games; not to be changed."""
+    folder = tmp_path_factory.mktemp("games")
+    simulate.write(folder, {"games": 60, "seed": 7})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def finished(games, tmp_path_factory) -> Path:
+    """Folder in which all verbs have run over the 60 games; not to be changed."""
+    folder = tmp_path_factory.mktemp("finished")
+    shutil.copytree(games, folder / "raw")
+    _write_params(folder)
+    for verb in VERBS:
+        result = _run(verb, "splendor", cwd=folder)
+        assert result.returncode == 0, result.stderr
+    return folder
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch) -> Path:
+    """Give an empty folder as working directory."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def workspace(here, games) -> Path:
+    """Give a working directory with params.yaml and, in raw/, the 60 games."""
+    shutil.copytree(games, here / "raw")
+    _write_params(here)
+    return here
+
+
+@pytest.fixture
+def processed(here, finished) -> Path:
+    """Give a working directory in which discover and process have run."""
+    for name in ("raw", "data/manifests", "data/intermediate"):
+        shutil.copytree(finished / name, here / name)
+    shutil.copy(finished / "params.yaml", here)
+    return here
+
+
+@pytest.fixture
+def merged(processed, finished) -> Path:
+    """Give a working directory in which discover, process and merge have run."""
+    for name in ("data/merged", "data/reports"):
+        shutil.copytree(finished / name, processed / name)
+    return processed
+
+
+def _snapshot(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(Path(folder).rglob("*")) if p.is_file()}
+
+
+@pytest.fixture(scope="session")
+def snapshot() -> Callable[[Path], dict[str, bytes]]:
+    """Give the bytes of every file below a folder, by relative path."""
+    return _snapshot
+
+
+def _toy_rows(group, n_rows, shape, dtype, role):
+    """Make the rows of a group, a function of the group alone."""
+    rng = np.random.default_rng(group)
+    if role == "label":
+        return rng.integers(-1, 3, n_rows).astype(dtype)
+    if role == "mask":
+        return rng.integers(0, 2, (n_rows, *shape)).astype(dtype)
+    if role == "key":
+        return np.arange(n_rows, dtype=dtype)
+    if np.dtype(dtype).kind == "f":
+        return rng.normal(5, 3, (n_rows, *shape))
+    return rng.integers(-128, 128, (n_rows, *shape)).astype(dtype)
+
+
+def _write_toy(batches, bad=None):
+    for batch, batch_units in batches.items():
+        groups = [(i, group, n) for i, groups in enumerate(batch_units.values()) for group, n in groups]
+        members = {
+            name: [np.empty((0, *shape), dtype), *(_toy_rows(g, n, shape, dtype, role) for _, g, n in groups)]
+            for name, (dtype, shape, role, _, _) in TOY_FIELDS.items()
+        }
+        members["group_id"] = [np.array([group for _, group, _ in groups], np.uint64)]
+        members["group_offsets"] = [np.cumsum([0, *(n for _, _, n in groups)], dtype=np.int64)]
+        members["source"] = [np.array([i for i, _, _ in groups], np.int32)]
+        fields = [
+            {"name": n, "dtype": d, "shape": s, "role": r, "doc": n, "names": names, "normalise": normalise}
+            for n, (d, s, r, names, normalise) in sorted(TOY_FIELDS.items())
+        ]
+        meta = {"batch": batch, "dataset": "toy", "units": list(batch_units), "bad_units": (bad or {}).get(batch, [])}
+        members["meta"] = [np.frombuffer(json.dumps({**meta, "fields": fields}).encode(), np.uint8)]
+        arrays.save_npz(paths.intermediate("toy", batch), members)
+    arrays.write_text(paths.batch_list("toy"), units.batch_list_text("toy", batches))
+
+
+@pytest.fixture
+def write_toy(here) -> Callable[..., None]:
+    """Write the NPZ of toy batches, given as {batch: {unit: [(group id, rows), ...]}}, and their list."""
+    _write_params(here)
+    return _write_toy
+
+
+@pytest.fixture(scope="session")
+def toy_rows() -> Callable[[str, int, int], np.ndarray]:
+    """Give the rows of a toy field for a group id and a number of rows."""
+    return lambda name, group, n: _toy_rows(group, n, TOY_FIELDS[name][1], TOY_FIELDS[name][0], TOY_FIELDS[name][2])
