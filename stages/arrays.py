@@ -98,7 +98,8 @@ def atomic_dir(path: Path) -> Iterator[Path]:
         try:
             temporary.replace(path)
         except OSError:
-            old.replace(path)
+            if old.exists():
+                old.replace(path)
             raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

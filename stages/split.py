@@ -254,7 +254,8 @@ class LegalCounter:
 
     def add(self, rows: np.ndarray) -> None:
         """Count some rows."""
-        legal = np.add.reduce(rows, axis=tuple(range(1, rows.ndim)), dtype=np.intp)
+        kind = np.min_scalar_type(len(self._by_count) - 1)  # one byte is three times as fast as the default eight
+        legal = np.add.reduce(rows, axis=tuple(range(1, rows.ndim)), dtype=kind)
         self._by_count += np.bincount(legal, minlength=len(self._by_count))
 
     def result(self) -> dict[str, float]:
