@@ -24,6 +24,10 @@ help:  ## Show this list
 $(READY): pyproject.toml .constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --constraint .constraints.txt --editable '.[test,bench,dev]'
+	@# DVC moves an output into its cache without a copy only if the first link type is the one that works here.
+	@$(VENV)/bin/dvc config --local cache.type >/dev/null 2>&1 \
+		|| cp --reflink=always pyproject.toml $(VENV)/.reflink 2>/dev/null \
+		|| $(VENV)/bin/dvc config --local cache.type hardlink,copy
 	@touch $@
 
 setup: $(READY)  ## Make the virtual environment and install the pinned packages
