@@ -16,18 +16,19 @@ export PATH := $(abspath $(VENV))/bin:$(PATH)
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup preprocess test test-slow test-all check lint format bench status dag trace slim clean
+.PHONY: help setup preprocess test test-slow test-all check lint format bench status plan verify remote push pull work dag trace slim clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(READY): pyproject.toml .constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --constraint .constraints.txt --editable '.[test,bench,dev]'
+	$(VENV)/bin/python -m pip install --quiet --constraint .constraints.txt --editable '.[remote,test,bench,dev]'
 	@# DVC moves an output into its cache without a copy only if the first link type is the one that works here.
 	@$(VENV)/bin/dvc config --local cache.type >/dev/null 2>&1 \
 		|| cp --reflink=always pyproject.toml $(VENV)/.reflink 2>/dev/null \
 		|| $(VENV)/bin/dvc config --local cache.type hardlink,copy
+	@git config merge.dvc.driver 'dvc git-hook merge-driver --ancestor %O --our %A --their %B' || true
 	@touch $@
 
 setup: $(READY)  ## Make the virtual environment and install the pinned packages
@@ -57,8 +58,27 @@ format: $(READY)  ## Format the code
 bench: $(READY)  ## Measure CPU and memory against plain pandas and pyarrow loops
 	@python tests/bench/bench.py
 
-status: $(READY)  ## Say what is out of date
-	@dvc status
+status: $(READY)  ## Say what is out of date and why
+	@python -m stages.status $(DATASET)
+
+plan: $(READY)  ## Say what a run would do and cost; runs nothing
+	@python -m stages.plan $(DATASET)
+
+verify: $(READY)  ## Read everything again and check bytes, rows, groups and values
+	@python -m stages.verify $(DATASET)
+
+remote: $(READY)  ## Set the remote to share through: make remote URL=ssh://host/path, s3://bucket/path or a folder
+	@dvc remote add --force --default store $(URL)
+	@dvc remote modify store verify true
+
+push: $(READY)  ## Send arrays and run cache to the remote
+	@dvc push --run-cache
+
+pull: $(READY)  ## Get arrays and run cache from the remote; runs nothing
+	@dvc pull --run-cache
+
+work: $(READY)  ## Build batches together with other machines that share the remote
+	@python -m stages.work $(DATASET)
 
 dag: $(READY)  ## Draw the stages
 	@dvc dag --collapse-foreach-matrix

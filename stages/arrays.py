@@ -12,10 +12,11 @@ The format of an NPZ here (any `numpy.load` reads it):
 Rows are appended piece by piece, so that no writer needs a second copy of what it holds.
 """
 
+import glob
 import os
 import shutil
+import socket
 import struct
-import tempfile
 import tokenize
 import zipfile
 import zlib
@@ -72,10 +73,7 @@ def atomic(path: Path) -> Iterator[Path]:
 
     A reader, or a run after a crash, sees the old file or the whole new one and nothing between.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = _temporary(path)
     try:
         yield temporary
         temporary.chmod(0o644)
@@ -87,12 +85,11 @@ def atomic(path: Path) -> Iterator[Path]:
 @contextmanager
 def atomic_dir(path: Path) -> Iterator[Path]:
     """Give an empty temporary folder next to `path`; put it in the place of `path` on success, else remove it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
+    temporary = _temporary(path)
     old = temporary.with_suffix(".old.tmp")
+    temporary.mkdir()
     try:
         yield temporary
-        temporary.chmod(0o755)
         if path.exists():
             path.replace(old)
         try:
@@ -104,6 +101,34 @@ def atomic_dir(path: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _temporary(path: Path) -> Path:
+    """Return a name next to `path` that tells whose it is; remove what killed processes of this machine left there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    host = socket.gethostname()
+    for left_over in path.parent.glob(f".*.{glob.escape(host)}-*.tmp"):
+        process = left_over.name.removesuffix(".tmp").removesuffix(".old").rpartition("-")[2]
+        if process.isdecimal() and not _is_alive(int(process)):
+            _remove(left_over)
+    return path.parent / f".{path.name}.{host}-{os.getpid()}.tmp"
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -236,6 +261,8 @@ def _member_header(file: IO[bytes], info: zipfile.ZipInfo) -> Header:
     file.seek(member_offset)
     dtype, shape = _read_npy_header(file)
     header = Header(dtype, shape, file.tell(), member_offset, info.CRC)
+    if member_offset + info.file_size > os.fstat(file.fileno()).st_size:
+        raise ValueError(f"member {info.filename} claims {info.file_size} bytes, more than the file has")
     if header.offset + header.n_bytes != member_offset + info.file_size:
         raise ValueError(f"member {info.filename} has {info.file_size} bytes, which its shape contradicts")
     return header

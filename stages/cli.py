@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable
 
+from stages import signals
 from stages.errors import ExpectedError
 
 logger = logging.getLogger("batchwise")
@@ -52,6 +53,9 @@ def run(action: Callable[[], None]) -> int:
         sys.stderr.write(f"LOG: {level!r}, expected one of {', '.join(LEVELS)}\n")
         return 2
     logging.basicConfig(level=level.upper(), format="%(message)s", stream=sys.stderr)
+    signals.stop_cleanly_on_term()
+    if "DVC_STAGE" in os.environ:
+        signals.die_with_parent()
     try:
         action()
     except (ExpectedError, OSError) as error:

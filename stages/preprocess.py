@@ -88,7 +88,7 @@ def _seconds(entries: Iterable[LogEntry]) -> float:
     return sum(max(seen) - min(seen) for seen in times.values())
 
 
-def _layout(rows: Sequence[Sequence[str]]) -> str:
+def layout(rows: Sequence[Sequence[str]]) -> str:
     """Align columns: the first and the last to the left, the others, which are numbers, to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
@@ -115,7 +115,7 @@ def main() -> int:
         entries = read_logs(started)
         rows = [COLUMNS, *(table_row(dataset, entries) for dataset in datasets)]
         total = time.time() - started
-        sys.stdout.write(f"\n{_layout(rows)}\n\n`run` and `reused` count batches. ")
+        sys.stdout.write(f"\n{layout(rows)}\n\n`run` and `reused` count batches. ")
         sys.stdout.write(f"In all {total:.1f} s, of which {total - _seconds(entries):.1f} s DVC and start-up.\n")
 
     return cli.run(action)

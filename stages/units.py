@@ -20,10 +20,12 @@ The batch list (`data/manifests/<dataset>/batches.yaml`) is the dict that dvc.ya
 import hashlib
 import itertools
 import json
+import re
 import stat
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -35,6 +37,7 @@ from stages.workers import ordered
 
 HASH_BITS = 256
 HASH_CHUNK = 256  # files hashed per task
+CACHE_OBJECT = re.compile(r"/files/md5/[0-9a-f]{2}/[0-9a-f]{30}$")
 
 
 @dataclass(frozen=True)
@@ -169,6 +172,8 @@ def read_source(raw_dir: Path, source: Source) -> bytes:
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise BadUnit(f"{path}: not a regular file, expected one; remove it from the raw folder")
+        if not is_inside(raw_dir, path):
+            raise BadUnit(f"{path}: a link to {path.resolve()}, expected a file of the raw folder; copy it there")
         with path.open("rb") as file:
             file.seek(source.start)
             return file.read(-1 if source.stop is None else source.stop - source.start)
@@ -176,6 +181,19 @@ def read_source(raw_dir: Path, source: Source) -> bytes:
         raise BadUnit(
             f"{path}: not readable ({error.strerror}), expected a readable file; correct or remove it"
         ) from None
+
+
+def is_inside(raw_dir: Path, path: Path) -> bool:
+    """Say whether a file, links followed, lies in the raw folder, or is an object that DVC linked from its cache."""
+    if not path.is_symlink():
+        return _real(path.parent).is_relative_to(_real(raw_dir))
+    target = path.resolve()
+    return target.is_relative_to(_real(raw_dir)) or CACHE_OBJECT.search(target.as_posix()) is not None
+
+
+@cache
+def _real(folder: Path) -> Path:
+    return folder.resolve()
 
 
 def read_unit(raw_dir: Path, unit: Unit) -> bytes:

@@ -16,6 +16,7 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import TypeVar
 
 from stages.errors import ExpectedError
+from stages.signals import die_with_parent
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -84,4 +85,4 @@ def _executor(backend: str, jobs: int) -> Executor:
         return ThreadPoolExecutor(jobs)
     from joblib.externals.loky import ProcessPoolExecutor  # its import costs 0.1 s, which one worker does not need
 
-    return ProcessPoolExecutor(max_workers=jobs)
+    return ProcessPoolExecutor(max_workers=jobs, initializer=die_with_parent)
