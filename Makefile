@@ -40,7 +40,7 @@ test: $(READY)  ## Run the tests, without those marked slow
 	@python -m pytest -m 'not slow'
 
 test-slow: $(READY)  ## Run the tests marked slow: real DVC repositories, kills, remotes
-	@python -m pytest -m slow
+	@python -m pytest -m slow --numprocesses auto --dist loadfile
 
 test-all: test test-slow  ## Run all tests
 
