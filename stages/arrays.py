@@ -12,7 +12,9 @@ The format of an NPZ here (any `numpy.load` reads it):
 Rows are appended piece by piece, so that no writer needs a second copy of what it holds.
 """
 
+import errno
 import glob
+import math
 import os
 import shutil
 import socket
@@ -64,7 +66,7 @@ class Header:
     @property
     def n_bytes(self) -> int:
         """Size of the array's data in bytes."""
-        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+        return math.prod(self.shape) * self.dtype.itemsize
 
 
 @contextmanager
@@ -75,7 +77,8 @@ def atomic(path: Path) -> Iterator[Path]:
     """
     temporary = _temporary(path)
     try:
-        yield temporary
+        with _full_disk_named(path):
+            yield temporary
         temporary.chmod(0o644)
         temporary.replace(path)
     finally:
@@ -89,7 +92,8 @@ def atomic_dir(path: Path) -> Iterator[Path]:
     old = temporary.with_suffix(".old.tmp")
     temporary.mkdir()
     try:
-        yield temporary
+        with _full_disk_named(path):
+            yield temporary
         if path.exists():
             path.replace(old)
         try:
@@ -103,15 +107,33 @@ def atomic_dir(path: Path) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
 
 
+@contextmanager
+def _full_disk_named(path: Path) -> Iterator[None]:
+    """Name the path, and how much space is left, when a write finds no room: the system's own error names neither."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT) or error.filename is not None:
+            raise
+        free = shutil.disk_usage(path.parent).free
+        reason = f"{error.strerror}, {free / 1e6:,.0f} MB free; make room and run `dvc repro` again"
+        raise OSError(error.errno, reason, str(path)) from None
+
+
 def _temporary(path: Path) -> Path:
-    """Return a name next to `path` that tells whose it is; remove what killed processes of this machine left there."""
+    """Return a name next to `path` that tells whose it is; remove what killed processes of this machine left there.
+
+    A left-over under this very name is one too: in a container a process has the same id in every run.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     host = socket.gethostname()
     for left_over in path.parent.glob(f".*.{glob.escape(host)}-*.tmp"):
         process = left_over.name.removesuffix(".tmp").removesuffix(".old").rpartition("-")[2]
         if process.isdecimal() and not _is_alive(int(process)):
             _remove(left_over)
-    return path.parent / f".{path.name}.{host}-{os.getpid()}.tmp"
+    temporary = path.parent / f".{path.name}.{host}-{os.getpid()}.tmp"
+    _remove(temporary)
+    return temporary
 
 
 def _is_alive(process: int) -> bool:
@@ -174,7 +196,7 @@ def npy_sink(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> Iterator[Ar
     """Open a .npy file of a known shape for appending; its disk space is reserved first."""
     with path.open("wb", buffering=0) as file:
         sink = ArraySink(file, dtype, shape)
-        n_bytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+        n_bytes = math.prod(shape) * dtype.itemsize
         if n_bytes:
             _reserve(file, path, n_bytes)
         yield sink
@@ -243,11 +265,18 @@ def npz_headers(path: Path) -> dict[str, Header]:
     """
     try:
         with path.open("rb") as file, zipfile.ZipFile(file) as archive:
-            return {info.filename.removesuffix(".npy"): _member_header(file, info) for info in archive.infolist()}
+            return _member_headers(file, archive.infolist())
     except FileNotFoundError:
         raise DamagedFile(f"{path}: not found, expected a batch's arrays; run `dvc repro`") from None
     except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error, EOFError, OSError) as error:
         raise DamagedFile(f"{path}: not a complete NPZ ({error}); remove it and run `dvc repro`") from None
+
+
+def _member_headers(file: IO[bytes], members: Sequence[zipfile.ZipInfo]) -> dict[str, Header]:
+    headers = {info.filename.removesuffix(".npy"): _member_header(file, info) for info in members}
+    if sum(info.file_size for info in members) > os.fstat(file.fileno()).st_size:
+        raise ValueError("its members lie over each other")
+    return headers
 
 
 def _member_header(file: IO[bytes], info: zipfile.ZipInfo) -> Header:
@@ -278,6 +307,8 @@ def _read_npy_header(file: IO[bytes]) -> tuple[np.dtype, tuple[int, ...]]:
         raise ValueError(f"NPY header is not readable: {error}") from None
     if fortran_order or dtype.hasobject:
         raise ValueError("an array is in Fortran order or holds Python objects")
+    if not shape or min(shape) < 0 or dtype.itemsize == 0:
+        raise ValueError(f"an array is {dtype}{shape}, expected rows of at least a byte")
     return dtype, shape
 
 

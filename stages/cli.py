@@ -55,7 +55,7 @@ def run(action: Callable[[], None]) -> int:
     logging.basicConfig(level=level.upper(), format="%(message)s", stream=sys.stderr)
     signals.stop_cleanly_on_term()
     if "DVC_STAGE" in os.environ:
-        signals.die_with_parent()
+        signals.die_with_dvc()
     try:
         action()
     except (ExpectedError, OSError) as error:

@@ -10,7 +10,7 @@ keeps the manifests and arrays of vanished batches until the run is over; run di
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from stages import cli, paths, units
 from stages.arrays import write_text
@@ -48,6 +48,7 @@ def discover(dataset: str, params: DatasetParams) -> None:
     gone = before - set(batches)
     _remove_vanished(dataset, set(batches), before)
     if before != set(batches) and "DVC_STAGE" in os.environ:
+        _keep_plan_runnable(dataset, gone)
         write_text(paths.list_changed_marker(dataset), "".join(f"{batch}\n" for batch in batches))
     logger.info(
         "discover %s: %s units in %d batches (%d new, %d gone)",
@@ -71,6 +72,16 @@ def _remove_vanished(dataset: str, batches: set[str], before: set[str]) -> None:
         for path in folder.glob(f"*{suffix}"):
             if path.stem not in kept:
                 path.unlink()
+
+
+def _keep_plan_runnable(dataset: str, gone: Collection[str]) -> None:
+    """Give each vanished batch that has no manifest, as on a fresh clone, one without units.
+
+    The DVC that runs discover has those batches in its plan and stops at a missing dependency.
+    """
+    for batch in gone:
+        if not paths.manifest(dataset, batch).is_file():
+            write_text(paths.manifest(dataset, batch), units.manifest_text(dataset, batch, []))
 
 
 def main() -> int:

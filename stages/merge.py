@@ -84,8 +84,26 @@ def _open(path: Path) -> Batch:
     if missing:
         raise arrays.DamagedFile(f"{path}: no {sorted(missing)[0]}, expected a batch's arrays; remove it, `dvc repro`")
     table = {name: arrays.read_member(path, headers[name]) for name in ("group_id", "group_offsets", "source", "meta")}
-    meta = json.loads(table["meta"].tobytes())
+    try:
+        meta = json.loads(table["meta"].tobytes())
+        units_named = all(isinstance(unit, str) for unit in meta["units"])
+        fields_named = all(field["name"].isidentifier() and np.dtype(field["dtype"]) for field in meta["fields"])
+        is_sound = units_named and fields_named and isinstance(meta["bad_units"], list) and _is_table(table, meta)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        is_sound = False
+    if not is_sound:
+        raise arrays.DamagedFile(f"{path}: its meta or groups are not what process writes; remove it and `dvc repro`")
     return Batch(path, headers, table["group_id"], table["group_offsets"], table["source"], meta)
+
+
+def _is_table(table: dict[str, np.ndarray], meta: dict[str, Any]) -> bool:
+    """Say whether the group table of a batch is whole: one offset more than groups, rising from 0, known units."""
+    ids, offsets, source = table["group_id"], table["group_offsets"], table["source"]
+    is_typed = [ids.dtype, offsets.dtype, source.dtype] == [np.dtype(kind) for kind in ("u8", "i8", "i4")]
+    if not is_typed or ids.shape != source.shape or offsets.shape != (len(ids) + 1,) or ids.ndim != 1:
+        return False
+    is_rising = offsets[0] == 0 and bool((np.diff(offsets) >= 0).all())
+    return is_rising and bool(((source >= 0) & (source < len(meta["units"]))).all())
 
 
 def _common_fields(batches: Sequence[Batch]) -> list[dict[str, Any]]:

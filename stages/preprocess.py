@@ -18,6 +18,7 @@ from typing import Any
 from stages import cli, paths, units
 from stages.discover import discover
 from stages.errors import ExpectedError
+from stages.expand import tidy_lock
 from stages.params import Params, load
 
 logger = logging.getLogger("batchwise")
@@ -49,7 +50,10 @@ def preprocess(params: Params, datasets: Sequence[str]) -> None:
         _dvc_repro(simulated)
     for dataset in datasets:
         discover(dataset, params.datasets[dataset])
+        tidy_lock(dataset, units.read_batch_list(dataset))
     _dvc_repro([f"split@{dataset}" for dataset in datasets])
+    for dataset in datasets:
+        tidy_lock(dataset, units.read_batch_list(dataset))
 
 
 def _dvc_repro(targets: Sequence[str]) -> None:

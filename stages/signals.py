@@ -2,24 +2,69 @@
 
 import ctypes
 import os
+import select
 import signal
 import sys
+import threading
+from pathlib import Path
 from types import FrameType
 
 PR_SET_PDEATHSIG = 1  # prctl(2): the signal to get when the parent dies; Linux only
 
 
-def die_with_parent() -> None:
+def die_with_parent(parent: int | None = None) -> None:
     """Ask the kernel to kill this process when its parent dies, so that no orphan goes on writing.
 
     Only Linux can do this; elsewhere nothing happens.
+
+    Parameters
+    ----------
+    parent
+        Process id of the parent, if known. It may have died before this call; without its id, a parent in another
+        session is taken for the one that adopts orphans.
     """
     if not sys.platform.startswith("linux"):
         return
-    parent = os.getppid()
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died in between
+    if _is_orphan(parent):
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _is_orphan(parent: int | None) -> bool:
+    if parent is not None:
+        return os.getppid() != parent
+    try:
+        return os.getsid(os.getppid()) != os.getsid(0)
+    except ProcessLookupError:
+        return True
+
+
+def die_with_dvc() -> None:
+    """Make a stage's process die with the DVC that runs it, so that the next run does not meet a second writer.
+
+    DVC runs commands in a shell. bash and zsh become the command; dash stays between the two, so that DVC is not the
+    parent but the parent's parent.
+    """
+    die_with_parent()
+    if not hasattr(os, "pidfd_open"):
+        return
+    try:
+        shell = Path("/proc", str(os.getppid()))
+        is_between = shell.joinpath("cmdline").read_bytes().split(b"\0")[-3:-2] == [b"-c"]
+        dvc = int(shell.joinpath("stat").read_text().rpartition(")")[2].split()[1])
+        if not is_between:
+            return
+        if os.getsid(dvc) != os.getsid(0):  # it died in between, and another process adopted the shell
+            os.kill(os.getpid(), signal.SIGKILL)
+        watched = os.pidfd_open(dvc)
+    except OSError:  # the shell is gone, and the kernel kills this process; or there is no /proc
+        return
+    threading.Thread(target=_die_with, args=(watched,), daemon=True).start()
+
+
+def _die_with(watched: int) -> None:
+    select.select([watched], [], [])
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def stop_cleanly_on_term() -> None:

@@ -135,9 +135,13 @@ def _open(folder: Path, params: SplitParams) -> Merged:
         raise arrays.DamagedFile(f"{path}: not found, expected the merged arrays; run merge or `dvc repro`")
     headers = arrays.npz_headers(folder / "groups.npz")
     table = {name: arrays.read_member(folder / "groups.npz", header) for name, header in headers.items()}
+    missing = {"group_id", "group_offsets", "source", "row_in_unit", "units"} - set(table)
+    if missing:
+        where = folder / "groups.npz"
+        raise arrays.DamagedFile(f"{where}: no {sorted(missing)[0]}, expected the groups; remove it, `dvc repro`")
     return Merged(
         folder=folder,
-        fields=json.loads(path.read_text(encoding="utf-8")),
+        fields=_read_fields(path),
         group_id=table["group_id"],
         offsets=table["group_offsets"],
         source=table["source"],
@@ -145,6 +149,18 @@ def _open(folder: Path, params: SplitParams) -> Merged:
         units=table["units"],
         part=assign(table["group_id"], params),
     )
+
+
+def _read_fields(path: Path) -> list[dict[str, Any]]:
+    """Read fields.json; names that could lead out of the folder are refused."""
+    try:
+        fields: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+        strange = [field["name"] for field in fields if not field["name"].isidentifier()]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise arrays.DamagedFile(f"{path}: not what merge writes ({error}); remove it, `dvc repro`") from None
+    if strange:
+        raise arrays.DamagedFile(f"{path}: field {strange[0]!r}, expected a plain name; remove it and `dvc repro`")
+    return fields
 
 
 def _refuse_empty_parts(dataset: str, merged: Merged, params: SplitParams) -> None:

@@ -37,6 +37,7 @@ from stages.workers import ordered
 
 HASH_BITS = 256
 HASH_CHUNK = 256  # files hashed per task
+BATCH_ID = re.compile(r"b[01]*")
 CACHE_OBJECT = re.compile(r"/files/md5/[0-9a-f]{2}/[0-9a-f]{30}$")
 
 
@@ -248,7 +249,7 @@ def read_manifest(dataset: str, batch: str) -> list[Unit]:
         return [Unit(key, tuple(Source(*s) for s in sources), digest) for key, sources, digest in map(_inside, entries)]
     except FileNotFoundError:
         raise ExpectedError(f"{path}: not found, expected a batch's manifest; run discover for {dataset}") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ExpectedError(f"{path}: not a manifest ({error}); run discover for {dataset}") from None
 
 
@@ -260,8 +261,9 @@ def _inside(entry: tuple[str, list[Any], str]) -> tuple[str, list[Any], str]:
         path, *span = source
         if not (isinstance(path, str) and all(number is None or type(number) is int for number in span)):
             raise TypeError(f"source {source!r} is not a path with a start and a stop")
+        path.encode()
         path = PurePosixPath(path)
-        if path.is_absolute() or ".." in path.parts:
+        if path.is_absolute() or ".." in path.parts or "\0" in source[0]:
             raise ExpectedError(f"source {source[0]!r} lies outside the raw folder")
     return entry
 
@@ -286,7 +288,11 @@ def read_batch_list(dataset: str) -> list[str]:
         return []
     try:
         entries: Mapping[str, Mapping[str, str]] = yaml.safe_load(path.read_text(encoding="utf-8"))["batches"]
-        return sorted(entry["batch"] for entry in entries.values())
-    except (yaml.YAMLError, ValueError, AttributeError, KeyError, TypeError) as error:
+        batches = sorted(entry["batch"] for entry in entries.values())
+        strange = [batch for batch in batches if not BATCH_ID.fullmatch(batch)]
+    except (yaml.YAMLError, ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:
         why = " ".join(str(error).split())
         raise ExpectedError(f"{path}: not a batch list ({why}); remove it and run discover for {dataset}") from None
+    if strange:
+        raise ExpectedError(f"{path}: {strange[0]!r} is no batch id; remove the file and run discover for {dataset}")
+    return batches

@@ -5,14 +5,17 @@
 - Rows and groups agree from the NPZ files through merged to the parts; no group is in two parts.
 - X has no NaN or infinity; masks are 0 or 1 and hold their labels.
 
-Each fault is one line with the file and the command that repairs it.
+Each fault is one line with the file and the command that repairs it. An output may be a hard link to its object in the
+cache, so that both are damaged; then both must go. The output of a stage that still has its object is checked out
+again; else the stage runs again, or is pulled where a remote is set.
 """
 
 import argparse
 import hashlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,83 +24,130 @@ import yaml
 
 from stages import arrays, cli, paths, units
 from stages.errors import ExpectedError
-from stages.params import DatasetParams, load
+from stages.params import DatasetParams, Params, load
 from stages.split import CHUNK_ROWS, PARTS
 from stages.workers import ordered
 
 LOCK = Path("dvc.lock")
-HASH_CHUNK = 1 << 22
+VERBS = ("discover", "expand", "merge", "split")
 
 
-def verify(dataset: str, params: DatasetParams) -> list[str]:
+@dataclass(frozen=True)
+class Store:
+    """DVC's cache: where its objects lie, and the command that makes a lost one again."""
+
+    folder: Path
+    repro: str
+
+    def object(self, md5: str) -> Path:
+        """Path of the object with a digest."""
+        return self.folder / "files/md5" / md5[:2] / md5[2:]
+
+
+@dataclass(frozen=True)
+class Output:
+    """A file that dvc.lock records as an output of `stage`, its digest, and its object in the cache.
+
+    `is_listed` is True for the batch list, which git holds and not the cache.
+    """
+
+    path: Path
+    md5: str
+    stage: str
+    object: Path
+    is_listed: bool = False
+
+
+def open_store() -> Store:
+    """Ask DVC where its cache is and whether it has a remote."""
+    from dvc.repo import Repo  # DVC's import costs 0.4 s, which --help need not pay
+
+    with Repo() as repo:
+        folder, remote = Path(repo.cache.local.path).parent.parent, repo.config["core"].get("remote")
+    here = Path.cwd()
+    folder = folder.relative_to(here) if folder.is_relative_to(here) else folder
+    return Store(folder, "dvc repro --pull" if remote else "dvc repro")
+
+
+def verify(dataset: str, params: Params) -> list[str]:
     """Return one line per fault of a dataset, none if all is well."""
-    faults = list(damaged_files(dataset))
-    if faults:
+    faults = list(damaged_files(dataset, dataset in params.simulate, open_store()))
+    if faults:  # what the bytes already tell need not be told again
         return faults
     checks = (_raw, _batches, _merged, _parts)
     for check in checks:
         try:
-            faults += check(dataset, params)
+            faults += check(dataset, params.dataset(dataset))
         except ExpectedError as error:
             faults.append(str(error))
     return faults
 
 
-def damaged_files(dataset: str) -> Iterator[str]:
+def damaged_files(dataset: str, is_simulated: bool, store: Store) -> Iterator[str]:
     """Yield a line for each output of the dataset, or object of DVC's cache, whose bytes are not those of dvc.lock."""
-    tracked = list(_tracked_files(dataset))
-    for (path, expected, stage), found in zip(tracked, ordered(_md5_pair, tracked, "threading"), strict=True):
-        workspace, cached = found
-        if cached not in (expected, None):
-            yield (
-                f"{_cache_object(expected)}: DVC's copy of {path} is damaged; remove both files, then "
-                f"`dvc fetch {stage}` if a remote holds it, and `dvc repro`"
-            )
-        elif workspace is None:
-            yield f"{path}: missing, expected an output of {stage}; `dvc checkout {stage}`"
-        elif workspace != expected:
-            yield f"{path}: not what {stage} wrote; remove it, then `dvc checkout {stage}` or `dvc repro`"
+    outputs: list[Output] = []
+    for stage, path, md5 in _recorded(dataset, is_simulated):
+        if not md5.endswith(".dir"):
+            outputs.append(Output(path, md5, stage, store.object(md5), path == paths.batch_list(dataset)))
+            continue
+        try:
+            entries = _dir_entries(path, md5, store)
+        except ExpectedError as error:
+            yield str(error)
+            continue
+        outputs += [Output(path / e["relpath"], e["md5"], stage, store.object(e["md5"])) for e in entries]
+    for output, found in zip(outputs, ordered(_md5_pair, outputs, "threading"), strict=True):
+        if fault := _fault(output, *found, store.repro):
+            yield fault
 
 
-def _tracked_files(dataset: str) -> Iterator[tuple[Path, str, str]]:
-    """Yield path, MD5 and stage of every file that dvc.lock records as an output of the dataset's current stages."""
+def _fault(output: Output, workspace: str | None, cached: str | None, repro: str) -> str | None:
+    """Return what is wrong with an output, given the MD5 of the workspace file and of the object, None if absent."""
+    path, stage = output.path, output.stage
+    if output.is_listed:  # DVC cannot start without it
+        again = f"rm -f {path} && python -m stages.{stage.replace('@', ' ')} && dvc repro"
+        return None if workspace == output.md5 else f"{path}: not the list that {stage} wrote; `{again}`"
+    if cached not in (output.md5, None):
+        return f"{output.object}: DVC's copy of {path} is damaged; `rm -f {output.object} {path} && {repro}`"
+    if workspace == output.md5:
+        return None
+    again = repro if cached is None else f"dvc checkout --force {stage}"
+    if workspace is None:
+        return f"{path}: missing, expected an output of {stage}; `{again}`"
+    return f"{path}: not what {stage} wrote; `rm -f {path} && {again}`"
+
+
+def _recorded(dataset: str, is_simulated: bool) -> Iterator[tuple[str, Path, str]]:
+    """Yield stage, path and digest of every output that dvc.lock records for the dataset's current stages."""
     if not LOCK.is_file():
         raise ExpectedError(f"{LOCK}: not found, expected the record of a run; `dvc repro`")
-    listed = {f"process@{dataset}-{batch}" for batch in units.read_batch_list(dataset)}
+    verbs = ("simulate", *VERBS) if is_simulated else VERBS
+    names = [f"{verb}@{dataset}" for verb in verbs]
+    names += [f"process@{dataset}-{batch}" for batch in units.read_batch_list(dataset)]
     stages: dict[str, Any] = yaml.safe_load(LOCK.read_text(encoding="utf-8"))["stages"]
-    for name, stage in stages.items():
-        if name.partition("@")[2] != dataset and name not in listed:
-            continue
-        for out in stage.get("outs", []):
-            path, md5 = Path(out["path"]), str(out["md5"])
-            if path.name == paths.batch_list(dataset).name:
-                continue
-            if not md5.endswith(".dir"):
-                yield path, md5, name
-                continue
-            yield from ((path / entry["relpath"], entry["md5"], name) for entry in _dir_entries(md5, path))
+    for name in names:
+        if name not in stages:
+            raise ExpectedError(f"{LOCK}: no {name}, expected the record of its last run; `dvc repro`")
+        for out in stages[name]["outs"]:
+            yield name, Path(out["path"]), str(out["md5"])
 
 
-def _dir_entries(md5: str, path: Path) -> list[dict[str, str]]:
-    listing = _cache_object(md5)
+def _dir_entries(path: Path, md5: str, store: Store) -> list[dict[str, str]]:
+    """Return what DVC's list of a folder says: file and digest."""
+    listing = store.object(md5)
     try:
         content = listing.read_bytes()
-        if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5.removesuffix(".dir"):
-            raise ExpectedError(f"{listing}: DVC's list of {path} is damaged; remove it and `dvc repro`")
-        entries: list[dict[str, str]] = json.loads(content)
     except FileNotFoundError:
-        raise ExpectedError(f"{listing}: DVC's list of {path} is missing; `dvc pull` or `dvc repro`") from None
+        raise ExpectedError(f"{listing}: DVC's list of {path} is missing; `{store.repro}`") from None
+    if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5.removesuffix(".dir"):
+        raise ExpectedError(f"{listing}: DVC's list of {path} is damaged; `rm -f {listing} && {store.repro}`")
+    entries: list[dict[str, str]] = json.loads(content)
     return entries
 
 
-def _cache_object(md5: str) -> Path:
-    return Path(".dvc/cache/files/md5", md5[:2], md5[2:])
-
-
-def _md5_pair(tracked: tuple[Path, str, str]) -> tuple[str | None, str | None]:
+def _md5_pair(output: Output) -> tuple[str | None, str | None]:
     """Return the MD5 of a workspace file and of the cache's object, None for one that is not there."""
-    path, expected, _ = tracked
-    cached = _cache_object(expected)
+    path, cached = output.path, output.object
     workspace_md5 = _md5(path)
     if workspace_md5 is not None and cached.exists() and path.samefile(cached):
         return workspace_md5, workspace_md5
@@ -118,83 +168,136 @@ def _raw(dataset: str, params: DatasetParams) -> Iterator[str]:
             try:
                 units.read_unit(params.raw_dir, unit)
             except ExpectedError as error:
-                yield str(error)
+                yield f"{error}, or put back the file it was"
 
 
 def _batches(dataset: str, params: DatasetParams) -> Iterator[str]:
     """Check that each NPZ reads whole and holds the units of its manifest."""
     for batch in units.read_batch_list(dataset):
         path = paths.intermediate(dataset, batch)
-        headers = arrays.npz_headers(path)
-        for header in headers.values():
-            arrays.read_member(path, header)
-        meta = json.loads(arrays.read_member(path, headers["meta"]).tobytes())
+        members = read_npz(path)
+        if "meta" not in members or "group_offsets" not in members:
+            yield f"{path}: no meta or groups, expected a batch's arrays; {_redo('process', f'{dataset}-{batch}')}"
+            continue
+        meta = json.loads(members["meta"].tobytes())
         if meta["units"] != [unit.key for unit in units.read_manifest(dataset, batch)]:
-            yield f"{path}: its units are not those of {paths.manifest(dataset, batch)}; remove it and `dvc repro`"
+            where = paths.manifest(dataset, batch)
+            yield f"{path}: its units are not those of {where}; {_redo('process', f'{dataset}-{batch}')}"
+        n_rows = int(members["group_offsets"][-1])
+        for field in meta["fields"]:
+            found = len(members[field["name"]])
+            if found != n_rows:
+                again = _redo("process", f"{dataset}-{batch}")
+                yield f"{path}: {field['name']} has {found:,} rows, expected {n_rows:,}; {again}"
+
+
+def read_npz(path: Path) -> dict[str, np.ndarray]:
+    """Return all arrays of an NPZ, each checked."""
+    return {name: arrays.read_member(path, header) for name, header in arrays.npz_headers(path).items()}
+
+
+def _redo(verb: str, what: str) -> str:
+    """Return the command that runs a stage again though DVC sees nothing changed, and what depends on it."""
+    return f"`dvc repro --force --single-item {verb}@{what} && dvc repro`"
 
 
 def _merged(dataset: str, params: DatasetParams) -> Iterator[str]:
-    """Check that merged has the rows of all batches but the duplicates."""
+    """Check that merged has the rows and groups of all batches but the duplicates."""
     report = json.loads(paths.report(dataset).read_text(encoding="utf-8"))
-    n_rows = -report["duplicates"]["rows"]
+    n_rows, n_groups = -report["duplicates"]["rows"], -report["duplicates"]["groups"]
     for batch in units.read_batch_list(dataset):
         path = paths.intermediate(dataset, batch)
-        n_rows += int(arrays.read_member(path, arrays.npz_headers(path)["group_offsets"])[-1])
-    for path in sorted(paths.merged_dir(dataset).glob("*.npy")):
+        offsets = arrays.read_member(path, arrays.npz_headers(path)["group_offsets"])
+        n_rows, n_groups = n_rows + int(offsets[-1]), n_groups + len(offsets) - 1
+    folder, again = paths.merged_dir(dataset), _redo("merge", dataset)
+    for field in json.loads((folder / "fields.json").read_text(encoding="utf-8")):
+        path = folder / f"{field['name']}.npy"
         found = arrays.npy_header(path).shape[0]
         if found != n_rows:
-            yield f"{path}: {found:,} rows, expected {n_rows:,} as in the batches; remove it and `dvc repro`"
+            yield f"{path}: {found:,} rows, expected {n_rows:,} as in the batches; {again}"
+    groups = read_npz(folder / "groups.npz")
+    found, end = len(np.unique(groups["group_id"])), int(groups["group_offsets"][-1])
+    if (found, len(groups["group_id"]), end) != (n_groups, n_groups, n_rows):
+        where = f"{folder / 'groups.npz'}: {found:,} groups with {end:,} rows"
+        yield f"{where}, expected {n_groups:,} with {n_rows:,} as in the batches; {again}"
 
 
 def _parts(dataset: str, params: DatasetParams) -> Iterator[str]:
     """Check rows, groups, values and masks of the three parts."""
-    folder = paths.processed_dir(dataset)
+    folder, again = paths.processed_dir(dataset), _redo("split", dataset)
     stats = json.loads((folder / "stats.json").read_text(encoding="utf-8"))
+    merged = arrays.read_member(
+        paths.merged_dir(dataset) / "groups.npz",
+        arrays.npz_headers(paths.merged_dir(dataset) / "groups.npz")["group_offsets"],
+    )
+    if sum(stats["rows"].values()) != merged[-1]:
+        found = sum(stats["rows"].values())
+        yield f"{folder / 'stats.json'}: {found:,} rows, expected {merged[-1]:,} as merged; {again}"
     groups: dict[int, str] = {}
     for part in PARTS:
-        keys = np.load(folder / f"keys_{part}.npz", allow_pickle=False)
-        n_rows = stats["rows"][part]
-        for group in np.unique(keys["group_id"]).tolist():
-            if group in groups:
-                where = f"group {group:016x} is in {groups[group]} and {part}"
-                yield f"{folder}: {where}; `dvc repro --force split@{dataset}`"
-            groups[group] = part
-        for path in sorted(folder.glob(f"*_{part}.npy")):
-            yield from _feature_faults(path, n_rows)
-        yield from _mask_faults(folder, part, n_rows)
-    merged = arrays.npz_headers(paths.merged_dir(dataset) / "groups.npz")["group_id"].shape[0]
-    if len(groups) != merged:
-        yield f"{folder}: {len(groups):,} groups, expected {merged:,} as merged; `dvc repro --force split@{dataset}`"
+        yield from (f"{fault}; {again}" for fault in part_faults(folder, part, stats["rows"][part], groups))
+    if len(groups) != len(merged) - 1:
+        yield f"{folder}: {len(groups):,} groups, expected {len(merged) - 1:,} as merged; {again}"
+
+
+def part_faults(folder: Path, part: str, n_rows: int, groups: dict[int, str]) -> Iterator[str]:
+    """Yield what is wrong with one part.
+
+    Parameters
+    ----------
+    folder, part, n_rows
+        The processed arrays, the part, and how many rows it must have.
+    groups
+        The part of each group seen so far; those of this part are added.
+    """
+    path = folder / f"keys_{part}.npz"
+    keys = read_npz(path)
+    yield from _row_faults(path, {name: rows for name, rows in keys.items() if name != "units"}, n_rows)
+    for group in np.unique(keys["group_id"]).tolist():
+        if groups.setdefault(group, part) != part:
+            yield f"{path}: group {group:016x} is in {groups[group]} and {part}, expected one part"
+    features = sorted(folder.glob(f"*_{part}.npy"))
+    if not features:
+        yield f"{folder}: no arrays *_{part}.npy, expected the features"
+    for path in features:
+        yield from _feature_faults(path, n_rows)
+    labels, masks = (read_npz(folder / f"{role}_{part}.npz") for role in ("labels", "masks"))
+    wrong = [*_row_faults(folder / f"labels_{part}.npz", labels, n_rows)]
+    wrong += _row_faults(folder / f"masks_{part}.npz", masks, n_rows)
+    yield from wrong or _mask_faults(folder / f"masks_{part}.npz", masks, labels)
+
+
+def _row_faults(path: Path, members: Mapping[str, np.ndarray], n_rows: int) -> Iterator[str]:
+    for name, rows in members.items():
+        if len(rows) != n_rows:
+            yield f"{path}: {name} has {len(rows):,} rows, expected {n_rows:,} as in stats.json"
 
 
 def _feature_faults(path: Path, n_rows: int) -> Iterator[str]:
     found = arrays.npy_header(path).shape[0]
     if found != n_rows:
-        yield f"{path}: {found:,} rows, expected {n_rows:,} as in stats.json; remove it and `dvc repro`"
+        yield f"{path}: {found:,} rows, expected {n_rows:,} as in stats.json"
     start = 0
     for rows in arrays.npy_chunks(path, CHUNK_ROWS):
         if rows.dtype.kind == "f" and not np.isfinite(rows).all():
-            row = start + int(np.flatnonzero(~np.isfinite(rows.reshape(len(rows), -1)).all(1))[0])
-            yield f"{path}: row {row} is not finite; remove it and `dvc repro`"
+            is_finite = np.isfinite(rows.reshape(len(rows), -1)).all(1)
+            yield f"{path}: row {start + int(np.flatnonzero(~is_finite)[0])} is not finite"
             return
         start += len(rows)
 
 
-def _mask_faults(folder: Path, part: str, n_rows: int) -> Iterator[str]:
-    labels = np.load(folder / f"labels_{part}.npz", allow_pickle=False)
-    masks = np.load(folder / f"masks_{part}.npz", allow_pickle=False)
-    for head in masks.files:
-        mask, label = masks[head], labels[head]
-        where = f"{folder}: {head} of {part}"
-        if len(mask) != n_rows or len(label) != n_rows:
-            yield f"{where} has {len(label):,} labels and {len(mask):,} masks, expected {n_rows:,} rows"
-        elif mask.size and mask.max() > 1:
-            yield f"{where} has a mask value {mask.max()}, expected 0 or 1"
+def _mask_faults(path: Path, masks: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray]) -> Iterator[str]:
+    for head, mask in masks.items():
+        label = labels[head]
+        if mask.size and mask.max() > 1:
+            yield f"{path}: {head} has a value {mask.max()}, expected 0 or 1"
+        elif len(label) and not (label.min() >= -1 and label.max() < mask.shape[1]):
+            yield f"{path}: {head} has labels {label.min()}..{label.max()}, expected -1..{mask.shape[1] - 1}"
         else:
             rows = np.flatnonzero(label >= 0)
             illegal = rows[mask[rows, label[rows]] == 0]
             if len(illegal):
-                yield f"{where}: the mask of row {illegal[0]} refuses its label ({len(illegal):,} such rows)"
+                yield f"{path}: {head} of row {illegal[0]} refuses its label ({len(illegal):,} such rows)"
 
 
 def main() -> int:
@@ -207,7 +310,8 @@ def main() -> int:
         params = load()
         n_faults = 0
         for dataset in chosen or sorted(params.datasets):
-            faults = verify(dataset, params.dataset(dataset))
+            params.dataset(dataset)
+            faults = verify(dataset, params)
             n_faults += len(faults)
             sys.stdout.writelines(f"{line}\n" for line in faults)
             if not faults:

@@ -85,4 +85,4 @@ def _executor(backend: str, jobs: int) -> Executor:
         return ThreadPoolExecutor(jobs)
     from joblib.externals.loky import ProcessPoolExecutor  # its import costs 0.1 s, which one worker does not need
 
-    return ProcessPoolExecutor(max_workers=jobs, initializer=die_with_parent)
+    return ProcessPoolExecutor(max_workers=jobs, initializer=die_with_parent, initargs=(os.getpid(),))
