@@ -20,6 +20,7 @@ from stages.discover import discover
 from stages.errors import ExpectedError
 from stages.expand import tidy_lock
 from stages.params import Params, load
+from stages.signals import die_with_parent
 
 logger = logging.getLogger("batchwise")
 
@@ -57,7 +58,9 @@ def preprocess(params: Params, datasets: Sequence[str]) -> None:
 
 
 def _dvc_repro(targets: Sequence[str]) -> None:
-    if subprocess.run([sys.executable, "-m", "dvc", "repro", *targets], check=False).returncode:
+    if subprocess.run(
+        [sys.executable, "-m", "dvc", "repro", *targets], check=False, preexec_fn=die_with_parent
+    ).returncode:
         raise ExpectedError("dvc repro failed, see above; finished batches are kept, correct it and run again")
 
 

