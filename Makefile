@@ -1,29 +1,31 @@
 # Variables to set on the command line, for example `make preprocess JOBS=4 DATASET=splendor`:
 VENV ?= .venv
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
-# Workers (default: all cores), memory budget (default: three quarters of the machine), loky or threading, log level.
+# Workers (default: all cores), memory budget (default: three quarters of the machine), threading, loky or dask, the
+# address of the Dask scheduler, log level.
 JOBS ?=
 MEMORY_GB ?=
 BACKEND ?=
+DASK_SCHEDULER ?=
 LOG ?=
 # A dataset of params.yaml; empty means all of them.
 DATASET ?=
 PART ?= train
 ROW ?= 0
 
-export JOBS MEMORY_GB BACKEND LOG
+export JOBS MEMORY_GB BACKEND DASK_SCHEDULER LOG
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup preprocess test test-slow test-all check lint format bench status plan verify remote push pull work dag trace slim clean
+.PHONY: help setup preprocess test test-slow test-all check lint format bench status plan report verify remote push pull work dag trace slim clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(READY): pyproject.toml .constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --constraint .constraints.txt --editable '.[remote,test,bench,dev]'
+	$(VENV)/bin/python -m pip install --quiet --constraint .constraints.txt --editable '.[remote,cluster,report,test,bench,dev]'
 	@# DVC moves an output into its cache without a copy only if the first link type is the one that works here.
 	@$(VENV)/bin/dvc config --local cache.type >/dev/null 2>&1 \
 		|| cp --reflink=always pyproject.toml $(VENV)/.reflink 2>/dev/null \
@@ -64,6 +66,9 @@ status: $(READY)  ## Say what is out of date and why
 plan: $(READY)  ## Say what a run would do and cost; runs nothing
 	@python -m stages.plan $(DATASET)
 
+report: $(READY)  ## Write data/reports/index.html, a page of plots and figures, and the data cards
+	@python -m stages.report $(DATASET)
+
 verify: $(READY)  ## Read everything again and check bytes, rows, groups and values
 	@python -m stages.verify $(DATASET)
 
@@ -90,5 +95,5 @@ slim: $(READY)  ## Drop workspace copies of intermediate and merged arrays; DVC'
 	@python -m stages.slim $(DATASET)
 
 clean:  ## Remove everything the pipeline made from the workspace; raw data, lists and DVC's cache stay
-	rm -rf data/intermediate data/merged data/processed data/reports data/logs
+	rm -rf data/intermediate data/merged data/processed data/metrics data/plots data/reports data/logs
 	rm -rf data/manifests/*/batches data/manifests/*/expanded.yaml

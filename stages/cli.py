@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from typing import TextIO
 
 from stages import signals
 from stages.errors import ExpectedError
@@ -33,7 +34,7 @@ def parser(verb: str, description: str, takes_batch: bool = False) -> argparse.A
     result = argparse.ArgumentParser(
         prog=f"python -m stages.{verb}",
         description=description,
-        epilog="Environment: JOBS (workers), BACKEND (loky or threading), MEMORY_GB (budget), "
+        epilog="Environment: JOBS (workers), BACKEND (threading, loky or dask), MEMORY_GB (budget), "
         "LOG (debug, info, warning, error). None of them changes a byte of an output.",
     )
     result.add_argument("dataset", help="a dataset of params.yaml, for example splendor")
@@ -42,17 +43,37 @@ def parser(verb: str, description: str, takes_batch: bool = False) -> argparse.A
     return result
 
 
-def run(action: Callable[[], None]) -> int:
+class _Stderr(logging.StreamHandler[TextIO]):
+    """Write to what `sys.stderr` is at the time, so that lines of text and the live display do not mix."""
+
+    @property
+    def stream(self) -> TextIO:
+        """The present stderr."""
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, value: TextIO) -> None:
+        pass
+
+
+def run(action: Callable[[], None], kept: Callable[[], str] = lambda: "finished batches are kept") -> int:
     """Call `action` with logging set up and return the process's exit code.
 
     An `ExpectedError` or `OSError` becomes one line on stderr and exit code 1; the traceback is shown with
     ``LOG=debug``. Any other exception is a defect and keeps its traceback.
+
+    Parameters
+    ----------
+    action
+        What the command does.
+    kept
+        Says, after Ctrl-C, what is not lost.
     """
     level = os.environ.get("LOG") or "info"
     if level not in LEVELS:
         sys.stderr.write(f"LOG: {level!r}, expected one of {', '.join(LEVELS)}\n")
         return 2
-    logging.basicConfig(level=level.upper(), format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(level=level.upper(), format="%(message)s", handlers=[_Stderr()])
     signals.stop_cleanly_on_term()
     if "DVC_STAGE" in os.environ:
         signals.die_with_dvc()
@@ -61,8 +82,10 @@ def run(action: Callable[[], None]) -> int:
     except (ExpectedError, OSError) as error:
         logger.debug("traceback", exc_info=True)
         sys.stderr.write(f"error: {error}\n")
-        return 1
+        return signals.leave(1)
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted: finished batches are kept; run the same command to go on\n")
-        return 130
+        sys.stderr.write(f"interrupted: {kept()}; run the same command to go on\n")
+        return signals.leave(130)
+    except SystemExit as stop:  # of SIGTERM
+        return signals.leave(int(stop.code or 0))
     return 0

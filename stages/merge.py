@@ -7,7 +7,7 @@ In: data/intermediate/<dataset>/<batch>.npz of exactly the listed batches. Out:
   names;
 - data/merged/<dataset>/groups.npz: ``group_id`` uint64 (G,), ``group_offsets`` int64 (G+1,), ``source`` int32 (G,) an
   index into ``units`` (text), ``row_in_unit`` int64 (G,) the row of its unit that a group begins with;
-- data/reports/<dataset>.json: rows, groups, units, duplicate groups and bad units with reasons.
+- data/reports/<dataset>.json: rows, groups and units, in all and by batch, duplicate groups and bad units with reasons.
 
 Two passes: the first reads headers and the small group tables and decides which groups stay (of groups with one id the
 first); the second copies one field of one batch, a chunk at a time. So memory does not grow with the number of batches.
@@ -24,8 +24,9 @@ from typing import Any
 import numpy as np
 
 from stages import arrays, cli, paths, units
+from stages.display import Steps
 from stages.errors import BadUnit, ExpectedError
-from stages.memory import MemoryLog
+from stages.memory_log import MemoryLog
 from stages.params import load
 
 CHUNK_BYTES = 1 << 19  # stays in a core's cache between reading, checksum and writing
@@ -58,24 +59,30 @@ def merge(dataset: str, max_bad_units: int) -> None:
     BadUnit
         When all batches together left out more than `max_bad_units` units.
     """
-    log = MemoryLog("merge", dataset)
-    log.record("start")
-    names = units.read_batch_list(dataset)
-    if not names:
-        raise ExpectedError(f"{paths.batch_list(dataset)}: no batches, expected at least one; run discover first")
-    batches = [_open(paths.intermediate(dataset, name)) for name in names]
-    fields = _common_fields(batches)
-    _refuse_too_many(dataset, batches, max_bad_units)
-    is_kept = _first_of_each_group(batches)
-    with arrays.atomic_dir(paths.merged_dir(dataset)) as folder:
-        for field in fields:
-            _join(folder / f"{field['name']}.npy", field, batches, is_kept)
-        _write_groups(folder / "groups.npz", batches, is_kept)
-        (folder / "fields.json").write_text(_json(fields), encoding="utf-8")
-    report = _report(batches, is_kept)
-    arrays.write_text(paths.report(dataset), _json(report))
-    _remove_unlisted(dataset, names)
-    log.record("end", n_rows=report["rows"], n_groups=report["groups"], n_duplicates=report["duplicates"]["groups"])
+    with MemoryLog("merge", dataset) as log:
+        log.record("start")
+        names = units.read_batch_list(dataset)
+        if not names:
+            raise ExpectedError(f"{paths.batch_list(dataset)}: no batches, expected at least one; run discover first")
+        batches = [_open(paths.intermediate(dataset, name)) for name in names]
+        fields = _common_fields(batches)
+        _refuse_too_many(dataset, batches, max_bad_units)
+        is_kept = _first_of_each_group(batches)
+        report = _report(names, batches, is_kept)
+        title = f"Merging {dataset} ({len(batches)} batches, {report['rows']:,} rows)"
+        with (
+            arrays.atomic_dir(paths.merged_dir(dataset)) as folder,
+            Steps(title, "fields", len(fields), log.watch) as steps,
+        ):
+            for field in fields:
+                steps.begin(field["name"], report["rows"])
+                _join(folder / f"{field['name']}.npy", field, batches, is_kept)
+            _write_groups(folder / "groups.npz", batches, is_kept)
+            (folder / "fields.json").write_text(_json(fields), encoding="utf-8")
+        arrays.write_text(paths.report(dataset), _json(report))
+        _remove_unlisted(dataset, names)
+        counts = {"n_rows": report["rows"], "n_groups": report["groups"]}
+        log.record("end", **counts, n_duplicates=report["duplicates"]["groups"])
 
 
 def _open(path: Path) -> Batch:
@@ -173,28 +180,43 @@ def _row_in_unit(batch: Batch) -> np.ndarray:
     return starts - np.maximum.accumulate(np.where(is_first, starts, 0))
 
 
-def _report(batches: Sequence[Batch], is_kept: Sequence[np.ndarray]) -> dict[str, Any]:
+def _report(names: Sequence[str], batches: Sequence[Batch], is_kept: Sequence[np.ndarray]) -> dict[str, Any]:
+    """Return what the merge kept and left out; a dropped group counts in no batch's groups and rows."""
+    by_batch = {
+        name: {
+            "units": len(batch.meta["units"]),
+            "groups": int(kept.sum()),
+            "rows": int(batch.sizes[kept].sum()),
+        }
+        for name, batch, kept in zip(names, batches, is_kept, strict=True)
+    }
+    duplicates = _duplicates(batches, is_kept)
+    bad = [entry for batch in batches for entry in batch.meta["bad_units"]]
+    return {
+        "batches": len(batches),
+        **{kind: sum(counts[kind] for counts in by_batch.values()) for kind in ("units", "groups", "rows")},
+        "by_batch": by_batch,
+        "duplicates": {
+            "groups": len(duplicates),
+            "rows": sum(entry["rows"] for entry in duplicates),
+            "list": duplicates,
+        },
+        "bad_units": {"count": len(bad), "list": sorted(bad, key=lambda entry: str(entry["unit"]))},
+    }
+
+
+def _duplicates(batches: Sequence[Batch], is_kept: Sequence[np.ndarray]) -> list[dict[str, Any]]:
+    """Return group id, kept unit, dropped unit and rows of each dropped group."""
     first_unit: dict[int, str] = {}
     duplicates = []
-    n_groups = n_rows = n_dropped_rows = 0
     for batch, kept in zip(batches, is_kept, strict=True):
         sources = [batch.meta["units"][index] for index in batch.source]
         for group, unit, stays, size in zip(batch.group_id.tolist(), sources, kept, batch.sizes.tolist(), strict=True):
             if stays:
                 first_unit[group] = unit
-                n_groups, n_rows = n_groups + 1, n_rows + size
             else:
                 duplicates.append({"group_id": group, "kept": first_unit[group], "dropped": unit, "rows": size})
-                n_dropped_rows += size
-    bad = [entry for batch in batches for entry in batch.meta["bad_units"]]
-    return {
-        "batches": len(batches),
-        "units": sum(len(batch.meta["units"]) for batch in batches),
-        "groups": n_groups,
-        "rows": n_rows,
-        "duplicates": {"groups": len(duplicates), "rows": n_dropped_rows, "list": duplicates},
-        "bad_units": {"count": len(bad), "list": sorted(bad, key=lambda entry: str(entry["unit"]))},
-    }
+    return duplicates
 
 
 def _json(content: object) -> str:

@@ -54,3 +54,23 @@ def report(dataset: str) -> Path:
 def processed_dir(dataset: str) -> Path:
     """Folder with the arrays a trainer reads."""
     return Path("data/processed", dataset)
+
+
+def metrics_dir(dataset: str) -> Path:
+    """Folder with the figures of a dataset that `dvc metrics` compares."""
+    return Path("data/metrics", dataset)
+
+
+def plots_dir(dataset: str) -> Path:
+    """Folder with the tables of a dataset that `dvc plots` draws."""
+    return Path("data/plots", dataset)
+
+
+def card(dataset: str) -> Path:
+    """Path of the committed data card of a dataset."""
+    return Path("data/cards", f"{dataset}.md")
+
+
+def card_template(dataset: str) -> Path:
+    """Path of the words of a dataset's data card."""
+    return Path(__file__).parent / "datasets" / dataset / "card.md"

@@ -15,83 +15,25 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from stages import arrays, cli, paths, units
+from stages import cli, paths, units
+from stages.chunks import GROUP_DTYPES, Chunk, encode_chunk
 from stages.datasets import base
+from stages.display import Display
 from stages.errors import BadUnit, ExpectedError
-from stages.memory import MemoryLog
+from stages.memory import share_heaps
+from stages.memory_log import MemoryLog
+from stages.pacing import Pacer, room_mb
 from stages.params import DatasetParams, load
-from stages.workers import ordered
+from stages.spool import Spool
+from stages.workers import Workers
 
 logger = logging.getLogger("batchwise")
 
-CHUNKS_PER_RECORD = 4
-GROUP_DTYPES = {"group_id": np.uint64, "group_offsets": np.int64, "source": np.int32}
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """What a worker needs to encode some units; `first` is the index of the first one in its batch."""
-
-    dataset: str
-    raw_dir: Path
-    options: Mapping[str, Any]
-    units: Sequence[units.Unit]
-    first: int
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """The arrays of a chunk, and the units left out with the reason, by key."""
-
-    arrays: dict[str, np.ndarray]
-    bad: dict[str, str]
-
-
-def encode_chunk(chunk: Chunk) -> Encoded:
-    """Read and encode the units of a chunk; a bad one costs only itself."""
-    encoder = base.encoder(chunk.dataset)
-    good, bad = list(chunk.units), dict[str, str]()
-    try:
-        table = encoder.read(chunk.raw_dir, good, chunk.options)
-    except BadUnit:
-        bad = _bad_units(encoder, chunk)
-        good = [unit for unit in chunk.units if unit.key not in bad]
-        if not good:
-            return Encoded({}, bad)
-        table = encoder.read(chunk.raw_dir, good, chunk.options)
-    result = encoder.encode(table, chunk.options)
-    place = {unit.key: chunk.first + i for i, unit in enumerate(chunk.units)}
-    result["source"] = np.array([place[unit.key] for unit in good], np.int32)[result["source"]]
-    _check(encoder.FIELDS, result)
-    return Encoded(result, bad)
-
-
-def _bad_units(encoder: base.Encoder, chunk: Chunk) -> dict[str, str]:
-    reasons = {}
-    for unit in chunk.units:
-        try:
-            encoder.read(chunk.raw_dir, [unit], chunk.options)
-        except BadUnit as error:
-            reasons[unit.key] = str(error)
-    return reasons
-
-
-def _check(fields: Mapping[str, base.Field], result: Mapping[str, np.ndarray]) -> None:
-    """Check that a dataset's encoder gives the arrays it declares."""
-    if set(result) != {*fields, *GROUP_DTYPES}:
-        raise TypeError(f"encode gave {sorted(result)}, expected {sorted([*fields, *GROUP_DTYPES])}")
-    n_rows = int(result["group_offsets"][-1])
-    for name, field in fields.items():
-        array = result[name]
-        if array.dtype != field.dtype or array.shape != (n_rows, *field.shape):
-            raise TypeError(f"encode gave {name} as {array.dtype}{array.shape}, expected {field} for {n_rows} rows")
+SPOOL_SHARE = 0.25  # of the memory budget: what encoded rows may take before they go to disk
 
 
 def process(dataset: str, batch: str, params: DatasetParams) -> None:
@@ -102,41 +44,69 @@ def process(dataset: str, batch: str, params: DatasetParams) -> None:
     BadUnit
         When more units than `max_bad_units` are not well-formed; nothing is written then.
     ExpectedError
-        When a raw file changed since discover, or the memory budget is exceeded.
+        When a raw file changed since discover, the encoder fails on a unit, or the memory budget is exceeded.
     """
+    share_heaps()
     batch_units = units.read_manifest(dataset, batch)
-    log = MemoryLog("process", f"{dataset}-{batch}")
-    log.record("start", n_units=len(batch_units))
-    encoder = base.encoder(dataset)
-    pieces, bad, n_rows = _empty(encoder.FIELDS), dict[str, str](), 0
-    for number, encoded in enumerate(ordered(encode_chunk, _chunks(dataset, params, batch_units), "threading"), 1):
-        bad |= encoded.bad
-        _refuse_too_many(bad, params.max_bad_units, dataset)
-        for name, piece in encoded.arrays.items():
-            pieces[name].append(piece + n_rows if name == "group_offsets" else piece)
-        n_rows = int(pieces["group_offsets"][-1][-1])
-        if number % CHUNKS_PER_RECORD == 0:
-            log.record("chunk", n_units=min(number * encoder.CHUNK_UNITS, len(batch_units)), n_rows=n_rows)
-    pieces["group_offsets"] = [offsets[min(i, 1) :] for i, offsets in enumerate(pieces["group_offsets"])]
-    pieces["meta"] = [_meta(dataset, batch, batch_units, bad, params)]
-    log.record("before save", n_rows=n_rows)
-    arrays.save_npz(paths.intermediate(dataset, batch), pieces)
-    log.record("after save", n_rows=n_rows)
-    pieces.clear()
-    log.record("end", n_units=len(batch_units), n_rows=n_rows, n_bad_units=len(bad))
+    whole = Chunk(dataset, params.raw_dir, params.options, batch_units, 0, 0.0)
+    counts = {"n_units": len(batch_units), "n_files": len({s.path for unit in batch_units for s in unit.sources})}
+    with (
+        MemoryLog("process", f"{dataset}-{batch}") as log,
+        Spool(paths.intermediate(dataset, batch), SPOOL_SHARE * log.watch.budget_mb) as spool,
+    ):
+        log.record("start", **counts)
+        n_rows, bad = _encode_all(whole, _title(dataset, batch, batch_units), spool, log, params.max_bad_units)
+        spool.append("meta", _meta(dataset, batch, batch_units, bad, params))
+        log.record("before save", n_rows=n_rows)
+        spool.save()
+        log.record("end", **counts, n_rows=n_rows, n_bad_units=len(bad))
 
 
-def _chunks(dataset: str, params: DatasetParams, batch_units: Sequence[units.Unit]) -> Iterator[Chunk]:
-    size = base.encoder(dataset).CHUNK_UNITS
-    for first in range(0, len(batch_units), size):
-        yield Chunk(dataset, params.raw_dir, params.options, batch_units[first : first + size], first)
+def _encode_all(whole: Chunk, title: str, spool: Spool, log: MemoryLog, most_bad: int) -> tuple[int, dict[str, str]]:
+    """Have the workers encode all units; return the number of rows, and the units left out with reasons."""
+    encoder, n_rows, bad = base.encoder(whole.dataset), 0, dict[str, str]()
+    room = room_mb(log.watch, spool.limit_mb)
+    for name, empty in _empty(encoder.FIELDS).items():
+        spool.append(name, empty)
+    with (
+        Workers("threading", room / 2) as workers,
+        Display(title, _noun(whole.units), len(whole.units), workers, log.watch) as display,
+    ):
+        pacer = Pacer(whole, encoder.CHUNK_UNITS, workers, log.watch, room)
+        log.doing = pacer.doing
+        for done in workers.ordered(encode_chunk, pacer, pacer.has_room):
+            encoded = done.result
+            bad |= encoded.bad
+            _refuse_too_many(bad, most_bad, whole.dataset)
+            for name, piece in encoded.arrays.items():
+                spool.append(name, piece[1:] + n_rows if name == "group_offsets" else piece)
+            n_new = int(encoded.arrays["group_offsets"][-1]) if encoded.arrays else 0
+            n_rows += n_new
+            chunk = pacer.done(spool.memory_mb)
+            display.advance(len(chunk.units), n_new)
+            times = {"worker": done.worker, "started": round(done.started, 3), "seconds": round(done.seconds, 4)}
+            log.note("chunk", **times, unit=chunk.units[0].key, n_units=len(chunk.units), n_rows=n_new)
+    return n_rows, bad
 
 
-def _empty(fields: Mapping[str, base.Field]) -> dict[str, list[np.ndarray]]:
-    """Return per member one piece without rows, so that a batch without a good unit is an NPZ like any other."""
-    pieces = {name: [np.empty((0, *field.shape), field.dtype)] for name, field in fields.items()}
-    pieces |= {name: [np.empty(0, dtype)] for name, dtype in GROUP_DTYPES.items()}
-    return pieces | {"group_offsets": [np.zeros(1, np.int64)]}
+def _title(dataset: str, batch: str, batch_units: Sequence[units.Unit]) -> str:
+    """Return the line that says which batch this is: "Processing batch 3/16 (b0101, 500 files)"."""
+    listed, n_units = units.read_batch_list(dataset), len(batch_units)
+    place = f"{listed.index(batch) + 1}/{len(listed)}" if batch in listed else f"of {dataset}"
+    noun = _noun(batch_units) if n_units != 1 else _noun(batch_units).removesuffix("s")
+    return f"Processing batch {place} ({batch}, {n_units:,} {noun})"
+
+
+def _noun(batch_units: Sequence[units.Unit]) -> str:
+    """Return "files" where each unit is a whole file, else "units"."""
+    return "files" if all(unit.sources == (units.Source(unit.key),) for unit in batch_units) else "units"
+
+
+def _empty(fields: Mapping[str, base.Field]) -> dict[str, np.ndarray]:
+    """Return each member without rows, so that a batch without a good unit is an NPZ like any other."""
+    empty = {name: np.empty((0, *field.shape), field.dtype) for name, field in fields.items()}
+    empty |= {name: np.empty(0, dtype) for name, dtype in GROUP_DTYPES.items()}
+    return empty | {"group_offsets": np.zeros(1, np.int64)}
 
 
 def _refuse_too_many(bad: Mapping[str, str], most: int, dataset: str) -> None:
@@ -166,20 +136,27 @@ def main() -> int:
     """Run the verb from the command line."""
     parser = cli.parser("process", "Turn the raw units of a batch into data/intermediate/<dataset>/<batch>.npz.", True)
     arguments = parser.parse_args()
+    dataset, finished = arguments.dataset, set[str]()
 
     def action() -> None:
-        params = load().dataset(arguments.dataset)
-        listed = units.read_batch_list(arguments.dataset)
+        params = load().dataset(dataset)
+        listed = units.read_batch_list(dataset)
         if arguments.batch and arguments.batch not in listed and "DVC_STAGE" in os.environ:
-            _leave_placeholder(arguments.dataset, arguments.batch)
+            _leave_placeholder(dataset, arguments.batch)
             return
         if not arguments.batch and not listed:
-            where = paths.batch_list(arguments.dataset)
+            where = paths.batch_list(dataset)
             raise ExpectedError(f"{where}: no batches, expected at least one; run discover first")
-        for batch in [arguments.batch] if arguments.batch else listed:
-            process(arguments.dataset, batch, params)
+        todo = [arguments.batch] if arguments.batch else listed
+        finished.update(batch for batch in listed if batch not in todo and paths.intermediate(dataset, batch).is_file())
+        for batch in todo:
+            process(dataset, batch, params)
+            finished.add(batch)
 
-    return cli.run(action)
+    return cli.run(
+        action,
+        lambda: f"{len(finished)} of {len(units.read_batch_list(dataset))} batches of {dataset} are finished and kept",
+    )
 
 
 def _leave_placeholder(dataset: str, batch: str) -> None:

@@ -8,7 +8,9 @@ import sys
 import threading
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
+SHOW_CURSOR = "\x1b[?25h"
 PR_SET_PDEATHSIG = 1  # prctl(2): the signal to get when the parent dies; Linux only
 
 
@@ -65,6 +67,26 @@ def die_with_dvc() -> None:
 def _die_with(watched: int) -> None:
     select.select([watched], [], [])
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def leave(code: int) -> int:
+    """End the process at once if worker threads still run, which Python would wait for; else return `code`.
+
+    The main thread has unwound by now: temporary files are gone, and what the threads make is nobody's.
+    """
+    others = [thread for thread in threading.enumerate() if thread is not threading.current_thread()]
+    if any(not thread.daemon for thread in others):
+        end_now(code)
+    return code
+
+
+def end_now(code: int) -> NoReturn:
+    """End the process without unwinding; a live display may have hidden the terminal's cursor, so show it."""
+    if sys.stderr.isatty():
+        sys.stderr.write(SHOW_CURSOR)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def stop_cleanly_on_term() -> None:

@@ -9,10 +9,9 @@ In: data/merged/<dataset>/ and `split` of params.yaml. Out, in data/processed/<d
   (N,), and the dataset's own keys;
 
 and for all parts feature_names.json, label_mappings.json (class name to index per head), normalizer.npz (``names``,
-``mean``, ``scale``, ``is_normalised``; mean 0 and scale 1 where a column is not standardised) and stats.json.
+``mean``, ``scale``, ``is_normalised``; mean 0 and scale 1 where a column is not standardised) and stats.json. Beside
+them the metrics and plots that stages/stats.py describes.
 
-A group's part is a function of (seed, group id) alone: a 64-bit hash of both, as a fraction of 2**64, is below the
-share of train, below train + val, or not. So a group is never in two parts and never changes part when data are added.
 Mean and population standard deviation are taken over train rows only, in one pass; rows stay in merged order. Arrays
 are read and written a chunk at a time.
 """
@@ -22,80 +21,21 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from stages import arrays, cli, paths
+from stages import arrays, cli, paths, stats
+from stages.display import Steps
 from stages.errors import ExpectedError
-from stages.memory import MemoryLog
+from stages.memory_log import MemoryLog
 from stages.moments import Moments
 from stages.params import SplitParams, load
+from stages.parts import PARTS, SCALAR_CHUNK_ROWS, Merged, open_merged
 
-PARTS = ("train", "val", "test")
 CHUNK_ROWS = 1024
-SCALAR_CHUNK_ROWS = 1 << 16
-
-
-@dataclass(frozen=True)
-class Merged:
-    """A merged dataset: its folder, fields and group table, and the part of each group, 0, 1 or 2."""
-
-    folder: Path
-    fields: list[dict[str, Any]]
-    group_id: np.ndarray
-    offsets: np.ndarray
-    source: np.ndarray
-    row_in_unit: np.ndarray
-    units: np.ndarray
-    part: np.ndarray
-
-    def of_role(self, role: str) -> list[dict[str, Any]]:
-        """Return the fields of one role, by name."""
-        return [field for field in self.fields if field["role"] == role]
-
-    def n_rows(self) -> list[int]:
-        """Return the rows of each part."""
-        sizes = np.diff(self.offsets)
-        return [int(sizes[self.part == part].sum()) for part in range(len(PARTS))]
-
-    def chunks(self, name: str, chunk_rows: int = SCALAR_CHUNK_ROWS) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield a field's rows in order, each chunk with the part of each of its rows, uint8."""
-        start = 0
-        for rows in arrays.npy_chunks(self.folder / f"{name}.npy", chunk_rows):
-            stop = start + len(rows)
-            first, last = np.searchsorted(self.offsets, (start, stop - 1), side="right") - 1
-            sizes = np.diff(np.clip(self.offsets[first : last + 2], start, stop))
-            yield rows, np.repeat(self.part[first : last + 1], sizes)
-            start = stop
-
-
-def assign(group_id: np.ndarray, params: SplitParams) -> np.ndarray:
-    """Return the part of each group: 0 train, 1 val, 2 test.
-
-    Parameters
-    ----------
-    group_id
-        uint64 (G,).
-    params
-        Shares and seed.
-
-    Returns
-    -------
-    ndarray
-        uint8 (G,).
-
-    References
-    ----------
-    The mixing function is that of SplitMix64 (Steele, Lea and Flood, 2014).
-    """
-    mixed = group_id ^ np.uint64((params.seed * 0x9E3779B97F4A7C15) % 2**64)
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
-    fraction = (mixed ^ (mixed >> np.uint64(31))) / 2.0**64
-    return np.digitize(fraction, [params.train, params.train + params.val]).astype(np.uint8)
 
 
 def split(dataset: str, params: SplitParams) -> None:
@@ -108,59 +48,40 @@ def split(dataset: str, params: SplitParams) -> None:
     DamagedFile
         When a merged file is missing or not complete.
     """
-    log = MemoryLog("split", dataset)
-    log.record("start")
-    merged = _open(paths.merged_dir(dataset), params)
-    _refuse_empty_parts(dataset, merged, params)
+    with MemoryLog("split", dataset) as log:
+        log.record("start")
+        merged = open_merged(paths.merged_dir(dataset), params)
+        _refuse_empty_parts(dataset, merged, params)
+        title = f"Splitting {dataset} ({int(merged.offsets[-1]):,} rows)"
+        with Steps(title, "fields", len(merged.fields), log.watch) as steps:
+            summary, report = _write(dataset, merged, params, log, steps)
+        stats.write(dataset, summary, report)
+        log.record("end", **{f"n_{part}": n for part, n in zip(PARTS, merged.n_rows(), strict=True)})
+
+
+def _write(
+    dataset: str, merged: Merged, params: SplitParams, log: MemoryLog, steps: Steps
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Write data/processed/<dataset>/; return the content of stats.json and merge's report."""
     moments = {field["name"]: _fit(merged, field) for field in merged.of_role("feature") if field["normalise"]}
     log.record("normaliser", n_rows=merged.n_rows()[0])
+    report = json.loads(paths.report(dataset).read_text(encoding="utf-8"))
     with arrays.atomic_dir(paths.processed_dir(dataset)) as folder:
         for field in merged.of_role("feature"):
+            steps.begin(field["name"], int(merged.offsets[-1]))
             _write_feature(folder, merged, field, moments.get(field["name"]))
         log.record("features", n_rows=int(merged.offsets[-1]))
-        labels = _write_scalars(folder, merged, "label")
-        masks = _write_scalars(folder, merged, "mask")
+        counts = _counts(merged, params)
+        counts["labels"] = _write_scalars(folder, merged, "label", steps)
+        counts["legal_actions"] = _write_scalars(folder, merged, "mask", steps)
         _write_keys(folder, merged)
         _write_normalizer(folder / "normalizer.npz", merged, moments)
         _write_json(folder / "feature_names.json", _columns(merged))
         heads = {_head(field): dict(_pairs(field["names"])) for field in merged.of_role("label")}
         _write_json(folder / "label_mappings.json", heads)
-        _write_json(folder / "stats.json", _stats(dataset, merged, params, labels, masks))
-    log.record("end", **{f"n_{part}": n for part, n in zip(PARTS, merged.n_rows(), strict=True)})
-
-
-def _open(folder: Path, params: SplitParams) -> Merged:
-    path = folder / "fields.json"
-    if not path.is_file():
-        raise arrays.DamagedFile(f"{path}: not found, expected the merged arrays; run merge or `dvc repro`")
-    headers = arrays.npz_headers(folder / "groups.npz")
-    table = {name: arrays.read_member(folder / "groups.npz", header) for name, header in headers.items()}
-    missing = {"group_id", "group_offsets", "source", "row_in_unit", "units"} - set(table)
-    if missing:
-        where = folder / "groups.npz"
-        raise arrays.DamagedFile(f"{where}: no {sorted(missing)[0]}, expected the groups; remove it, `dvc repro`")
-    return Merged(
-        folder=folder,
-        fields=_read_fields(path),
-        group_id=table["group_id"],
-        offsets=table["group_offsets"],
-        source=table["source"],
-        row_in_unit=table["row_in_unit"],
-        units=table["units"],
-        part=assign(table["group_id"], params),
-    )
-
-
-def _read_fields(path: Path) -> list[dict[str, Any]]:
-    """Read fields.json; names that could lead out of the folder are refused."""
-    try:
-        fields: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
-        strange = [field["name"] for field in fields if not field["name"].isidentifier()]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise arrays.DamagedFile(f"{path}: not what merge writes ({error}); remove it, `dvc repro`") from None
-    if strange:
-        raise arrays.DamagedFile(f"{path}: field {strange[0]!r}, expected a plain name; remove it and `dvc repro`")
-    return fields
+        summary = stats.summary(counts, report)
+        _write_json(folder / "stats.json", summary)
+    return summary, report
 
 
 def _refuse_empty_parts(dataset: str, merged: Merged, params: SplitParams) -> None:
@@ -213,14 +134,15 @@ def _write_feature(folder: Path, merged: Merged, field: dict[str, Any], moments:
                 sinks[parts[start]].append(ready[start:stop])
 
 
-def _write_scalars(folder: Path, merged: Merged, role: str) -> dict[str, Any]:
+def _write_scalars(folder: Path, merged: Merged, role: str, steps: Steps) -> dict[str, Any]:
     """Write labels_<part>.npz or masks_<part>.npz; return the counts for stats.json, per head and part."""
-    counters: dict[str, type[ClassCounter] | type[LegalCounter]] = {"label": ClassCounter, "mask": LegalCounter}
+    kind = stats.ClassCounter if role == "label" else stats.LegalCounter
     counts: dict[str, Any] = {}
     with ExitStack() as stack:
         writers = _part_writers(stack, folder, f"{role}s")
         for field in merged.of_role(role):
-            counter = [counters[role](field) for _ in PARTS]
+            steps.begin(field["name"], int(merged.offsets[-1]))
+            counter = [kind(field) for _ in PARTS]
             with ExitStack() as members:
                 sinks = _part_members(members, writers, _head(field), field, merged.n_rows())
                 for rows, parts in merged.chunks(field["name"]):
@@ -243,42 +165,6 @@ def _part_members(
         stack.enter_context(writer.member(name, np.dtype(field["dtype"]), (n, *field["shape"])))
         for writer, n in zip(writers, n_rows, strict=True)
     ]
-
-
-class ClassCounter:
-    """Count the classes of a label."""
-
-    def __init__(self, field: dict[str, Any]) -> None:
-        self._names: list[str] = field["names"]
-        self._counts = np.zeros(len(self._names) + 1, np.int64)
-
-    def add(self, rows: np.ndarray) -> None:
-        """Count some rows."""
-        self._counts += np.bincount(rows + 1, minlength=len(self._counts))
-
-    def result(self) -> dict[str, Any]:
-        """Return the rows of each class, and those to which the head does not apply."""
-        not_applicable, *counts = self._counts.tolist()
-        return {"not_applicable": not_applicable, "classes": dict(zip(self._names, counts, strict=True))}
-
-
-class LegalCounter:
-    """Count the legal actions of a mask."""
-
-    def __init__(self, field: dict[str, Any]) -> None:
-        self._by_count = np.zeros(int(np.prod(field["shape"])) + 1, np.int64)
-
-    def add(self, rows: np.ndarray) -> None:
-        """Count some rows."""
-        kind = np.min_scalar_type(len(self._by_count) - 1)  # one byte is three times as fast as the default eight
-        legal = np.add.reduce(rows, axis=tuple(range(1, rows.ndim)), dtype=kind)
-        self._by_count += np.bincount(legal, minlength=len(self._by_count))
-
-    def result(self) -> dict[str, float]:
-        """Return the mean, least and greatest number of legal actions of a row."""
-        seen = np.flatnonzero(self._by_count)
-        mean = float(self._by_count @ np.arange(len(self._by_count)) / self._by_count.sum())
-        return {"mean": mean, "min": int(seen[0]), "max": int(seen[-1])}
 
 
 def _write_keys(folder: Path, merged: Merged) -> None:
@@ -325,8 +211,8 @@ def _write_normalizer(path: Path, merged: Merged, moments: dict[str, Moments]) -
         if field["name"] in moments:
             mean, scale = _standardisation(field, moments[field["name"]])
             columns["names"].append(np.array(field["names"], np.str_))
-            columns["mean"].append(mean)
-            columns["scale"].append(scale)
+            columns["mean"].append(mean.reshape(-1))
+            columns["scale"].append(scale.reshape(-1))
             columns["is_normalised"].append(np.array(field["normalise"], bool))
     if moments:
         arrays.save_npz(path, {name: [np.concatenate(pieces)] for name, pieces in columns.items()})
@@ -338,22 +224,14 @@ def _columns(merged: Merged) -> object:
     return next(iter(names.values())) if len(names) == 1 else names
 
 
-def _stats(
-    dataset: str, merged: Merged, params: SplitParams, labels: dict[str, Any], masks: dict[str, Any]
-) -> dict[str, Any]:
-    report = json.loads(paths.report(dataset).read_text(encoding="utf-8"))
+def _counts(merged: Merged, params: SplitParams) -> dict[str, Any]:
+    """Return what stats.json says first; the counts of labels and legal actions follow."""
     n_groups = np.bincount(merged.part, minlength=len(PARTS)).tolist()
     return {
         "rows": dict(zip(PARTS, merged.n_rows(), strict=True)),
         "groups": dict(zip(PARTS, n_groups, strict=True)),
         "input_dim": sum(int(np.prod(field["shape"])) for field in merged.of_role("feature")),
         "split": asdict(params),
-        "labels": labels,
-        "legal_actions": masks,
-        "duplicates": {key: report["duplicates"][key] for key in ("groups", "rows")},
-        "bad_units": report["bad_units"]["count"],
-        "units": report["units"],
-        "batches": report["batches"],
     }
 
 
@@ -366,7 +244,7 @@ def _pairs(names: Sequence[str]) -> Iterator[tuple[str, int]]:
 
 
 def _write_json(path: Path, content: object) -> None:
-    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(stats.json_text(content), encoding="utf-8")
 
 
 def main() -> int:

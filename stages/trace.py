@@ -14,7 +14,7 @@ from stages import arrays, cli, paths
 from stages.datasets import base
 from stages.errors import ExpectedError
 from stages.params import DatasetParams, load
-from stages.split import PARTS
+from stages.parts import PARTS
 
 
 def trace(dataset: str, params: DatasetParams, part: str, row: int) -> str:

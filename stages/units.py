@@ -17,6 +17,7 @@ A manifest (`data/manifests/<dataset>/batches/<batch>.json`) lists the units of 
 The batch list (`data/manifests/<dataset>/batches.yaml`) is the dict that dvc.yaml's `foreach` reads.
 """
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -32,6 +33,7 @@ from typing import Any
 import yaml
 
 from stages import paths
+from stages.desks import working_on
 from stages.errors import BadUnit, ExpectedError
 from stages.workers import ordered
 
@@ -208,6 +210,7 @@ def read_unit(raw_dir: Path, unit: Unit) -> bytes:
         When the bytes are not those that discover saw.
     """
     where = raw_dir / unit.sources[0].path
+    working_on(unit.key)
     try:
         content = b"".join(read_source(raw_dir, source) for source in unit.sources)
     except BadUnit as error:
@@ -217,6 +220,18 @@ def read_unit(raw_dir: Path, unit: Unit) -> bytes:
     if hashlib.sha256(content).hexdigest() != unit.digest:
         raise ExpectedError(f"{where}: changed since discover listed it; run `dvc repro` again")
     return content
+
+
+def raw_mb(raw_dir: Path, unit: Unit) -> float:
+    """Return the size in MB of the bytes of a unit's sources; those that cannot be read count nothing."""
+    total = 0
+    for source in unit.sources:
+        stop = source.stop
+        if stop is None:
+            with contextlib.suppress(OSError):
+                stop = (raw_dir / source.path).stat().st_size
+        total += max(0, (stop or 0) - source.start)
+    return total / 2**20
 
 
 def manifest_text(dataset: str, batch: str, units: Sequence[Unit]) -> str:

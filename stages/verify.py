@@ -25,7 +25,8 @@ import yaml
 from stages import arrays, cli, paths, units
 from stages.errors import ExpectedError
 from stages.params import DatasetParams, Params, load
-from stages.split import CHUNK_ROWS, PARTS
+from stages.parts import PARTS
+from stages.split import CHUNK_ROWS
 from stages.workers import ordered
 
 LOCK = Path("dvc.lock")

@@ -2,26 +2,72 @@
 
 Two environment variables steer it and never change a result:
 
-- ``JOBS``: number of workers, default all cores; 1 runs in this process.
-- ``BACKEND``: ``loky`` (joblib's process pool) or ``threading``; the default is the caller's choice.
+- ``JOBS``: number of workers, default all cores; 1 is a thread of this process. Those of a cluster are its own.
+- ``BACKEND``: ``threading``, ``loky`` (joblib's process pool) or ``dask`` (the cluster of ``DASK_SCHEDULER``); the
+  default is the caller's choice.
 
 `joblib.Parallel` itself is not used: it runs ahead of a slow consumer without bound (57 of 60 results were ready while
 the first was in use).
 """
 
+import multiprocessing
 import os
+import signal
+import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from functools import partial
+from types import TracebackType
+from typing import Any, Generic, Protocol, Self, TypeVar
 
+from stages import desks
 from stages.errors import ExpectedError
 from stages.signals import die_with_parent
 
 T = TypeVar("T")
 R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 
-BACKENDS = ("loky", "threading")
+BACKENDS = ("loky", "threading", "dask")
+PROCESS_MB = 60  # of a worker process before it has any work
+PATIENCE_S = 1.0  # with loky, whose own threads can get stuck when a process is killed
+
+
+@dataclass(frozen=True)
+class Done(Generic[R]):
+    """A result, the worker it comes from, and when it was made: `started` in s since the epoch."""
+
+    result: R
+    worker: str
+    started: float
+    seconds: float
+
+
+class Promise(Protocol[R_co]):
+    """A result that is to come, such as a `Future`."""
+
+    def result(self) -> R_co:
+        """Wait for it."""
+
+    def cancel(self) -> bool:
+        """Do not start with it, if it is not started yet."""
+
+
+class Pool(Protocol):
+    """Some workers."""
+
+    n_workers: int
+
+    def submit(self, function: Callable[..., R], item: Any) -> "Promise[R]":
+        """Have a worker call `function(item)`."""
+
+    def busy(self) -> Mapping[str, str]:
+        """Return what each worker is working on."""
+
+    def close(self, is_done: bool) -> None:
+        """Let the workers go; unless `is_done`, drop what they have in hand and do not wait for them."""
 
 
 def job_count() -> int:
@@ -35,7 +81,7 @@ def job_count() -> int:
 
 
 def backend_name(default: str) -> str:
-    """Return the joblib backend that ``BACKEND`` names, or `default`."""
+    """Return the backend that ``BACKEND`` names, or `default`."""
     name = os.environ.get("BACKEND") or default
     if name not in BACKENDS:
         raise ExpectedError(f"BACKEND: {name!r}, expected one of {', '.join(BACKENDS)}")
@@ -61,28 +107,170 @@ def ordered(function: Callable[[T], R], items: Iterable[T], default_backend: str
     ExpectedError
         When ``JOBS`` or ``BACKEND`` is not usable.
     """
-    jobs, backend = job_count(), backend_name(default_backend)
-    if jobs == 1:
-        yield from map(function, items)
-        return
-    executor = _executor(backend, jobs)
-    pending: deque[Future[R]] = deque()
-    try:
-        for item in items:
-            pending.append(executor.submit(function, item))
-            if len(pending) == 2 * jobs:
+    with Workers(default_backend) as workers:
+        for done in workers.ordered(function, items):
+            yield done.result
+
+
+class Workers:
+    """The workers that ``JOBS`` and ``BACKEND`` ask for; use it in a ``with`` statement.
+
+    Parameters
+    ----------
+    default_backend
+        As for `ordered`.
+    room_mb
+        Memory they may use: there are fewer worker processes where more would not fit.
+
+    Attributes
+    ----------
+    memory_mb
+        What worker processes take before they have any work.
+    """
+
+    def __init__(self, default_backend: str = "loky", room_mb: float | None = None) -> None:
+        self._pool = _pool(backend_name(default_backend), room_mb)
+        self.n_workers = self._pool.n_workers
+        self.memory_mb = PROCESS_MB * self.n_workers if isinstance(self._pool, Processes) else 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        self._pool.close(is_done=kind is None)
+
+    def busy(self) -> Mapping[str, str]:
+        """Return what each worker is working on."""
+        return self._pool.busy()
+
+    def ordered(
+        self, function: Callable[[T], R], items: Iterable[T], has_room: Callable[[T], bool] = lambda _: True
+    ) -> Iterator[Done[R]]:
+        """Yield ``function(item)`` and its circumstances for every item, in the order of `items`.
+
+        `has_room(item)` says whether one more item may be in flight; while it says no, and another one is, it waits.
+
+        Raises
+        ------
+        ExpectedError
+            When a worker process died.
+        """
+        task = partial(_timed, function)
+        window = 2 * self.n_workers if self.n_workers > 1 else 1
+        pending: deque[Promise[Done[R]]] = deque()
+        try:
+            for item in items:
+                while pending and (len(pending) >= window or not has_room(item)):
+                    yield pending.popleft().result()
+                pending.append(self._pool.submit(task, item))
+            while pending:
                 yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-    finally:
-        for future in pending:
-            future.cancel()
-        executor.shutdown()
+        except BrokenExecutor:
+            doing = ", ".join(self.busy().values()) or "nothing yet"
+            raise ExpectedError(
+                f"a worker process was killed, while they worked on {doing}; if memory ran out (see `dmesg`), lower "
+                "JOBS or MEMORY_GB; run again"
+            ) from None
 
 
-def _executor(backend: str, jobs: int) -> Executor:
-    if backend == "threading":
-        return ThreadPoolExecutor(jobs)
-    from joblib.externals.loky import ProcessPoolExecutor  # its import costs 0.1 s, which one worker does not need
+def _timed(function: Callable[[T], R], item: T) -> Done[R]:
+    started = time.time()
+    result = function(item)
+    desks.working_on("")
+    return Done(result, desks.worker_name(), started, time.time() - started)
 
-    return ProcessPoolExecutor(max_workers=jobs, initializer=die_with_parent, initargs=(os.getpid(),))
+
+def _pool(backend: str, room_mb: float | None) -> Pool:
+    jobs = job_count()
+    if backend == "dask":
+        from stages.cluster import DaskPool  # an extra package, and 0.5 s of imports
+
+        return DaskPool()
+    if backend == "threading" or jobs == 1:
+        return Threads(jobs)
+    return Processes(jobs if room_mb is None else max(1, min(jobs, int(room_mb / PROCESS_MB))))
+
+
+class Threads:
+    """Threads of this process; also a single worker is one, so that the main thread can be interrupted at any time."""
+
+    def __init__(self, n_workers: int) -> None:
+        self.n_workers = n_workers
+        self._desks = desks.ThreadDesks()
+        self._executor = ThreadPoolExecutor(n_workers, initializer=self._desks.sit_down)
+
+    def submit(self, function: Callable[..., R], item: Any) -> "Future[R]":
+        """Have a thread call `function(item)`."""
+        return self._executor.submit(function, item)
+
+    def busy(self) -> Mapping[str, str]:
+        """Return what each thread is working on."""
+        return self._desks.read()
+
+    def close(self, is_done: bool) -> None:
+        """Let the threads end; they cannot be stopped, so after a failure their present items are not waited for."""
+        self._executor.shutdown(wait=is_done, cancel_futures=True)
+
+
+class Processes:
+    """Processes of joblib's loky."""
+
+    def __init__(self, n_workers: int) -> None:
+        from joblib.externals.loky import ProcessPoolExecutor  # its import costs 0.1 s, which threads do not need
+
+        self.n_workers = n_workers
+        self._desks = desks.ProcessDesks()
+        self._executor = ProcessPoolExecutor(
+            max_workers=n_workers, initializer=_start_process, initargs=(os.getpid(), self._desks.folder)
+        )
+
+    def submit(self, function: Callable[..., R], item: Any) -> "Promise[R]":
+        """Have a process call `function(item)`."""
+        return _FromProcess(self._executor.submit(function, item), self.n_workers)
+
+    def busy(self) -> Mapping[str, str]:
+        """Return what each process is working on."""
+        return self._desks.read()
+
+    def close(self, is_done: bool) -> None:
+        """Let the processes end, or kill them after a failure."""
+        manager = self._executor._executor_manager_thread
+        self._executor.shutdown(wait=is_done, kill_workers=not is_done)
+        if not is_done:
+            if manager is not None:
+                manager.join(PATIENCE_S)
+            for process in multiprocessing.active_children():
+                process.terminate()  # loky was seen to leave one alive, for which Python waits at its end
+        self._desks.close()
+
+
+class _FromProcess(Generic[R]):
+    """What a worker process sends.
+
+    One that is killed while it sends leaves half a result, of which loky awaits the rest for ever.
+    """
+
+    def __init__(self, future: "Future[R]", n_workers: int) -> None:
+        self._future, self._n_workers = future, n_workers
+
+    def result(self) -> R:
+        """Wait for the result; raise `BrokenExecutor` when a worker is gone and nothing comes any more."""
+        is_broken = False
+        while not wait([self._future], PATIENCE_S).done:
+            if is_broken:
+                raise BrokenExecutor
+            is_broken = len(multiprocessing.active_children()) < self._n_workers
+        return self._future.result()
+
+    def cancel(self) -> bool:
+        """Do not start with it, if it is not started yet."""
+        return self._future.cancel()
+
+
+def _start_process(parent: int, folder: str) -> None:
+    """Prepare a worker process: it dies with its parent, and leaves Ctrl-C to it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    die_with_parent(parent)
+    desks.sit_down_in(folder)

@@ -15,7 +15,7 @@ from stages import arrays, paths, units
 from stages.datasets.splendor import simulate
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-KNOBS = ("JOBS", "BACKEND", "MEMORY_GB", "LOG", "DVC_STAGE")
+KNOBS = ("JOBS", "BACKEND", "DASK_SCHEDULER", "MEMORY_GB", "LOG", "DVC_STAGE")
 VERBS = ("discover", "process", "merge", "split")
 TOY_FIELDS = {
     "X": ("float64", (3,), "feature", ["a", "b", "c"], [True, False, True]),

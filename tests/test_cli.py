@@ -65,7 +65,7 @@ def test_a_bad_log_level_is_wrong_usage(run, workspace, level):
     ("environment", "reason"),
     [
         ({"JOBS": "0"}, "JOBS: '0', expected a whole number from 1"),
-        ({"BACKEND": "dask"}, "BACKEND: 'dask', expected one of loky, threading"),
+        ({"BACKEND": "spark"}, "BACKEND: 'spark', expected one of loky, threading, dask"),
         ({"MEMORY_GB": "much"}, "MEMORY_GB: 'much', expected a number of gigabytes"),
     ],
 )

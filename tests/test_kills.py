@@ -30,7 +30,7 @@ MADE_BY = {
     "discover": ("data/manifests/splendor/batches",),
     "process": ("data/intermediate",),
     "merge": ("data/merged", "data/reports"),
-    "split": ("data/processed",),
+    "split": ("data/processed", "data/metrics", "data/plots"),
 }
 
 

@@ -132,6 +132,10 @@ def test_duplicate_groups_are_counted_and_listed(write_toy):
         ],
     }
     assert report["bad_units"] == {"count": 0, "list": []}
+    assert report["by_batch"] == {
+        "b0": {"units": 2, "groups": 3, "rows": 8},
+        "b1": {"units": 3, "groups": 3, "rows": 8},
+    }
 
 
 def test_a_copy_of_a_game_under_another_name_is_dropped(processed, finished, run):

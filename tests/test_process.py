@@ -12,6 +12,7 @@ from stages import arrays, paths, process, units
 from stages.datasets.splendor import encode, find
 from stages.errors import ExpectedError
 from stages.params import DatasetParams, load
+from tests.scripts import Workspace
 
 BATCH = paths.intermediate("splendor", "b")
 WORKERS = [("1", "threading"), ("2", "threading"), ("4", "threading"), ("2", "loky")]
@@ -35,7 +36,7 @@ def in_process(batch="b"):
 def assert_refused(result, reason):
     """Check for exit code 1, one line that says why, and no left-over file."""
     assert result.returncode == 1
-    errors = [line for line in result.stderr.splitlines() if " | RSS " not in line]
+    errors = [line for line in result.stderr.splitlines() if not re.match(r"Processing batch |.* \| RSS ", line)]
     assert len(errors) == 1
     assert re.match(f"error: .*{reason}", errors[0]), errors[0]
     assert not [path for path in paths.intermediate_dir("splendor").rglob("*") if path.name.startswith(".")]
@@ -307,10 +308,59 @@ def test_an_encoder_that_gives_other_arrays_than_it_declares_is_a_defect(process
         monkeypatch.setattr(
             encode, "encode", lambda *a, name=name, change=change: (r := genuine(*a)) | {name: change(r[name])}
         )
-        with pytest.raises(TypeError, match=f"encode gave {name} as"):
+        with pytest.raises(ExpectedError, match=f"raw/.*: TypeError: encode gave {name} as .*has a defect") as caught:
             in_process("b00")
+        assert isinstance(caught.value.__cause__, TypeError)
 
 
 def test_options_the_dataset_does_not_know_are_refused(workspace):
     with pytest.raises(ExpectedError, match=r"options: \{'fast': 1\}, expected none"):
         find.find(workspace / "raw", DatasetParams("raw", options={"fast": 1}).options)
+
+
+@pytest.mark.parametrize(("jobs", "backend"), [("1", "threading"), ("2", "threading"), ("2", "loky")])
+def test_a_failing_encoder_is_one_line_with_the_unit_and_a_traceback_at_log_debug(tmp_path, jobs, backend):
+    here = Workspace(tmp_path, {f"u{number}": "rows 3" for number in range(6)} | {"u3": "rows 3\nfail no such thing"})
+    here.discover()
+    short, long = (here.verb("process", JOBS=jobs, BACKEND=backend, LOG=level) for level in ("warning", "debug"))
+    assert short.returncode == long.returncode == 1
+    assert short.stderr == (
+        "error: raw/u3: u3: RuntimeError: no such thing; the encoder of scripted cannot read it or has a defect; "
+        "LOG=debug shows where\n"
+    )
+    assert 'encode/__init__.py", line' in long.stderr
+    assert "in fail" in long.stderr
+    assert long.stderr.endswith(short.stderr)
+    assert here.left_overs() == here.finished() == []
+
+
+def test_a_killed_worker_process_is_one_line_that_names_the_unit(tmp_path):
+    here = Workspace(tmp_path, {f"u{number}": "rows 3" for number in range(6)} | {"u3": "sleep 0.2\nkill"})
+    here.discover()
+    done = here.verb("process", JOBS="2", BACKEND="loky", LOG="warning")
+    assert done.returncode == 1
+    assert re.fullmatch(r"error: a worker process was killed, while they worked on .*u3.*; run again\n", done.stderr)
+    assert here.left_overs() == here.finished() == []
+
+
+def test_each_chunk_is_logged_with_worker_time_and_rows(processed, run):
+    assert run("process", "splendor", "b01", JOBS="2").returncode == 0
+    entries = [json.loads(line) for line in (processed / "data/logs/process.jsonl").read_text().splitlines()]
+    chunks = [entry for entry in entries if entry["event"] == "chunk"]
+    end = entries[-1]
+    assert end["event"] == "end"
+    assert sum(chunk["n_units"] for chunk in chunks) == end["n_units"] == end["n_files"] > 0
+    assert sum(chunk["n_rows"] for chunk in chunks) == end["n_rows"] > 0
+    assert {chunk["worker"] for chunk in chunks} <= {"worker 1", "worker 2"}
+    assert all(chunk["seconds"] > 0 and chunk["started"] < chunk["time"] for chunk in chunks)
+
+
+def test_the_title_says_which_batch_of_how_many_and_what_its_units_are(processed):
+    batch_units = units.read_manifest("splendor", "b01")
+    listed = units.read_batch_list("splendor")
+    place = f"{listed.index('b01') + 1}/{len(listed)}"
+    title = process._title("splendor", "b01", batch_units)
+    assert title == f"Processing batch {place} (b01, {len(batch_units)} files)"
+    assert process._title("splendor", "b01", batch_units[:1]).endswith("(b01, 1 file)")
+    part = [units.Unit("month", (units.Source("all.csv", 0, 10),), "")] * 2
+    assert process._title("splendor", "b0000", part) == "Processing batch of splendor (b0000, 2 units)"

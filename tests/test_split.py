@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages import merge, paths, split
+from stages import merge, parts, paths, split
 from stages.arrays import DamagedFile
 from stages.errors import ExpectedError
 from stages.params import SplitParams
@@ -39,7 +39,7 @@ def source(finished):
     folder = finished / paths.merged_dir("splendor")
     found = {path.stem: np.load(path, mmap_mode="r") for path in folder.glob("*.npy")}
     groups = table(folder / "groups.npz")
-    part = split.assign(groups["group_id"], SplitParams())
+    part = parts.assign(groups["group_id"], SplitParams())
     return found, np.repeat(part, np.diff(groups["group_offsets"])), groups
 
 
@@ -130,7 +130,7 @@ def test_keys_lead_back_to_the_line_of_the_raw_file(out, finished):
 def test_stats_are_those_of_the_arrays(out, source):
     merged, row_part, groups = source
     stats = json.loads((out / "stats.json").read_text())
-    part = split.assign(groups["group_id"], SplitParams())
+    part = parts.assign(groups["group_id"], SplitParams())
     assert stats["rows"] == {name: int((row_part == i).sum()) for i, name in enumerate(PARTS)}
     assert stats["groups"] == {name: int((part == i).sum()) for i, name in enumerate(PARTS)}
     assert stats["input_dim"] == merged["X"].shape[1]
@@ -173,7 +173,8 @@ def test_split_again_gives_the_same_bytes(merged, finished, snapshot, run):
     for _ in range(2):
         result = run("split", "splendor")
         assert result.returncode == 0, result.stderr
-        assert snapshot("data/processed") == snapshot(finished / "data/processed")
+        for folder in ("data/processed", "data/metrics", "data/plots"):
+            assert snapshot(folder) == snapshot(finished / folder)
 
 
 def test_a_game_keeps_its_part_when_games_are_added(workspace, write_params, run):
@@ -192,15 +193,15 @@ def test_a_game_keeps_its_part_when_games_are_added(workspace, write_params, run
 @given(st.lists(st.integers(0, 2**64 - 1), max_size=30), st.integers(-(2**40), 2**70))
 def test_the_part_of_a_group_depends_on_seed_and_id_alone(ids, seed):
     params = SplitParams(0.5, 0.25, 0.25, seed)
-    together = split.assign(np.array(ids, np.uint64), params)
-    alone = [split.assign(np.array([i], np.uint64), params)[0] for i in ids]
+    together = parts.assign(np.array(ids, np.uint64), params)
+    alone = [parts.assign(np.array([i], np.uint64), params)[0] for i in ids]
     assert (together.dtype, together.tolist()) == (np.uint8, alone)
 
 
 @pytest.mark.parametrize("ids", [np.random.default_rng(2).integers(0, 2**64, N_IDS, np.uint64), np.arange(N_IDS)])
 def test_shares_are_about_right_and_another_seed_deals_anew(ids):
     shares = (0.7, 0.2, 0.1)
-    first, second = (split.assign(ids.astype(np.uint64), SplitParams(*shares, seed)) for seed in (1, 2))
+    first, second = (parts.assign(ids.astype(np.uint64), SplitParams(*shares, seed)) for seed in (1, 2))
     for part in (first, second):
         np.testing.assert_allclose(np.bincount(part, minlength=3) / N_IDS, shares, atol=0.005)
     # Independent parts agree with probability 0.7**2 + 0.2**2 + 0.1**2.
@@ -243,7 +244,7 @@ def toy(write_toy, toy_rows):
     write_toy({"b0": {"a": groups[:50]}, "b1": {"b": groups[50:]}})
     merge.merge("toy", 0)
     split.split("toy", SplitParams(0.5, 0.25, 0.25))
-    part = split.assign(np.array([group for group, _ in groups], np.uint64), SplitParams(0.5, 0.25, 0.25))
+    part = parts.assign(np.array([group for group, _ in groups], np.uint64), SplitParams(0.5, 0.25, 0.25))
     return {name: [g for g, p in zip(groups, part, strict=True) if p == i] for i, name in enumerate(PARTS)}
 
 
@@ -285,13 +286,6 @@ def test_rows_in_unit_count_through_the_groups_of_a_unit(toy):
         expected = [(start[group][0], start[group][1] + i) for group, n in groups for i in range(n)]
         found = zip(keys["units"][keys["unit"]].tolist(), keys["row_in_unit"].tolist(), strict=True)
         assert list(found) == expected
-
-
-def test_more_than_255_legal_actions_are_counted():
-    counter = split.LegalCounter({"shape": [361]})
-    counter.add(np.ones((4, 361), np.uint8))
-    counter.add(np.zeros((4, 361), np.uint8))
-    assert counter.result() == {"mean": 180.5, "min": 0, "max": 361}
 
 
 def test_a_split_needs_a_merge(workspace, run):

@@ -1,14 +1,19 @@
 """Results in order, few items in flight, clear errors."""
 
+import multiprocessing
 import os
+import signal
+import subprocess
+import tempfile
 import threading
 import time
 
 import pytest
 
 from stages import workers
+from stages.desks import working_on
 from stages.errors import BadUnit, ExpectedError
-from stages.workers import ordered
+from stages.workers import Workers, ordered
 
 SETTINGS = [("1", "loky"), ("2", "loky"), ("4", "loky"), ("1", "threading"), ("2", "threading"), ("4", "threading")]
 N_ITEMS = 60
@@ -67,9 +72,14 @@ def test_several_workers_work_at_once(monkeypatch, jobs, backend):
     assert any(pid != os.getpid() for pid, _ in found) == (backend == "loky")
 
 
-def test_one_job_stays_in_this_thread(monkeypatch):
-    monkeypatch.setenv("JOBS", "1")
-    assert set(ordered(lambda _: threading.get_ident(), range(3))) == {threading.get_ident()}
+@pytest.mark.parametrize("backend", ["loky", "threading"])
+def test_one_job_is_one_thread_of_this_process(monkeypatch, backend):
+    """Not the main thread, which could not answer to Ctrl-C within a long call into C."""
+    set_knobs(monkeypatch, "1", backend)
+    found = set(ordered(lambda _: (os.getpid(), threading.get_ident()), range(3)))
+    assert {pid for pid, _ in found} == {os.getpid()}
+    assert len(found) == 1
+    assert threading.get_ident() not in {thread for _, thread in found}
 
 
 @pytest.mark.parametrize(("jobs", "backend"), SETTINGS)
@@ -120,8 +130,8 @@ def test_jobs_defaults_to_the_cores_of_this_process(monkeypatch):
 
 
 def test_a_bad_backend_is_a_clear_error(monkeypatch):
-    monkeypatch.setenv("BACKEND", "dask")
-    with pytest.raises(ExpectedError, match=r"^BACKEND: 'dask', expected one of loky, threading$"):
+    monkeypatch.setenv("BACKEND", "spark")
+    with pytest.raises(ExpectedError, match=r"^BACKEND: 'spark', expected one of loky, threading, dask$"):
         list(ordered(abs, [1]))
 
 
@@ -129,3 +139,103 @@ def test_backend_defaults_to_the_caller_s(monkeypatch):
     assert workers.backend_name("threading") == "threading"
     monkeypatch.setenv("BACKEND", "loky")
     assert workers.backend_name("threading") == "loky"
+
+
+def note_and(act):
+    def work(item):
+        working_on(f"{item}.csv")
+        act()
+        return item
+
+    return work
+
+
+@pytest.mark.parametrize(("jobs", "backend"), SETTINGS)
+def test_it_is_known_what_each_worker_is_busy_with(monkeypatch, jobs, backend):
+    set_knobs(monkeypatch, jobs, backend)
+    seen = set()
+    with Workers() as team:
+        results = team.ordered(note_and(lambda: time.sleep(0.15)), range(8))
+        watcher = threading.Thread(target=lambda: [seen.update(team.busy().items()) or time.sleep(0.02) for _ in range(20)])
+        watcher.start()
+        done = list(results)
+        watcher.join()
+        assert team.busy() == {}
+    names = {f"worker {number}" for number in range(1, int(jobs) + 1)}
+    assert {worker for worker, _ in seen} <= names
+    assert {note for _, note in seen} <= {f"{item}.csv" for item in range(8)}
+    assert len(seen) >= 2
+    assert {one.worker for one in done} <= names
+    assert all(one.seconds >= 0.15 and abs(one.started - time.time()) < 60 for one in done)
+
+
+@pytest.mark.parametrize(("jobs", "backend"), SETTINGS)
+def test_without_room_one_item_at_a_time_is_in_flight(monkeypatch, jobs, backend):
+    set_knobs(monkeypatch, jobs, backend)
+    items, most_ahead = Counted(12), 0
+    with Workers() as team:
+        for n_done, _ in enumerate(team.ordered(abs, items, has_room=lambda item: False)):
+            most_ahead = max(most_ahead, items.taken - n_done)
+    assert items.taken == 12
+    assert most_ahead <= 2  # one in flight, and the one that waits
+
+
+def test_there_are_no_more_processes_than_fit(monkeypatch):
+    set_knobs(monkeypatch, "8", "loky")
+    with Workers(room_mb=3.5 * workers.PROCESS_MB) as team:
+        assert (team.n_workers, team.memory_mb) == (3, 3 * workers.PROCESS_MB)
+    set_knobs(monkeypatch, "8", "threading")
+    with Workers(room_mb=0) as team:
+        assert (team.n_workers, team.memory_mb) == (8, 0)
+
+
+def test_a_killed_worker_process_is_an_error_that_names_what_was_in_work(monkeypatch):
+    set_knobs(monkeypatch, "2", "loky")
+
+    def kill_on_third(item):
+        working_on(f"{item}.csv")
+        if item == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return item
+
+    with pytest.raises(ExpectedError, match=r"^a worker process was killed, while they worked on .*3\.csv.*JOBS"):
+        list(ordered(kill_on_third, range(20)))
+
+
+def test_a_process_killed_while_it_sends_its_result_is_an_error_too(monkeypatch):
+    """Half a result has arrived, and its reader waits for the rest."""
+    set_knobs(monkeypatch, "2", "loky")
+
+    def send_half(item):
+        parent = os.getppid()
+        os.kill(parent, signal.SIGSTOP)  # so that the pipe is full when this process is killed
+        script = f"sleep 0.7; kill -KILL {os.getpid()}; kill -CONT {parent}"
+        subprocess.Popen(["/bin/sh", "-c", script], start_new_session=True)
+        return bytes(50 << 20)
+
+    with pytest.raises(ExpectedError, match=r"^a worker process was killed"):
+        list(ordered(send_half, [1]))
+
+
+def test_an_error_keeps_the_traceback_of_its_process(monkeypatch):
+    set_knobs(monkeypatch, "2", "loky")
+
+    def divide(item):
+        return 1 // item
+
+    with pytest.raises(ZeroDivisionError) as caught:
+        list(ordered(divide, [1, 0]))
+    assert "in divide" in str(caught.value.__cause__)
+
+
+def test_after_a_failure_no_process_and_no_folder_is_left(monkeypatch, tmp_path):
+    set_knobs(monkeypatch, "4", "loky")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for _ in range(3):  # also while workers are still starting
+        results = ordered(note_and(lambda: time.sleep(0.01)), range(100))
+        assert next(results) == 0
+        started = time.monotonic()
+        results.close()
+        assert time.monotonic() - started < 2
+        assert multiprocessing.active_children() == []
+    assert [path for path in tmp_path.iterdir() if path.name.startswith("batchwise")] == []

@@ -1,0 +1,119 @@
+"""Which part, train, val or test, each group of a merged dataset is in, and its rows with their parts.
+
+A group's part is a function of (seed, group id) alone: a 64-bit hash of both, as a fraction of 2**64, is below the
+share of train, below train + val, or not. So a group is never in two parts and never changes part when data are added.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stages import arrays
+from stages.params import SplitParams
+
+PARTS = ("train", "val", "test")
+SCALAR_CHUNK_ROWS = 1 << 16
+
+
+@dataclass(frozen=True)
+class Merged:
+    """A merged dataset: its folder, fields and group table, and the part of each group, 0, 1 or 2."""
+
+    folder: Path
+    fields: list[dict[str, Any]]
+    group_id: np.ndarray
+    offsets: np.ndarray
+    source: np.ndarray
+    row_in_unit: np.ndarray
+    units: np.ndarray
+    part: np.ndarray
+
+    def of_role(self, role: str) -> list[dict[str, Any]]:
+        """Return the fields of one role, by name."""
+        return [field for field in self.fields if field["role"] == role]
+
+    def n_rows(self) -> list[int]:
+        """Return the rows of each part."""
+        sizes = np.diff(self.offsets)
+        return [int(sizes[self.part == part].sum()) for part in range(len(PARTS))]
+
+    def chunks(self, name: str, chunk_rows: int = SCALAR_CHUNK_ROWS) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield a field's rows in order, each chunk with the part of each of its rows, uint8."""
+        start = 0
+        for rows in arrays.npy_chunks(self.folder / f"{name}.npy", chunk_rows):
+            stop = start + len(rows)
+            first, last = np.searchsorted(self.offsets, (start, stop - 1), side="right") - 1
+            sizes = np.diff(np.clip(self.offsets[first : last + 2], start, stop))
+            yield rows, np.repeat(self.part[first : last + 1], sizes)
+            start = stop
+
+
+def assign(group_id: np.ndarray, params: SplitParams) -> np.ndarray:
+    """Return the part of each group: 0 train, 1 val, 2 test.
+
+    Parameters
+    ----------
+    group_id
+        uint64 (G,).
+    params
+        Shares and seed.
+
+    Returns
+    -------
+    ndarray
+        uint8 (G,).
+
+    References
+    ----------
+    The mixing function is that of SplitMix64 (Steele, Lea and Flood, 2014).
+    """
+    mixed = group_id ^ np.uint64((params.seed * 0x9E3779B97F4A7C15) % 2**64)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
+    fraction = (mixed ^ (mixed >> np.uint64(31))) / 2.0**64
+    return np.digitize(fraction, [params.train, params.train + params.val]).astype(np.uint8)
+
+
+def open_merged(folder: Path, params: SplitParams) -> Merged:
+    """Open the merged arrays in a folder and assign their groups to parts.
+
+    Raises
+    ------
+    DamagedFile
+        When a file is missing or not what merge writes.
+    """
+    path = folder / "fields.json"
+    if not path.is_file():
+        raise arrays.DamagedFile(f"{path}: not found, expected the merged arrays; run merge or `dvc repro`")
+    headers = arrays.npz_headers(folder / "groups.npz")
+    table = {name: arrays.read_member(folder / "groups.npz", header) for name, header in headers.items()}
+    missing = {"group_id", "group_offsets", "source", "row_in_unit", "units"} - set(table)
+    if missing:
+        where = folder / "groups.npz"
+        raise arrays.DamagedFile(f"{where}: no {sorted(missing)[0]}, expected the groups; remove it, `dvc repro`")
+    return Merged(
+        folder=folder,
+        fields=_read_fields(path),
+        group_id=table["group_id"],
+        offsets=table["group_offsets"],
+        source=table["source"],
+        row_in_unit=table["row_in_unit"],
+        units=table["units"],
+        part=assign(table["group_id"], params),
+    )
+
+
+def _read_fields(path: Path) -> list[dict[str, Any]]:
+    """Read fields.json; names that could lead out of the folder are refused."""
+    try:
+        fields: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+        strange = [field["name"] for field in fields if not field["name"].isidentifier()]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise arrays.DamagedFile(f"{path}: not what merge writes ({error}); remove it, `dvc repro`") from None
+    if strange:
+        raise arrays.DamagedFile(f"{path}: field {strange[0]!r}, expected a plain name; remove it and `dvc repro`")
+    return fields

@@ -1,0 +1,1 @@
+"""Nothing: dvc.yaml expects the file of every dataset."""
