@@ -1,0 +1,146 @@
+"""Find the range of each feature column over the train rows, and columns that say nothing.
+
+In: data/processed/<dataset>/<field>_train.npy, feature_names.json and normalizer.npz. The arrays are read once, a chunk
+at a time, after a sample of `SAMPLE_ROWS` rows: a value that nearly all rows hold is the median of the sample, so one
+comparison with it counts it exactly.
+"""
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from stages import arrays
+
+CHUNK_BYTES = 1 << 22
+SAMPLE_ROWS = 1000
+NEAR_CONSTANT = 0.999
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a feature over the train rows.
+
+    Attributes
+    ----------
+    field, name, index
+        The array, the column's name and its place in a flattened row.
+    low, high, mean
+        In the units of the raw data.
+    scale
+        What split divided by; 1 where it did not standardise.
+    stored_low, stored_high
+        What a trainer reads.
+    common, share
+        A value, raw, and the share of rows that hold it; exact, and the most common one if the share is above a half.
+    """
+
+    field: str
+    name: str
+    index: int
+    low: float
+    high: float
+    mean: float
+    scale: float
+    stored_low: float
+    stored_high: float
+    common: float
+    share: float
+
+    @property
+    def kind(self) -> str:
+        """One of not finite, constant, near-constant and varies."""
+        if not (math.isfinite(self.stored_low) and math.isfinite(self.stored_high)):
+            return "not finite"
+        if self.stored_low == self.stored_high:
+            return "constant"
+        return "near-constant" if self.share >= NEAR_CONSTANT else "varies"
+
+
+def read_columns(folder: Path) -> list[Column]:
+    """Return the columns of all feature fields, by field.
+
+    Raises
+    ------
+    DamagedFile
+        When an array is not complete.
+    """
+    result: list[Column] = []
+    fields = {path.name.removesuffix("_train.npy"): path for path in sorted(folder.glob("*_train.npy"))}
+    normaliser = _normaliser(folder / "normalizer.npz")
+    for field, path in fields.items():
+        n_columns = math.prod(arrays.npy_header(path).shape[1:])
+        names = _names(folder / "feature_names.json", field, n_columns)
+        result += _columns(field, path, names, _take(normaliser, names))
+    return result
+
+
+def _names(path: Path, field: str, n_columns: int) -> list[str]:
+    """Return the column names: those of the only field, or of this one of several; numbers where they are missing."""
+    content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    names = content.get(field) if isinstance(content, dict) else content
+    if not isinstance(names, list) or len(names) != n_columns:
+        return [f"{field} {index}" for index in range(n_columns)]
+    return [str(name) for name in names]
+
+
+def _normaliser(path: Path) -> dict[str, np.ndarray]:
+    if not path.is_file():
+        return {}
+    headers = arrays.npz_headers(path)
+    return {name: arrays.read_member(path, header).reshape(-1) for name, header in headers.items()}
+
+
+def _take(normaliser: dict[str, np.ndarray], names: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and scale of a field's columns; 0 and 1 where split left the field as it is."""
+    known = normaliser.get("names", np.empty(0, np.str_)).tolist()
+    for start in range(len(known) - len(names) + 1):
+        if known[start] == names[0] and known[start : start + len(names)] == names:
+            stop = start + len(names)
+            return normaliser["mean"][start:stop], normaliser["scale"][start:stop]
+    return np.zeros(len(names)), np.ones(len(names))
+
+
+def _columns(field: str, path: Path, names: list[str], fit: tuple[np.ndarray, np.ndarray]) -> list[Column]:
+    header = arrays.npy_header(path)
+    n_rows, width = header.shape[0], len(names)
+    if not n_rows or not width:
+        return []
+    common = _sample_median(path, header)
+    low, high = np.full(width, np.inf), np.full(width, -np.inf)
+    total, n_common = np.zeros(width), np.zeros(width, np.int64)
+    with np.errstate(invalid="ignore"):
+        for chunk in arrays.npy_chunks(path, max(1, CHUNK_BYTES // max(1, header.n_bytes // n_rows))):
+            rows = chunk.reshape(len(chunk), width)
+            np.minimum(low, rows.min(axis=0), out=low)
+            np.maximum(high, rows.max(axis=0), out=high)
+            total += rows.sum(axis=0, dtype=np.float64)
+            n_common += (rows == common).sum(axis=0)
+        mean, scale = fit
+        raw = [_raw(values, mean, scale) for values in (low, high, total / n_rows, common)]
+        table = [*raw[:3], scale, low, high, raw[3], n_common / n_rows]
+    rows_of_table = np.stack([np.asarray(values, np.float64) for values in table], axis=1).tolist()
+    return [Column(field, name, i, *values) for i, (name, values) in enumerate(zip(names, rows_of_table, strict=True))]
+
+
+def _raw(stored: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """Undo the standardisation; what float32, which holds seven digits, leaves of a 0 becomes 0."""
+    raw = stored * scale + mean
+    noise = 1e-6 * (np.abs(stored * scale) + np.abs(mean)) * (mean != 0)
+    return np.where(np.abs(raw) < noise, 0.0, raw)
+
+
+def _sample_median(path: Path, header: arrays.Header) -> np.ndarray:
+    """Return the lower median of each column over rows at equal distances."""
+    n_rows, row_bytes = header.shape[0], header.n_bytes // header.shape[0]
+    wanted = np.unique(np.linspace(0, n_rows - 1, min(n_rows, SAMPLE_ROWS)).astype(np.int64))
+    with path.open("rb") as file:
+        pieces = []
+        for row in wanted.tolist():
+            file.seek(header.offset + row * row_bytes)
+            pieces.append(file.read(row_bytes))
+    sample = np.frombuffer(b"".join(pieces), header.dtype).reshape(len(wanted), -1)
+    middle = (len(wanted) - 1) // 2
+    return np.partition(sample, middle, axis=0)[middle]
