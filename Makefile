@@ -59,6 +59,9 @@ format: $(READY)  ## Format the code
 
 bench: $(READY)  ## Measure CPU and memory against plain pandas and pyarrow loops
 	@python tests/bench/bench.py
+	@python tests/bench/display.py
+	@python tests/bench/market.py
+	@python tests/bench/loader.py
 
 status: $(READY)  ## Say what is out of date and why
 	@python -m stages.status $(DATASET)

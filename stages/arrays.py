@@ -175,6 +175,7 @@ class ArraySink:
 
     def __init__(self, file: IO[bytes], dtype: np.dtype, shape: tuple[int, ...]) -> None:
         self._file, self._dtype, self._shape, self._n_rows = file, dtype, shape, 0
+        self._start: int | None = None
         header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
 
@@ -184,6 +185,13 @@ class ArraySink:
             raise TypeError(f"piece is {piece.dtype}{piece.shape}, expected {self._dtype}(n, *{self._shape[1:]})")
         self._n_rows += len(piece)
         self._file.write(_bytes_of(np.ascontiguousarray(piece)))
+
+    def put(self, row: int, piece: np.ndarray) -> None:
+        """Write the rows of `piece` from row `row` on; each row once, in any order, on a file that can seek."""
+        start = self._file.tell() if self._start is None else self._start
+        self._start = start
+        self._file.seek(start + row * self._dtype.itemsize * math.prod(self._shape[1:]))
+        self.append(piece)
 
     def close(self) -> None:
         """Check that all rows came."""

@@ -131,17 +131,21 @@ def _source(dataset: str, params: Params) -> str:
     settings, options = params.dataset(dataset), params.simulate.get(dataset)
     if options is None or settings.raw != f"data/sample/{dataset}":
         return f"Files supplied in `{settings.raw}`; who made them is not known to this repository."
-    listed = ", ".join(f"{name} {value}" for name, value in options.items())
+    # Of a section of settings the names are enough; params.yaml has the rest.
+    said = {name: " and ".join(value) if isinstance(value, Mapping) else value for name, value in options.items()}
+    listed = ", ".join(f"{name} {value}" for name, value in said.items())
     return f"**Simulated**, not recorded: `stages/datasets/{dataset}/simulate` made all of them ({listed})."
 
 
 def _columns(dataset: str, fields: Sequence[Mapping[str, Any]]) -> Iterator[Column]:
     """Yield the processed arrays of a row, as the files of the train part have them."""
-    docs = {(f["role"], str(f["name"]).removeprefix(f"{f['role']}_")): f["doc"] for f in fields} | SPLIT_DOCS
+    heads = ("label", "mask")
+    docs = {(f["role"], str(f["name"]).removeprefix(f"{f['role']}_")): f["doc"] for f in fields if f["role"] in heads}
+    docs |= {(_file(f["role"]), f["name"]): f["doc"] for f in fields if f["role"] not in heads} | SPLIT_DOCS
     folder = paths.processed_dir(dataset)
-    for path in sorted(folder.glob("*_train.npy")):
+    for name in sorted(f["name"] for f in fields if f["role"] == "feature"):
+        path = folder / f"{name}_train.npy"
         header = arrays.npy_header(path)
-        name = path.stem.removesuffix("_train")
         first = next(arrays.npy_chunks(path, 1))[0]
         yield Column(name, header.dtype, header.shape[1:], docs["feature", name], first)
     for role in ("label", "mask", "key"):
@@ -150,6 +154,11 @@ def _columns(dataset: str, fields: Sequence[Mapping[str, Any]]) -> Iterator[Colu
             if name != "units":
                 first = next(arrays.member_chunks(path, header, 1))[0]
                 yield Column(f"{role}s/{name}", header.dtype, header.shape[1:], docs[role, name], first)
+
+
+def _file(role: str) -> str:
+    """Return the role by whose name split calls the file that a field of this role, no label or mask, is in."""
+    return "feature" if role == "feature" else "key"
 
 
 def _dataset_info(dataset: str, found: Mapping[str, Any], columns: Sequence[Column]) -> str:

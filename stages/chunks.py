@@ -32,10 +32,11 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Encoded:
-    """The arrays of a chunk, and the units left out with the reason, by key."""
+    """The arrays of a chunk, the units left out with the reason, by key, and what was left out within units."""
 
     arrays: dict[str, np.ndarray]
     bad: dict[str, str]
+    findings: list[dict[str, Any]]
 
 
 def encode_chunk(chunk: Chunk) -> Encoded:
@@ -79,13 +80,17 @@ def _encode(chunk: Chunk) -> Encoded:
         bad = _bad_units(encoder, chunk)
         good = [unit for unit in chunk.units if unit.key not in bad]
         if not good:
-            return Encoded({}, bad)
+            return Encoded({}, bad, [])
         table = encoder.read(chunk.raw_dir, good, chunk.options)
+    findings = [
+        {"unit": good[found.unit].key, "reason": found.reason, "count": found.count, "line": found.line}
+        for found in base.findings(chunk.dataset, table)
+    ]
     result = encoder.encode(table, chunk.options)
     place = {unit.key: chunk.first + i for i, unit in enumerate(chunk.units)}
     result["source"] = np.array([place[unit.key] for unit in good], np.int32)[result["source"]]
     _check(encoder.FIELDS, result)
-    return Encoded(result, bad)
+    return Encoded(result, bad, findings)
 
 
 def _bad_units(encoder: base.Encoder, chunk: Chunk) -> dict[str, str]:

@@ -26,8 +26,8 @@ DEFAULT_SHARE = 0.75
 TARGET_SHARE = 0.8  # of the budget: what the work is planned for
 STOP_SHARE = 0.95  # of the budget: the rest is what a tree may grow by between two looks
 OWN_CGROUPS, CGROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
-LEAST_REST_S, MOST_REST_S = 0.01, 0.05  # between two looks at the resident sizes, 15 us a process
-FASTEST_MB_S = 4000  # how fast a tree may grow: one thread touches 2 GB a second
+LEAST_REST_S, MOST_REST_S = 0.01, 0.1  # between two looks at the resident sizes, 15 us a process
+FASTEST_MB_S = 8000  # how fast a tree may grow: one thread touches 2 GB a second
 NEW_PEAK = 1.1  # how much more than the last peak is one worth measuring
 SAMPLE_S = 0.5  # proportional sizes, about 1 ms for 100 MB, since the kernel walks all pages
 UNWIND_S = 0.1  # what the main thread may take to clean up after the budget is exceeded, whatever the workers do
@@ -169,7 +169,7 @@ def _own_peak_mb() -> float:
 class Watch:
     """Look at the tree's memory from a thread of its own; interrupt the main thread when the budget is exceeded.
 
-    Resident sizes are looked at 20 times a second, and up to 100 times near the budget; proportional sizes, which cost
+    Resident sizes are looked at 10 times a second, and up to 100 times near the budget; proportional sizes, which cost
     more, twice a second and whenever the resident ones promise a new peak.
 
     Parameters
@@ -184,7 +184,7 @@ class Watch:
     usage
         As last measured, at most 0.5 s ago.
     estimate_mb
-        Of the tree's PSS, at most 0.05 s ago.
+        Of the tree's PSS, at most 0.1 s ago.
     """
 
     def __init__(self, describe: Callable[[], str], on_sample: Callable[[Usage], None]) -> None:

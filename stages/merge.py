@@ -2,7 +2,7 @@
 
 In: data/intermediate/<dataset>/<batch>.npz of exactly the listed batches. Out:
 
-- data/merged/<dataset>/<field>.npy: rows by batch id, then unit key, then row in the unit;
+- data/merged/<dataset>/<field>.npy: rows in the order that stages/groups.py says;
 - data/merged/<dataset>/fields.json: name, dtype, shape of a row, role and doc of each field, and its column or class
   names;
 - data/merged/<dataset>/groups.npz: ``group_id`` uint64 (G,), ``group_offsets`` int64 (G+1,), ``source`` int32 (G,) an
@@ -16,16 +16,18 @@ No dataset is imported: names and types come from the batches.
 
 import json
 import sys
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from stages import arrays, cli, paths, units
+from stages import arrays, cli, groups, paths, units
 from stages.display import Steps
 from stages.errors import BadUnit, ExpectedError
+from stages.groups import Groups
 from stages.memory_log import MemoryLog
 from stages.params import load
 
@@ -67,8 +69,11 @@ def merge(dataset: str, max_bad_units: int) -> None:
         batches = [_open(paths.intermediate(dataset, name)) for name in names]
         fields = _common_fields(batches)
         _refuse_too_many(dataset, batches, max_bad_units)
-        is_kept = _first_of_each_group(batches)
-        report = _report(names, batches, is_kept)
+        tables = [(batch.group_id, batch.offsets, batch.source, batch.meta["units"]) for batch in batches]
+        table = groups.join(*zip(*tables, strict=True))
+        by_unit = any(field["role"] == "time" for field in fields)
+        order = table.order(by_unit)
+        report = _report(names, batches, table)
         title = f"Merging {dataset} ({len(batches)} batches, {report['rows']:,} rows)"
         with (
             arrays.atomic_dir(paths.merged_dir(dataset)) as folder,
@@ -76,8 +81,8 @@ def merge(dataset: str, max_bad_units: int) -> None:
         ):
             for field in fields:
                 steps.begin(field["name"], report["rows"])
-                _join(folder / f"{field['name']}.npy", field, batches, is_kept)
-            _write_groups(folder / "groups.npz", batches, is_kept)
+                _join(folder / f"{field['name']}.npy", field, batches, table, order)
+            _write_groups(folder / "groups.npz", table, order, by_unit)
             (folder / "fields.json").write_text(_json(fields), encoding="utf-8")
         arrays.write_text(paths.report(dataset), _json(report))
         _remove_unlisted(dataset, names)
@@ -95,7 +100,8 @@ def _open(path: Path) -> Batch:
         meta = json.loads(table["meta"].tobytes())
         units_named = all(isinstance(unit, str) for unit in meta["units"])
         fields_named = all(field["name"].isidentifier() and np.dtype(field["dtype"]) for field in meta["fields"])
-        is_sound = units_named and fields_named and isinstance(meta["bad_units"], list) and _is_table(table, meta)
+        are_lists = isinstance(meta["bad_units"], list) and isinstance(meta["findings"], list)
+        is_sound = units_named and fields_named and are_lists and _is_table(table, meta)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         is_sound = False
     if not is_sound:
@@ -136,62 +142,74 @@ def _refuse_too_many(dataset: str, batches: Sequence[Batch], most: int) -> None:
         )
 
 
-def _first_of_each_group(batches: Sequence[Batch]) -> list[np.ndarray]:
-    """Return per batch which groups stay, bool (G,): of those with one id the first."""
-    ids = np.concatenate([batch.group_id for batch in batches])
-    is_first = np.zeros(len(ids), bool)
-    is_first[np.unique(ids, return_index=True)[1]] = True
-    return np.split(is_first, np.cumsum([len(batch.group_id) for batch in batches])[:-1])
-
-
-def _join(path: Path, field: dict[str, Any], batches: Sequence[Batch], is_kept: Sequence[np.ndarray]) -> None:
+def _join(path: Path, field: dict[str, Any], batches: Sequence[Batch], table: Groups, order: np.ndarray) -> None:
     """Copy one field of all batches, a chunk in memory at a time."""
-    row_bytes = np.dtype(field["dtype"]).itemsize * int(np.prod(field["shape"]))
-    chunk_rows = max(1, CHUNK_BYTES // max(1, row_bytes))
-    n_rows = sum(int(batch.sizes[kept].sum()) for batch, kept in zip(batches, is_kept, strict=True))
-    with arrays.npy_sink(path, np.dtype(field["dtype"]), (n_rows, *field["shape"])) as sink:
-        for batch, kept in zip(batches, is_kept, strict=True):
-            is_row_kept, start = np.repeat(kept, batch.sizes), 0
-            for rows in arrays.member_chunks(batch.path, batch.headers[field["name"]], chunk_rows):
-                is_chosen = is_row_kept[start : start + len(rows)]
-                sink.append(rows if is_chosen.all() else rows[is_chosen])
-                start += len(rows)
+    dtype, shape = np.dtype(field["dtype"]), tuple(field["shape"])
+    chunk_rows = max(1, CHUNK_BYTES // max(1, dtype.itemsize * int(np.prod(shape))))
+    n_rows = int(table.sizes[order].sum())
+    is_in_turn = bool((np.diff(order) > 0).all())
+    with arrays.npy_sink(path, dtype, (n_rows, *shape)) as sink:
+        target = np.full(len(table.sizes), -1)  # where the rows of each group go
+        target[order] = np.cumsum(table.sizes[order]) - table.sizes[order]
+        for number, batch in enumerate(batches):
+            chunks = arrays.member_chunks(batch.path, batch.headers[field["name"]], chunk_rows)
+            where = table.of_batch(number)
+            if is_in_turn:
+                _append(sink, chunks, np.repeat(table.is_kept[where], batch.sizes))
+            else:
+                _scatter(sink, chunks, batch.offsets, target[where])
 
 
-def _write_groups(path: Path, batches: Sequence[Batch], is_kept: Sequence[np.ndarray]) -> None:
-    """Join the group tables of all batches."""
-    columns: dict[str, list[np.ndarray]] = {name: [] for name in ("group_id", "source", "row_in_unit", "sizes")}
-    all_units: list[str] = []
-    for batch, kept in zip(batches, is_kept, strict=True):
-        columns["group_id"].append(batch.group_id[kept])
-        columns["source"].append((batch.source + np.int32(len(all_units)))[kept])
-        columns["row_in_unit"].append(_row_in_unit(batch)[kept])
-        columns["sizes"].append(batch.sizes[kept])
-        all_units += batch.meta["units"]
-    sizes = np.concatenate(columns.pop("sizes"))
-    offsets = [np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)]
-    arrays.save_npz(path, {**columns, "group_offsets": offsets, "units": [np.array(all_units, np.str_)]})
+def _append(sink: arrays.ArraySink, chunks: Iterable[np.ndarray], is_row_kept: np.ndarray) -> None:
+    """Write the rows that stay, one after another."""
+    start = 0
+    for rows in chunks:
+        is_chosen = is_row_kept[start : start + len(rows)]
+        sink.append(rows if is_chosen.all() else rows[is_chosen])
+        start += len(rows)
 
 
-def _row_in_unit(batch: Batch) -> np.ndarray:
-    """Return the row of its unit that each group begins with, int64 (G,); a unit's groups are contiguous."""
-    starts = batch.offsets[:-1]
-    is_first = np.diff(batch.source, prepend=-1) != 0
-    return starts - np.maximum.accumulate(np.where(is_first, starts, 0))
+def _scatter(sink: arrays.ArraySink, chunks: Iterable[np.ndarray], offsets: np.ndarray, target: np.ndarray) -> None:
+    """Write the rows of each group that stays at its place; `target` is -1 for one that does not."""
+    start = 0
+    for rows in chunks:
+        stop = start + len(rows)
+        first, last = np.searchsorted(offsets, (start, stop - 1), side="right") - 1
+        for group in range(int(first), int(last) + 1):
+            low, high = max(start, int(offsets[group])), min(stop, int(offsets[group + 1]))
+            if target[group] >= 0 and low < high:
+                sink.put(int(target[group]) + low - int(offsets[group]), rows[low - start : high - start])
+        start = stop
 
 
-def _report(names: Sequence[str], batches: Sequence[Batch], is_kept: Sequence[np.ndarray]) -> dict[str, Any]:
-    """Return what the merge kept and left out; a dropped group counts in no batch's groups and rows."""
-    by_batch = {
-        name: {
-            "units": len(batch.meta["units"]),
-            "groups": int(kept.sum()),
-            "rows": int(batch.sizes[kept].sum()),
-        }
-        for name, batch, kept in zip(names, batches, is_kept, strict=True)
+def _write_groups(path: Path, table: Groups, order: np.ndarray, by_unit: bool) -> None:
+    """Write the group table of the rows as they lie in the merged arrays."""
+    units_in_order = sorted(table.units) if by_unit else table.units
+    place = {key: index for index, key in enumerate(units_in_order)}
+    number = np.array([place[key] for key in table.units], np.int32)
+    columns = {
+        "group_id": table.group_id[order],
+        "group_offsets": np.concatenate([[0], np.cumsum(table.sizes[order])]).astype(np.int64),
+        "row_in_unit": table.row_in_unit[order],
+        "source": number[table.source[order]],
+        "units": np.array(units_in_order, np.str_),
     }
-    duplicates = _duplicates(batches, is_kept)
+    arrays.save_npz(path, {name: [column] for name, column in columns.items()})
+
+
+def _report(names: Sequence[str], batches: Sequence[Batch], table: Groups) -> dict[str, Any]:
+    """Return what the merge kept and left out; a dropped group counts in no batch's groups and rows."""
+    by_batch = {}
+    for number, (name, batch) in enumerate(zip(names, batches, strict=True)):
+        kept = table.is_kept[table.of_batch(number)]
+        rows = int(batch.sizes[kept].sum())
+        by_batch[name] = {"units": len(batch.meta["units"]), "groups": int(kept.sum()), "rows": rows}
+    duplicates = _duplicates(table)
     bad = [entry for batch in batches for entry in batch.meta["bad_units"]]
+    findings = [entry for batch in batches for entry in batch.meta["findings"]]
+    totals = Counter[str]()
+    for entry in findings:
+        totals[entry["reason"]] += entry["count"]
     return {
         "batches": len(batches),
         **{kind: sum(counts[kind] for counts in by_batch.values()) for kind in ("units", "groups", "rows")},
@@ -202,21 +220,28 @@ def _report(names: Sequence[str], batches: Sequence[Batch], is_kept: Sequence[np
             "list": duplicates,
         },
         "bad_units": {"count": len(bad), "list": sorted(bad, key=lambda entry: str(entry["unit"]))},
+        "findings": {
+            "by_reason": dict(sorted(totals.items())),
+            "list": sorted(findings, key=lambda entry: (str(entry["unit"]), str(entry["reason"]))),
+        },
     }
 
 
-def _duplicates(batches: Sequence[Batch], is_kept: Sequence[np.ndarray]) -> list[dict[str, Any]]:
+def _duplicates(table: Groups) -> list[dict[str, Any]]:
     """Return group id, kept unit, dropped unit and rows of each dropped group."""
-    first_unit: dict[int, str] = {}
-    duplicates = []
-    for batch, kept in zip(batches, is_kept, strict=True):
-        sources = [batch.meta["units"][index] for index in batch.source]
-        for group, unit, stays, size in zip(batch.group_id.tolist(), sources, kept, batch.sizes.tolist(), strict=True):
-            if stays:
-                first_unit[group] = unit
-            else:
-                duplicates.append({"group_id": group, "kept": first_unit[group], "dropped": unit, "rows": size})
-    return duplicates
+    dropped = np.flatnonzero(~table.is_kept)
+    kept = np.flatnonzero(table.is_kept)
+    kept = kept[np.argsort(table.group_id[kept])]
+    first = kept[np.searchsorted(table.group_id[kept], table.group_id[dropped])]
+    return [
+        {
+            "group_id": int(table.group_id[group]),
+            "kept": table.units[table.source[other]],
+            "dropped": table.units[table.source[group]],
+            "rows": int(table.sizes[group]),
+        }
+        for group, other in zip(dropped.tolist(), first.tolist(), strict=True)
+    ]
 
 
 def _json(content: object) -> str:

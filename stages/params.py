@@ -7,7 +7,8 @@
         limit: null                  # take only this many units (those with the lowest key hashes)
         max_bad_units: 0             # how many unreadable units may be left out
         options: {}                  # the dataset's own settings, checked by its package
-    split: {train: 0.8, val: 0.1, test: 0.1, seed: 42}
+        split: {}                    # where it differs from the section `split`
+    split: {train: 0.8, val: 0.1, test: 0.1, seed: 42, by: group}
     simulate:
       <name>: {...}                  # the settings of a dataset's simulator; no entry, no simulation
 
@@ -20,6 +21,7 @@ import difflib
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -29,6 +31,8 @@ from stages import paths
 from stages.errors import ExpectedError
 
 P = TypeVar("P")
+
+SPLIT_RULES = ("group", "time")
 
 
 class ParamsError(ExpectedError):
@@ -44,6 +48,7 @@ class DatasetParams:
     limit: int | None = None
     max_bad_units: int = 0
     options: dict[str, Any] = field(default_factory=dict)
+    split: dict[str, Any] = field(default_factory=dict)
 
     @property
     def raw_dir(self) -> Path:
@@ -53,12 +58,53 @@ class DatasetParams:
 
 @dataclass(frozen=True)
 class SplitParams:
-    """Shares of the groups in each part, which sum to 1, and the seed of the assignment."""
+    """How rows are assigned to parts.
+
+    Attributes
+    ----------
+    train, val, test
+        Shares, which sum to 1.
+    seed
+        Of the assignment by group.
+    by
+        ``group``: whole groups by hash; ``time``: earlier rows to train, later ones to val, the last ones to test.
+    horizon
+        Rows after a row that its label depends on; as many are left out before a boundary in time.
+    embargo
+        Rows that are left out after a boundary in time, beyond those whose features reach back over it.
+    boundaries
+        The two times (ISO 8601, UTC) at which val and test begin, instead of the shares.
+    windows
+        Per feature field, the ``window`` (rows) and ``step`` of its sliding windows.
+    """
 
     train: float = 0.8
     val: float = 0.1
     test: float = 0.1
     seed: int = 42
+    by: str = "group"
+    horizon: int = 0
+    embargo: int = 0
+    boundaries: list[Any] | None = None
+    windows: dict[str, Any] = field(default_factory=dict)
+
+    def shares(self) -> dict[str, float]:
+        """Return the share of each part."""
+        return {"train": self.train, "val": self.val, "test": self.test}
+
+    def described(self) -> dict[str, Any]:
+        """Return the settings that the rule in `by` uses, for stats.json."""
+        if self.by == "group":
+            return {**self.shares(), "seed": self.seed}
+        return {**self.shares(), "by": self.by, "horizon": self.horizon, "embargo": self.embargo}
+
+
+@dataclass(frozen=True)
+class Window:
+    """Sliding windows: `window` rows each, one every `step` rows."""
+
+    window: int
+    step: int
 
 
 @dataclass(frozen=True)
@@ -83,6 +129,11 @@ class Params:
                 f"{paths.PARAMS_FILE}: no dataset {name!r}, expected one of: {known}{_nearest(name, self.datasets)}"
             )
         return self.datasets[name]
+
+    def split_of(self, name: str) -> SplitParams:
+        """Return how the rows of a dataset are assigned to parts: `split`, with what the dataset sets differently."""
+        own = self.dataset(name).split
+        return _split({**dataclasses.asdict(self.split), **own}, f"{paths.PARAMS_FILE}: datasets.{name}.split")
 
 
 def load(path: Path = paths.PARAMS_FILE) -> Params:
@@ -110,7 +161,10 @@ def load(path: Path = paths.PARAMS_FILE) -> Params:
         name: dict(_mapping(entry, f"{path}: simulate.{name}"))
         for name, entry in _mapping(_given(sections, "simulate"), f"{path}: simulate").items()
     }
-    return Params(datasets, _split(_given(sections, "split"), f"{path}: split"), simulate)
+    params = Params(datasets, _split(_given(sections, "split"), f"{path}: split"), simulate)
+    for name in datasets:
+        params.split_of(name)
+    return params
 
 
 def _dataset(entry: object, where: str) -> DatasetParams:
@@ -130,7 +184,26 @@ def _split(entry: object, where: str) -> SplitParams:
             raise ParamsError(f"{where}.{name}: {share!r}, expected a share between 0 and 1")
     if abs(sum(shares.values()) - 1) > 1e-6:
         raise ParamsError(f"{where}: shares sum to {sum(shares.values()):g}, expected 1; correct train, val or test")
+    if result.by not in SPLIT_RULES:
+        raise ParamsError(f"{where}.by: {result.by!r}, expected {' or '.join(SPLIT_RULES)}")
+    for name in ("horizon", "embargo"):
+        _at_least(getattr(result, name), 0, f"{where}.{name}")
+    for name, entry in result.windows.items():
+        window = build(Window, entry, f"{where}.windows.{name}")
+        _at_least(window.window, 1, f"{where}.windows.{name}.window")
+        _at_least(window.step, 1, f"{where}.windows.{name}.step")
+    _times(result.boundaries, f"{where}.boundaries")
     return result
+
+
+def _times(boundaries: list[Any] | None, where: str) -> None:
+    try:
+        first, second = (datetime.fromisoformat(str(time)) for time in boundaries or ("2000-01-01", "2000-01-02"))
+        is_sound = first < second
+    except (ValueError, TypeError):
+        is_sound = False
+    if not is_sound:
+        raise ParamsError(f"{where}: {boundaries!r}, expected two rising times such as ['2024-01-01', '2024-07-01']")
 
 
 def build(cls: type[P], entry: object, where: str) -> P:
@@ -169,7 +242,7 @@ def _typed(value: object, kind: Any, where: str) -> object:
     accepted = tuple(get_origin(k) or k for k in kinds)
     if float in accepted and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if not isinstance(value, accepted) or isinstance(value, bool):
+    if not isinstance(value, accepted) or (isinstance(value, bool) and bool not in accepted):
         names = " or ".join("null" if k is types.NoneType else k.__name__ for k in accepted)
         raise ParamsError(f"{where}: {value!r}, expected {names}")
     return value

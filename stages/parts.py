@@ -2,18 +2,23 @@
 
 A group's part is a function of (seed, group id) alone: a 64-bit hash of both, as a fraction of 2**64, is below the
 share of train, below train + val, or not. So a group is never in two parts and never changes part when data are added.
+
+Rows of a time series are assigned by their time instead, if the params say so: see stages/time_parts.py. A group that
+crosses a boundary is then taken as several, one for each part, and one for the rows that are in none.
 """
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from stages import arrays
+from stages.errors import ExpectedError
 from stages.params import SplitParams
+from stages.time_parts import assign_by_time
 
 PARTS = ("train", "val", "test")
 SCALAR_CHUNK_ROWS = 1 << 16
@@ -21,7 +26,10 @@ SCALAR_CHUNK_ROWS = 1 << 16
 
 @dataclass(frozen=True)
 class Merged:
-    """A merged dataset: its folder, fields and group table, and the part of each group, 0, 1 or 2."""
+    """A merged dataset: its folder, fields and group table, and the part of each group: 0, 1, 2, or 3 for none.
+
+    `rule` is what stats.json says of the split.
+    """
 
     folder: Path
     fields: list[dict[str, Any]]
@@ -31,6 +39,7 @@ class Merged:
     row_in_unit: np.ndarray
     units: np.ndarray
     part: np.ndarray
+    rule: dict[str, Any]
 
     def of_role(self, role: str) -> list[dict[str, Any]]:
         """Return the fields of one role, by name."""
@@ -50,6 +59,17 @@ class Merged:
             sizes = np.diff(np.clip(self.offsets[first : last + 2], start, stop))
             yield rows, np.repeat(self.part[first : last + 1], sizes)
             start = stop
+
+    def feature_chunks(self, name: str, chunk_rows: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray | None]]:
+        """Yield a feature's rows in order with their parts, and whether each is valid; None where all are."""
+        valid = f"valid_{name}"
+        if all(field["name"] != valid for field in self.fields):
+            for rows, parts in self.chunks(name, chunk_rows):
+                yield rows, parts, None
+            return
+        flags = arrays.npy_chunks(self.folder / f"{valid}.npy", chunk_rows)
+        for (rows, parts), is_valid in zip(self.chunks(name, chunk_rows), flags, strict=True):
+            yield rows, parts, is_valid.astype(bool)
 
 
 def assign(group_id: np.ndarray, params: SplitParams) -> np.ndarray:
@@ -95,7 +115,7 @@ def open_merged(folder: Path, params: SplitParams) -> Merged:
     if missing:
         where = folder / "groups.npz"
         raise arrays.DamagedFile(f"{where}: no {sorted(missing)[0]}, expected the groups; remove it, `dvc repro`")
-    return Merged(
+    merged = Merged(
         folder=folder,
         fields=_read_fields(path),
         group_id=table["group_id"],
@@ -104,6 +124,30 @@ def open_merged(folder: Path, params: SplitParams) -> Merged:
         row_in_unit=table["row_in_unit"],
         units=table["units"],
         part=assign(table["group_id"], params),
+        rule=params.described(),
+    )
+    return _by_time(merged, params) if params.by == "time" else merged
+
+
+def _by_time(merged: Merged, params: SplitParams) -> Merged:
+    """Assign rows by their time; groups become the stretches of one group and one part."""
+    names = {role: merged.of_role(role) for role in ("time", "series", "lookback")}
+    missing = [role for role, fields in names.items() if not fields]
+    if missing:
+        raise ExpectedError(f"{merged.folder}: no field of role {missing[0]!r}, expected a time series; set by: group")
+    files = {role: merged.folder / f"{fields[0]['name']}.npy" for role, fields in names.items()}
+    rows = assign_by_time(lambda role: arrays.npy_chunks(files[role], SCALAR_CHUNK_ROWS), params)
+    changes = np.flatnonzero(np.diff(rows.part)) + 1
+    starts = np.union1d(merged.offsets[:-1], changes).astype(np.int64)
+    group = np.searchsorted(merged.offsets, starts, side="right") - 1
+    return replace(
+        merged,
+        group_id=merged.group_id[group],
+        offsets=np.append(starts, merged.offsets[-1]),
+        source=merged.source[group],
+        row_in_unit=merged.row_in_unit[group] + starts - merged.offsets[group],
+        part=rows.part[starts],
+        rule=merged.rule | rows.described(),
     )
 
 

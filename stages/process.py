@@ -16,6 +16,7 @@ import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -55,16 +56,21 @@ def process(dataset: str, batch: str, params: DatasetParams) -> None:
         Spool(paths.intermediate(dataset, batch), SPOOL_SHARE * log.watch.budget_mb) as spool,
     ):
         log.record("start", **counts)
-        n_rows, bad = _encode_all(whole, _title(dataset, batch, batch_units), spool, log, params.max_bad_units)
-        spool.append("meta", _meta(dataset, batch, batch_units, bad, params))
+        n_rows, bad, findings = _encode_all(
+            whole, _title(dataset, batch, batch_units), spool, log, params.max_bad_units
+        )
+        spool.append("meta", _meta(whole, batch, bad, findings))
+        _tell(whole, findings)
         log.record("before save", n_rows=n_rows)
         spool.save()
         log.record("end", **counts, n_rows=n_rows, n_bad_units=len(bad))
 
 
-def _encode_all(whole: Chunk, title: str, spool: Spool, log: MemoryLog, most_bad: int) -> tuple[int, dict[str, str]]:
-    """Have the workers encode all units; return the number of rows, and the units left out with reasons."""
-    encoder, n_rows, bad = base.encoder(whole.dataset), 0, dict[str, str]()
+def _encode_all(
+    whole: Chunk, title: str, spool: Spool, log: MemoryLog, most_bad: int
+) -> tuple[int, dict[str, str], list[dict[str, Any]]]:
+    """Have the workers encode all units; return the number of rows, the units left out with reasons, and findings."""
+    encoder, n_rows, bad, findings = base.encoder(whole.dataset), 0, dict[str, str](), list[dict[str, Any]]()
     room = room_mb(log.watch, spool.limit_mb)
     for name, empty in _empty(encoder.FIELDS).items():
         spool.append(name, empty)
@@ -77,6 +83,7 @@ def _encode_all(whole: Chunk, title: str, spool: Spool, log: MemoryLog, most_bad
         for done in workers.ordered(encode_chunk, pacer, pacer.has_room):
             encoded = done.result
             bad |= encoded.bad
+            findings += encoded.findings
             _refuse_too_many(bad, most_bad, whole.dataset)
             for name, piece in encoded.arrays.items():
                 spool.append(name, piece[1:] + n_rows if name == "group_offsets" else piece)
@@ -86,7 +93,16 @@ def _encode_all(whole: Chunk, title: str, spool: Spool, log: MemoryLog, most_bad
             display.advance(len(chunk.units), n_new)
             times = {"worker": done.worker, "started": round(done.started, 3), "seconds": round(done.seconds, 4)}
             log.note("chunk", **times, unit=chunk.units[0].key, n_units=len(chunk.units), n_rows=n_new)
-    return n_rows, bad
+    return n_rows, bad, findings
+
+
+def _tell(whole: Chunk, findings: Sequence[Mapping[str, Any]]) -> None:
+    """Say on stderr what was found wrong within units, and where each reason occurs first."""
+    by_key = {unit.key: unit for unit in whole.units}
+    for reason in sorted({str(found["reason"]) for found in findings}):
+        found = [found for found in findings if found["reason"] == reason]
+        path, line = units.locate(whole.raw_dir, by_key[found[0]["unit"]], found[0]["line"])
+        logger.warning("%s:%d: %s (%s such in this batch)", path, line, reason, f"{sum(f['count'] for f in found):,}")
 
 
 def _title(dataset: str, batch: str, batch_units: Sequence[units.Unit]) -> str:
@@ -117,15 +133,14 @@ def _refuse_too_many(bad: Mapping[str, str], most: int, dataset: str) -> None:
         raise BadUnit(f"{len(bad)} bad units, expected at most {dataset}.max_bad_units = {most}; the first: {reason}")
 
 
-def _meta(
-    dataset: str, batch: str, batch_units: Sequence[units.Unit], bad: Mapping[str, str], params: DatasetParams
-) -> np.ndarray:
-    fields = base.encoder(dataset).FIELDS
-    here = f"{params.raw_dir}{os.sep}"
+def _meta(whole: Chunk, batch: str, bad: Mapping[str, str], findings: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    fields = base.encoder(whole.dataset).FIELDS
+    here = f"{whole.raw_dir}{os.sep}"
     content = {
         "batch": batch,
-        "dataset": dataset,
-        "units": [unit.key for unit in batch_units],
+        "dataset": whole.dataset,
+        "units": [unit.key for unit in whole.units],
+        "findings": findings,
         "bad_units": [{"unit": key, "reason": reason.removeprefix(here)} for key, reason in sorted(bad.items())],
         "fields": [fields[name].header(name) for name in sorted(fields)],
     }

@@ -7,6 +7,7 @@ In: data/merged/<dataset>/ and `split` of params.yaml. Out, in data/processed/<d
 - labels_<part>.npz: int16 (N,) per head; masks_<part>.npz: uint8 0/1 (N, classes) per head;
 - keys_<part>.npz: ``group_id`` uint64 (N,), ``unit`` int32 (N,) an index into ``units`` (text), ``row_in_unit`` int64
   (N,), and the dataset's own keys;
+- starts_<field>_<part>.npy: int64, the rows with which sliding windows of a feature begin (see stages/runs.py);
 
 and for all parts feature_names.json, label_mappings.json (class name to index per head), normalizer.npz (``names``,
 ``mean``, ``scale``, ``is_normalised``; mean 0 and scale 1 where a column is not standardised) and stats.json. Beside
@@ -21,7 +22,6 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +34,10 @@ from stages.memory_log import MemoryLog
 from stages.moments import Moments
 from stages.params import SplitParams, load
 from stages.parts import PARTS, SCALAR_CHUNK_ROWS, Merged, open_merged
+from stages.runs import write_starts
 
 CHUNK_ROWS = 1024
+KEY_ROLES = ("key", "time", "series", "segment", "lookback", "valid")
 
 
 def split(dataset: str, params: SplitParams) -> None:
@@ -71,7 +73,10 @@ def _write(
             steps.begin(field["name"], int(merged.offsets[-1]))
             _write_feature(folder, merged, field, moments.get(field["name"]))
         log.record("features", n_rows=int(merged.offsets[-1]))
-        counts = _counts(merged, params)
+        counts = _counts(merged)
+        windows = write_starts(folder, merged, params.windows)
+        if windows:
+            counts["windows"] = windows
         counts["labels"] = _write_scalars(folder, merged, "label", steps)
         counts["legal_actions"] = _write_scalars(folder, merged, "mask", steps)
         _write_keys(folder, merged)
@@ -85,10 +90,10 @@ def _write(
 
 
 def _refuse_empty_parts(dataset: str, merged: Merged, params: SplitParams) -> None:
-    counts = np.bincount(merged.part, minlength=len(PARTS))
+    counts = np.bincount(merged.part, minlength=len(PARTS))[: len(PARTS)]
     if not counts.all() or not all(merged.n_rows()):
         found = ", ".join(f"{name} {count}" for name, count in zip(PARTS, counts, strict=True))
-        shares = ", ".join(f"{name} {share}" for name, share in asdict(params).items())
+        shares = ", ".join(f"{name} {share}" for name, share in params.described().items())
         raise ExpectedError(
             f"{dataset}: {len(merged.part)} groups give {found}, expected some in each part; add data, "
             f"or change split ({shares}) in params.yaml"
@@ -98,8 +103,9 @@ def _refuse_empty_parts(dataset: str, merged: Merged, params: SplitParams) -> No
 def _fit(merged: Merged, field: dict[str, Any]) -> Moments:
     """Return the moments of a feature's columns over the train rows, in one pass."""
     moments = Moments(field["shape"], np.dtype(field["dtype"]), CHUNK_ROWS)
-    for rows, parts in merged.chunks(field["name"], CHUNK_ROWS):
-        moments.add(rows[parts == 0])
+    for rows, parts, is_valid in merged.feature_chunks(field["name"], CHUNK_ROWS):
+        is_chosen = parts == PARTS.index("train")
+        moments.add(rows[is_chosen if is_valid is None else is_chosen & is_valid])
     return moments
 
 
@@ -123,15 +129,18 @@ def _write_feature(folder: Path, merged: Merged, field: dict[str, Any], moments:
         buffer = np.empty((CHUNK_ROWS, *field["shape"]), dtype)
         if moments:
             mean, scale = (values.astype(np.float32) for values in _standardisation(field, moments))
-        for rows, parts in merged.chunks(field["name"], CHUNK_ROWS):
+        for rows, parts, is_valid in merged.feature_chunks(field["name"], CHUNK_ROWS):
             ready = buffer[: len(rows)]
             ready[...] = rows
             if moments:
                 ready -= mean
                 ready /= scale
+            if is_valid is not None:
+                ready[~is_valid] = 0
             borders = np.flatnonzero(np.diff(parts, prepend=parts[0])).tolist()
             for start, stop in itertools.pairwise([0, *borders, len(rows)]):
-                sinks[parts[start]].append(ready[start:stop])
+                if parts[start] < len(PARTS):
+                    sinks[parts[start]].append(ready[start:stop])
 
 
 def _write_scalars(folder: Path, merged: Merged, role: str, steps: Steps) -> dict[str, Any]:
@@ -170,7 +179,7 @@ def _part_members(
 def _write_keys(folder: Path, merged: Merged) -> None:
     """Write keys_<part>.npz."""
     derived = {"group_id": merged.group_id, "row_in_unit": merged.row_in_unit, "unit": merged.source}
-    own = {field["name"]: field for field in merged.of_role("key")}
+    own = {field["name"]: field for role in KEY_ROLES for field in merged.of_role(role)}
     with ExitStack() as stack:
         writers = _part_writers(stack, folder, "keys")
         for name in sorted({*derived, *own, "units"}):
@@ -224,14 +233,14 @@ def _columns(merged: Merged) -> object:
     return next(iter(names.values())) if len(names) == 1 else names
 
 
-def _counts(merged: Merged, params: SplitParams) -> dict[str, Any]:
+def _counts(merged: Merged) -> dict[str, Any]:
     """Return what stats.json says first; the counts of labels and legal actions follow."""
-    n_groups = np.bincount(merged.part, minlength=len(PARTS)).tolist()
+    n_groups = np.bincount(merged.part, minlength=len(PARTS))[: len(PARTS)].tolist()
     return {
         "rows": dict(zip(PARTS, merged.n_rows(), strict=True)),
         "groups": dict(zip(PARTS, n_groups, strict=True)),
         "input_dim": sum(int(np.prod(field["shape"])) for field in merged.of_role("feature")),
-        "split": asdict(params),
+        "split": merged.rule,
     }
 
 
@@ -255,7 +264,7 @@ def main() -> int:
     def action() -> None:
         params = load()
         params.dataset(arguments.dataset)
-        split(arguments.dataset, params.split)
+        split(arguments.dataset, params.split_of(arguments.dataset))
 
     return cli.run(action)
 

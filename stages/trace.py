@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stages import arrays, cli, paths
+from stages import arrays, cli, paths, units
 from stages.datasets import base
 from stages.errors import ExpectedError
 from stages.params import DatasetParams, load
@@ -30,12 +30,13 @@ def trace(dataset: str, params: DatasetParams, part: str, row: int) -> str:
     n_rows = len(keys["unit"])
     if not 0 <= row < n_rows:
         raise ExpectedError(f"{dataset} {part}: row {row}, expected 0..{n_rows - 1}")
-    unit, row_in_unit = str(keys["units"][keys["unit"][row]]), int(keys["row_in_unit"][row])
-    line = base.encoder(dataset).line(row_in_unit)
+    key = str(keys["units"][keys["unit"][row]])
+    line = int(keys["line"][row]) if "line" in keys else base.encoder(dataset).line(int(keys["row_in_unit"][row]))
+    path, line = units.locate(params.raw_dir, units.find_unit(dataset, key), line)
     own = [name for name in keys if name not in ("group_id", "row_in_unit", "unit", "units")]
     lines = {
         "row": f"{row:,} of {n_rows:,} in {dataset} {part}",
-        "raw": f"{params.raw_dir / unit}, line {line}",
+        "raw": f"{path}, line {line}",
         "group": f"{keys['group_id'][row]:016x}",
         "keys": ", ".join(f"{name} {keys[name][row]}" for name in own),
         "labels": ", ".join(_labels(folder, part, row)) or "none",

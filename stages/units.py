@@ -25,7 +25,7 @@ import re
 import stat
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -59,12 +59,20 @@ class Source:
 class Unit:
     """The smallest piece of raw input that is processed on its own.
 
-    `digest` is the SHA-256 in hex of the bytes of its sources, or empty when they could not be read.
+    `digest` is `digest_of` its bytes and context, or empty when they could not be read. `context` holds what discover
+    found elsewhere and the unit's arrays depend on: names and plain JSON values.
     """
 
     key: str
     sources: tuple[Source, ...]
     digest: str
+    context: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+
+def digest_of(content: bytes, context: Mapping[str, Any]) -> str:
+    """Return the SHA-256 in hex of a unit's bytes, with its context, if it has one, before them."""
+    head = json.dumps(dict(context), sort_keys=True).encode() + b"\n" if context else b""
+    return hashlib.sha256(head + content if head else content).hexdigest()
 
 
 def key_hash(key: str) -> int:
@@ -217,7 +225,7 @@ def read_unit(raw_dir: Path, unit: Unit) -> bytes:
         if not unit.digest:
             raise
         raise ExpectedError(f"{error}; discover could read it: run `dvc repro` again") from None
-    if hashlib.sha256(content).hexdigest() != unit.digest:
+    if digest_of(content, unit.context) != unit.digest:
         raise ExpectedError(f"{where}: changed since discover listed it; run `dvc repro` again")
     return content
 
@@ -234,6 +242,24 @@ def raw_mb(raw_dir: Path, unit: Unit) -> float:
     return total / 2**20
 
 
+def locate(raw_dir: Path, unit: Unit, line: int) -> tuple[Path, int]:
+    """Return the file, and the line in it, of line `line`, from 1, of a unit's own bytes.
+
+    A unit's own bytes are those after the first ``context["own"]`` ones, which came before only to be looked back on.
+    """
+    skip = int(unit.context.get("own", 0))
+    for source in unit.sources:
+        content = read_source(raw_dir, source)
+        own, skip = content[skip:], max(0, skip - len(content))
+        n_lines = own.count(b"\n") + (own[-1:] not in (b"\n", b""))
+        if line <= n_lines:
+            start = source.start + len(content) - len(own)
+            before = read_source(raw_dir, Source(source.path, 0, start)).count(b"\n")
+            return raw_dir / source.path, before + line
+        line -= n_lines
+    return raw_dir / unit.sources[-1].path, line
+
+
 def manifest_text(dataset: str, batch: str, units: Sequence[Unit]) -> str:
     """Return a manifest as JSON, one unit a line, so that a diff shows which units changed."""
     lines = ",\n".join(f"  {json.dumps(_unit_entry(unit), ensure_ascii=False)}" for unit in units)
@@ -246,7 +272,8 @@ def _unit_entry(unit: Unit) -> dict[str, object]:
         [source.path] if (source.start, source.stop) == (0, None) else [source.path, source.start, source.stop]
         for source in unit.sources
     ]
-    return {"key": unit.key, "digest": unit.digest, "sources": sources}
+    context = {"context": dict(unit.context)} if unit.context else {}
+    return {"key": unit.key, "digest": unit.digest, "sources": sources, **context}
 
 
 def read_manifest(dataset: str, batch: str) -> list[Unit]:
@@ -260,18 +287,34 @@ def read_manifest(dataset: str, batch: str) -> list[Unit]:
     path = paths.manifest(dataset, batch)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        entries = [(entry["key"], entry["sources"], entry["digest"]) for entry in content["units"]]
-        return [Unit(key, tuple(Source(*s) for s in sources), digest) for key, sources, digest in map(_inside, entries)]
+        return [_unit(entry) for entry in content["units"]]
     except FileNotFoundError:
         raise ExpectedError(f"{path}: not found, expected a batch's manifest; run discover for {dataset}") from None
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ExpectedError(f"{path}: not a manifest ({error}); run discover for {dataset}") from None
 
 
-def _inside(entry: tuple[str, list[Any], str]) -> tuple[str, list[Any], str]:
-    key, sources, digest = entry
-    if not (isinstance(key, str) and isinstance(digest, str) and isinstance(sources, list)):
-        raise TypeError(f"unit {key!r} has no text as key or digest, or no list of sources")
+def find_unit(dataset: str, key: str) -> Unit:
+    """Return a unit of the dataset's manifests by its key.
+
+    Raises
+    ------
+    ExpectedError
+        When no manifest has it.
+    """
+    for batch in read_batch_list(dataset):
+        for unit in read_manifest(dataset, batch):
+            if unit.key == key:
+                return unit
+    raise ExpectedError(f"{paths.manifest_dir(dataset)}: no unit {key!r}, expected it there; run `dvc repro`")
+
+
+def _unit(entry: Mapping[str, Any]) -> Unit:
+    """Return the unit of a manifest's entry; paths that lead out of the raw folder are refused."""
+    key, sources, digest, context = entry["key"], entry["sources"], entry["digest"], entry.get("context", {})
+    is_text = isinstance(key, str) and isinstance(digest, str)
+    if not (is_text and isinstance(sources, list) and isinstance(context, dict)):
+        raise TypeError(f"unit {key!r} has no text as key or digest, no list of sources, or no dict as context")
     for source in sources:
         path, *span = source
         if not (isinstance(path, str) and all(number is None or type(number) is int for number in span)):
@@ -280,7 +323,7 @@ def _inside(entry: tuple[str, list[Any], str]) -> tuple[str, list[Any], str]:
         path = PurePosixPath(path)
         if path.is_absolute() or ".." in path.parts or "\0" in source[0]:
             raise ExpectedError(f"source {source[0]!r} lies outside the raw folder")
-    return entry
+    return Unit(key, tuple(Source(*source) for source in sources), digest, context)
 
 
 def batch_list_text(dataset: str, batches: Iterable[str]) -> str:

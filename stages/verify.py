@@ -27,6 +27,7 @@ from stages.errors import ExpectedError
 from stages.params import DatasetParams, Params, load
 from stages.parts import PARTS
 from stages.split import CHUNK_ROWS
+from stages.time_parts import LEFT_OUT
 from stages.workers import ordered
 
 LOCK = Path("dvc.lock")
@@ -231,17 +232,32 @@ def _parts(dataset: str, params: DatasetParams) -> Iterator[str]:
         paths.merged_dir(dataset) / "groups.npz",
         arrays.npz_headers(paths.merged_dir(dataset) / "groups.npz")["group_offsets"],
     )
-    if sum(stats["rows"].values()) != merged[-1]:
-        found = sum(stats["rows"].values())
-        yield f"{folder / 'stats.json'}: {found:,} rows, expected {merged[-1]:,} as merged; {again}"
-    groups: dict[int, str] = {}
+    is_by_time = stats["split"].get("by") == "time"
+    left_out = sum(sum(stats["split"][reason].values()) for reason in LEFT_OUT) if is_by_time else 0
+    found = sum(stats["rows"].values()) + left_out
+    if found != merged[-1]:
+        yield f"{folder / 'stats.json'}: {found:,} rows in or between parts, expected {merged[-1]:,} as merged; {again}"
+    groups: dict[int, str] | None = None if is_by_time else {}
     for part in PARTS:
         yield from (f"{fault}; {again}" for fault in part_faults(folder, part, stats["rows"][part], groups))
-    if len(groups) != len(merged) - 1:
+    if is_by_time:
+        yield from (f"{fault}; {again}" for fault in _time_faults(folder, stats["split"]["boundaries"]))
+    elif groups is not None and len(groups) != len(merged) - 1:
         yield f"{folder}: {len(groups):,} groups, expected {len(merged) - 1:,} as merged; {again}"
 
 
-def part_faults(folder: Path, part: str, n_rows: int, groups: dict[int, str]) -> Iterator[str]:
+def _time_faults(folder: Path, boundaries: Mapping[str, str]) -> Iterator[str]:
+    """Yield what lies on the wrong side of a boundary in time."""
+    val, test = (np.datetime64(boundaries[part].removesuffix("Z"), "ns").astype(np.int64) for part in PARTS[1:])
+    limits = {"train": (None, val), "val": (val, test), "test": (test, None)}
+    for part, (low, high) in limits.items():
+        path = folder / f"keys_{part}.npz"
+        time = arrays.read_member(path, arrays.npz_headers(path)["time"])
+        if (low is not None and time.min() < low) or (high is not None and time.max() > high):
+            yield f"{path}: a row lies beyond the boundaries {boundaries['val']} and {boundaries['test']}"
+
+
+def part_faults(folder: Path, part: str, n_rows: int, groups: dict[int, str] | None) -> Iterator[str]:
     """Yield what is wrong with one part.
 
     Parameters
@@ -249,15 +265,15 @@ def part_faults(folder: Path, part: str, n_rows: int, groups: dict[int, str]) ->
     folder, part, n_rows
         The processed arrays, the part, and how many rows it must have.
     groups
-        The part of each group seen so far; those of this part are added.
+        The part of each group seen so far; those of this part are added. None where groups may be in several parts.
     """
     path = folder / f"keys_{part}.npz"
     keys = read_npz(path)
     yield from _row_faults(path, {name: rows for name, rows in keys.items() if name != "units"}, n_rows)
-    for group in np.unique(keys["group_id"]).tolist():
-        if groups.setdefault(group, part) != part:
+    for group in np.unique(keys["group_id"]).tolist() if groups is not None else ():
+        if groups is not None and groups.setdefault(group, part) != part:
             yield f"{path}: group {group:016x} is in {groups[group]} and {part}, expected one part"
-    features = sorted(folder.glob(f"*_{part}.npy"))
+    features = [path for path in sorted(folder.glob(f"*_{part}.npy")) if not path.name.startswith("starts_")]
     if not features:
         yield f"{folder}: no arrays *_{part}.npy, expected the features"
     for path in features:
@@ -289,7 +305,7 @@ def _feature_faults(path: Path, n_rows: int) -> Iterator[str]:
 
 def _mask_faults(path: Path, masks: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray]) -> Iterator[str]:
     for head, mask in masks.items():
-        label = labels[head]
+        label = labels.get(head, np.empty(0, np.int16))
         if mask.size and mask.max() > 1:
             yield f"{path}: {head} has a value {mask.max()}, expected 0 or 1"
         elif len(label) and not (label.min() >= -1 and label.max() < mask.shape[1]):

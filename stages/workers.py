@@ -10,8 +10,10 @@ Two environment variables steer it and never change a result:
 the first was in use).
 """
 
+import contextlib
 import multiprocessing
 import os
+import queue
 import signal
 import time
 from collections import deque
@@ -218,8 +220,11 @@ class Processes:
     """Processes of joblib's loky."""
 
     def __init__(self, n_workers: int) -> None:
+        from multiprocessing import resource_tracker
+
         from joblib.externals.loky import ProcessPoolExecutor  # its import costs 0.1 s, which threads do not need
 
+        resource_tracker.ensure_running()  # else the first process starts it, which lets Ctrl-C through (Python 3.11)
         self.n_workers = n_workers
         self._desks = desks.ProcessDesks()
         self._executor = ProcessPoolExecutor(
@@ -228,7 +233,8 @@ class Processes:
 
     def submit(self, function: Callable[..., R], item: Any) -> "Promise[R]":
         """Have a process call `function(item)`."""
-        return _FromProcess(self._executor.submit(function, item), self.n_workers)
+        with _no_ctrl_c():
+            return _FromProcess(self._executor.submit(function, item), self.n_workers)  # starts processes
 
     def busy(self) -> Mapping[str, str]:
         """Return what each process is working on."""
@@ -236,14 +242,32 @@ class Processes:
 
     def close(self, is_done: bool) -> None:
         """Let the processes end, or kill them after a failure."""
-        manager = self._executor._executor_manager_thread
-        self._executor.shutdown(wait=is_done, kill_workers=not is_done)
-        if not is_done:
-            if manager is not None:
-                manager.join(PATIENCE_S)
-            for process in multiprocessing.active_children():
-                process.terminate()  # loky was seen to leave one alive, for which Python waits at its end
+        if is_done:
+            self._executor.shutdown()
+        else:
+            self._kill()
         self._desks.close()
+
+    def _kill(self) -> None:
+        manager, waiting = self._executor._executor_manager_thread, self._executor._work_ids
+        with contextlib.suppress(queue.Empty):
+            while True:  # loky forgets what waits here, then looks it up, fails and leaves its processes alive
+                waiting.get_nowait()
+        self._executor.shutdown(wait=False, kill_workers=True)
+        if manager is not None:
+            manager.join(PATIENCE_S)
+        for process in multiprocessing.active_children():  # Python would wait for them at its end
+            process.terminate()
+
+
+@contextlib.contextmanager
+def _no_ctrl_c() -> Iterator[None]:
+    """Hold Ctrl-C back: a process that is started meanwhile never gets it, and this one gets it afterwards."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _FromProcess(Generic[R]):
@@ -270,7 +294,6 @@ class _FromProcess(Generic[R]):
 
 
 def _start_process(parent: int, folder: str) -> None:
-    """Prepare a worker process: it dies with its parent, and leaves Ctrl-C to it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Prepare a worker process: it dies with its parent."""
     die_with_parent(parent)
     desks.sit_down_in(folder)

@@ -156,6 +156,7 @@ def _write_toy(batches, bad=None):
             for n, (d, s, r, names, normalise) in sorted(TOY_FIELDS.items())
         ]
         meta = {"batch": batch, "dataset": "toy", "units": list(batch_units), "bad_units": (bad or {}).get(batch, [])}
+        meta["findings"] = []
         members["meta"] = [np.frombuffer(json.dumps({**meta, "fields": fields}).encode(), np.uint8)]
         arrays.save_npz(paths.intermediate("toy", batch), members)
     arrays.write_text(paths.batch_list("toy"), units.batch_list_text("toy", batches))

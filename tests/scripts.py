@@ -32,7 +32,8 @@ class Workspace:
         (folder / "raw").mkdir()
         for name, script in scripts.items():
             (folder / "raw" / name).write_text(script)
-        entry = {"raw": "raw", "batch_size": 100, "limit": None, "max_bad_units": 0, "options": {}, **settings}
+        entry = {"raw": "raw", "batch_size": 100, "limit": None, "max_bad_units": 0, "options": {}, "split": {}}
+        entry |= settings
         split = {"train": 0.8, "val": 0.1, "test": 0.1, "seed": 1}
         (folder / "params.yaml").write_text(json.dumps({"datasets": {"scripted": entry}, "split": split}))
 
@@ -85,4 +86,5 @@ class Workspace:
 
     def left_overs(self):
         """Return the temporary files in the data folders."""
-        return [str(path) for path in (self.folder / "data").rglob("*") if path.name.startswith(".") or "tmp" in path.name]
+        found = (self.folder / "data").rglob("*")
+        return [str(path) for path in found if path.name.startswith(".") or "tmp" in path.name]

@@ -11,7 +11,8 @@ from stages import memory_log
 from stages.memory import OverBudget
 from stages.memory_log import MemoryLog
 
-KEYS = ["time", "stage", "name", "event", "rss_mb", "pss_mb", "peak_mb", "swap_mb", "available_mb", "budget_mb", "cpu_s"]
+SIZES = ["rss_mb", "pss_mb", "peak_mb", "swap_mb", "available_mb", "budget_mb"]
+KEYS = ["time", "stage", "name", "event", *SIZES, "cpu_s"]
 
 
 def entries(folder, stage="merge"):

@@ -10,6 +10,8 @@ from stages.memory import Usage
 from stages.pacing import FIRST_EXPANSION, MARGIN, Pacer, room_mb
 from stages.units import Source, Unit
 
+NOW = Usage(50.0, 50.0, 0.0)
+
 
 @dataclass
 class Memory:
@@ -18,7 +20,7 @@ class Memory:
     budget_mb: float = 1000.0
     estimate_mb: float = 50.0
     peak_mb: float = 50.0
-    usage: Usage = Usage(50.0, 50.0, 0.0)
+    usage: Usage = NOW
 
     def take_peak_mb(self):
         return self.peak_mb
@@ -79,7 +81,8 @@ def test_room_is_for_what_was_measured_not_for_the_first_guess(tmp_path):
     memory.peak_mb = 50 + 20  # the two chunks of 1 MB in work needed 10 times as much
     here.done(held_mb=0)
     assert here.expansion == pytest.approx(10 * MARGIN)
-    for _ in range(7):
+    n_fit = int(2 * FIRST_EXPANSION / here.expansion)
+    for _ in range(n_fit - 1):  # one of the two is still in flight
         assert here.has_room(third)
         next(chunks)
     assert not here.has_room(third)
@@ -110,8 +113,9 @@ def test_there_is_no_room_when_memory_is_in_use_already(tmp_path):
 
 
 def test_worker_processes_take_from_the_room(tmp_path):
-    few, many = (pacer([1] * 9, tmp_path, room=10 * FIRST_EXPANSION, team=Team(2, mb)) for mb in (0, 6 * FIRST_EXPANSION))
-    assert [len(next(iter(here)).units) for here in (few, many)] == [4, 2]
+    for taken, n_units in ((0, 4), (6, 2)):
+        here = pacer([1] * 9, tmp_path, room=10 * FIRST_EXPANSION, team=Team(2, taken * FIRST_EXPANSION))
+        assert len(next(iter(here)).units) == n_units
 
 
 def test_an_error_can_say_what_is_in_work(tmp_path):

@@ -62,7 +62,7 @@ def test_an_unknown_key_names_the_nearest_known_one(load_text, text, where, near
 
 
 def test_an_unknown_key_unlike_any_names_them_all(load_text):
-    with pytest.raises(ParamsError, match=r"split: unknown key 'zzz', expected train, val, test, seed$"):
+    with pytest.raises(ParamsError, match=r"split: unknown key 'zzz', expected train, val, test, seed, by, "):
         load_text(GOOD + "split: {zzz: 1}\n")
 
 

@@ -139,7 +139,7 @@ def test_an_npz_holds_the_rows_of_its_units_in_order(finished):
 def test_meta_tells_units_and_fields(finished):
     path = finished / paths.intermediate("splendor", "b00")
     about = meta(path)
-    assert set(about) == {"batch", "dataset", "units", "bad_units", "fields"}
+    assert set(about) == {"batch", "dataset", "units", "bad_units", "findings", "fields"}
     assert (about["batch"], about["dataset"], about["bad_units"]) == ("b00", "splendor", [])
     manifest = json.loads((finished / paths.manifest("splendor", "b00")).read_text())
     assert about["units"] == [unit["key"] for unit in manifest["units"]]

@@ -2,11 +2,13 @@
 
 A dataset called `<name>` is the package `stages/datasets/<name>/` with
 
+- `schema/`: the facts of the raw format, and what of its reading `find` and `encode` share;
 - `find.py`: ``find(raw_dir, options) -> list[Unit]``: which units the raw folder holds, with their digests;
 - `encode/`: ``FIELDS: dict[str, Field]``, ``CHUNK_UNITS: int`` (units per chunk),
   ``read(raw_dir, units, options) -> table`` (I/O and validation of a chunk of units, file and line in every error) and
   ``encode(table, options) -> dict[str, ndarray]`` (pure, whole-chunk NumPy), and
   ``line(row) -> int`` (the line of the unit's file that row `row` of the unit came from);
+- optionally, in `encode/`, ``findings(table) -> list[Finding]``: what was wrong within units and left out;
 - `simulate/` (optional): ``write(folder, options) -> None``: small real raw data.
 
 They are apart so that an edit reruns only the verb that uses it, and no verb imports what it does not need.
@@ -29,7 +31,7 @@ import numpy as np
 from stages.errors import BadUnit, ExpectedError
 from stages.units import Unit
 
-__all__ = ["BadUnit", "Encoder", "Field", "Finder", "Unit", "encoder", "finder", "group_id"]
+__all__ = ["BadUnit", "Encoder", "Field", "Finder", "Finding", "Unit", "encoder", "finder", "findings", "group_id"]
 
 Options = Mapping[str, Any]
 
@@ -41,11 +43,16 @@ class Field:
     `dtype` is NumPy's name of it and `shape` the shape of one row. `doc` says meaning, unit and range. `names` are the
     columns of a feature or the classes of a label or mask; `normalise` says for each feature column whether split
     standardises it.
+
+    Roles of a time series, whose rows merge puts in the order of the units' keys: `time` (int64 ns, UTC), `series`
+    (what the row is of; time rises within it), `segment` (rows of one belong together without a gap), `lookback`
+    (int32: how many rows back the oldest one lies that a feature of this row depends on), and `valid_<feature>`
+    (uint8: 0 where the feature has no value yet).
     """
 
     dtype: str
     shape: tuple[int, ...]
-    role: Literal["feature", "label", "mask", "key"]
+    role: Literal["feature", "label", "mask", "key", "time", "series", "segment", "lookback", "valid"]
     doc: str
     names: tuple[str, ...] | None = None
     normalise: tuple[bool, ...] | None = None
@@ -53,6 +60,20 @@ class Field:
     def header(self, name: str) -> dict[str, object]:
         """Return this field as it stands in fields.json."""
         return {"name": name, **asdict(self)}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something wrong within a unit that was left out of its arrays.
+
+    `unit` is the index of the unit in the chunk, `reason` a short text, `count` how often it occurs in the unit, and
+    `line` the first of these lines, from 1 in the unit's own bytes.
+    """
+
+    unit: int
+    reason: str
+    count: int
+    line: int
 
 
 class Finder(Protocol):
@@ -93,6 +114,12 @@ def finder(dataset: str) -> Finder:
 def encoder(dataset: str) -> Encoder:
     """Import the `encode` package of a dataset."""
     return cast(Encoder, _room(dataset, "encode"))
+
+
+def findings(dataset: str, table: Any) -> list[Finding]:
+    """Return what the encoder of a dataset found wrong within the units of a table, if it looks for anything."""
+    function = getattr(_room(dataset, "encode"), "findings", None)
+    return function(table) if function else []
 
 
 def simulator(dataset: str) -> Simulator:

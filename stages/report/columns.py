@@ -68,7 +68,9 @@ def read_columns(folder: Path) -> list[Column]:
         When an array is not complete.
     """
     result: list[Column] = []
-    fields = {path.name.removesuffix("_train.npy"): path for path in sorted(folder.glob("*_train.npy"))}
+    # starts_<field>_train.npy are row numbers, no feature.
+    paths = [path for path in sorted(folder.glob("*_train.npy")) if not path.name.startswith("starts_")]
+    fields = {path.name.removesuffix("_train.npy"): path for path in paths}
     normaliser = _normaliser(folder / "normalizer.npz")
     for field, path in fields.items():
         n_columns = math.prod(arrays.npy_header(path).shape[1:])

@@ -6,12 +6,12 @@ from typing import Any
 from stages.report import data_charts
 from stages.report.columns import Column
 from stages.report.facts import Facts
-from stages.report.markup import Charts, Html, data_table, details, number, paragraph, percent, section, table
+from stages.report.markup import Charts, Html, data_table, details, number, paragraph, percent, section, table, text
 
 MAX_NAMED = 12
 WIDEST = 15
 MAX_COLUMNS = 3000
-ROLES = {"feature": "features", "label": "label heads", "mask": "masks", "key": "keys"}
+ROLES = ("feature", "label", "mask", "time", "series", "segment", "lookback", "valid", "key")
 
 
 def fields(facts: Facts) -> list[Html]:
@@ -49,14 +49,18 @@ def split(facts: Facts, charts: Charts) -> list[Html]:
         )
         for part in facts.parts
     ]
-    others = [
-        Html(f"{key} {number(value, f'{name}.split.{key}') if isinstance(value, int | float) else value}")
-        for key, value in settings.items()
-        if key not in facts.parts and isinstance(value, int | float)
-    ]
+    others = [_setting(key, value, f"{name}.split.{key}") for key, value in settings.items() if key not in facts.parts]
     wanted = [paragraph(Html(f"Split settings: {', '.join(others)}."))] if others else []
     head = ("part", "rows", "of rows", "groups", "wanted share")
     return [charts.draw(data_charts.split_sizes(stats)), table("Sizes of the parts", head, rows), *wanted]
+
+
+def _setting(name: str, value: object, key: str) -> Html:
+    """Say a setting of the split, or what it came to at each boundary."""
+    if isinstance(value, Mapping):
+        return Html("; ".join(_setting(f"{name} {of}", inner, f"{key}.{of}") for of, inner in value.items()))
+    shown = number(value, key) if isinstance(value, int | float) else text(str(value))
+    return Html(f"{text(name)} {shown}")
 
 
 def classes(facts: Facts, charts: Charts) -> list[Html]:

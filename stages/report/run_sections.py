@@ -121,10 +121,27 @@ def bad_units(facts: Facts) -> list[Html]:
     if found is None:
         return []
     if not found["count"]:
-        return [paragraph("None: every unit was read.")]
+        return [paragraph("None: every unit was read."), *findings(facts)]
     rows = [(str(entry["unit"]), str(entry["reason"])) for entry in found["list"][:MAX_LISTED]]
     shown = f"; the first {MAX_LISTED}, all are in the report of merge" if found["count"] > MAX_LISTED else ""
-    return [table(f"{found['count']:,} units left out{shown}", ("unit", "reason"), rows, 2)]
+    return [table(f"{found['count']:,} units left out{shown}", ("unit", "reason"), rows, 2), *findings(facts)]
+
+
+def findings(facts: Facts) -> list[Html]:
+    """Say what was wrong within units: totals by reason, and where, as lines of each unit's own bytes."""
+    found = facts.report.get("findings", {})
+    if not found.get("by_reason"):
+        return []
+    totals = [(str(reason), number(count)) for reason, count in found["by_reason"].items()]
+    rows = [
+        (str(entry["unit"]), str(entry["reason"]), number(entry["count"]), number(entry["line"]))
+        for entry in found["list"][:MAX_LISTED]
+    ]
+    places = table("Where it first occurs in the unit", ("unit", "reason", "count", "line"), rows, 2)
+    return [
+        table("Found within units", ("reason", "count"), totals),
+        details(f"In {len(found['list'])} places", places),
+    ]
 
 
 def duplicates(facts: Facts) -> list[Html]:

@@ -5,10 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from stages.datasets.splendor.schema import FOLDERS
 from stages.errors import ExpectedError
 from stages.units import Unit, file_units
-
-FOLDERS = ("2_games", "3_games", "4_games")
 
 
 def find(raw_dir: Path, options: Mapping[str, Any]) -> list[Unit]:

@@ -25,6 +25,7 @@ from typing import NamedTuple
 COLOURS = ("white", "blue", "green", "red", "black")
 GEMS = (*COLOURS, "gold")
 PLAYER_COUNTS = (2, 3, 4)
+FOLDERS = ("2_games", "3_games", "4_games")
 HAND_LIMIT = 10
 RESERVED_LIMIT = 3
 WINNING_VP = 15

@@ -1,0 +1,164 @@
+"""OHLCV bars -> typed arrays; see `stages.datasets.base` for the interface.
+
+One row is one bar. Features are computed once along a segment, in float64, and stored as float32; windows are cut later
+as views. A unit (a month) comes with a halo, the bars before it that its features look back on, so that a row has the
+same bits whichever month it is computed with.
+
+The volume's moving average has no end to its past. It begins at the first bar of the unit before, or of the segment if
+that is later. n bars on, what it differs from an endless one is 0.98**n of what it differed at the beginning: less than
+2e-9 of that after 1,000 bars, a month of half hours.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stages.datasets.base import Field, Finding, Unit, group_id
+from stages.datasets.market.encode import strategic, tactical
+from stages.datasets.market.schema import LOOKBACK, NAME_BYTES, STRATEGIC_LOOKBACK, TACTICAL_LOOKBACK
+from stages.datasets.market.schema.bars import Bars, read_bars
+
+CHUNK_UNITS = 8  # 50,000 bars of 5 minutes: 16 columns of a chunk stay within the processor's cache
+LOOKBACKS = {"strategic": STRATEGIC_LOOKBACK, "tactical": TACTICAL_LOOKBACK}
+KEYS = {
+    "open": "first price of the bar, above 0",
+    "high": "highest price of the bar",
+    "low": "lowest price of the bar, above 0",
+    "close": "last price of the bar",
+    "volume": "contracts traded, 0 or more",
+}
+
+
+def _fields() -> dict[str, Field]:
+    names = {"strategic": tuple(strategic.COLUMNS), "tactical": tuple(tactical.COLUMNS)}
+    categorical = strategic.CATEGORICAL | tactical.CATEGORICAL
+    fields = {}
+    for feature, columns in names.items():
+        scaled = tuple(column not in categorical for column in columns)
+        doc = f"features of a bar, of bars up to it; the columns are described in {feature}.py; 0 in the warm-up"
+        fields[feature] = Field("float32", (len(columns),), "feature", doc, columns, scaled)
+        fields[f"valid_{feature}"] = Field("uint8", (), "valid", f"1 if {feature} has all bars it looks back on")
+    fields["time"] = Field("int64", (), "time", "opening of the bar, ns since 1970 UTC")
+    fields["segment"] = Field("int64", (), "segment", "opening of the first bar of its segment, ns since 1970 UTC")
+    fields["instrument"] = Field(f"S{NAME_BYTES}", (), "series", "what is traded, ASCII")
+    doc = "bars back, within the segment, to the oldest one that a feature of this bar depends on"
+    fields["lookback"] = Field("int32", (), "lookback", doc)
+    fields["line"] = Field("int32", (), "key", "line, from 1, in the unit's own bytes")
+    return fields | {name: Field("float64", (), "key", doc) for name, doc in KEYS.items()}
+
+
+FIELDS = _fields()
+
+
+@dataclass(frozen=True)
+class Table:
+    """The bars of a chunk of units, and the units' keys."""
+
+    bars: Bars
+    keys: tuple[str, ...]
+
+
+def read(raw_dir: Path, units: Sequence[Unit], options: Mapping[str, Any]) -> Table:
+    """Read and check the bars of some units with their halos.
+
+    Raises
+    ------
+    BadUnit
+        When too many rows of a file are bad.
+    ExpectedError
+        When a raw file changed since discover.
+    """
+    return Table(read_bars(raw_dir, units, options), tuple(unit.key for unit in units))
+
+
+def findings(table: Table) -> list[Finding]:
+    """Return what was left out of the units of a table."""
+    return list(table.bars.findings)
+
+
+def encode(table: Table, options: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Return the arrays of the own bars of some units.
+
+    Parameters
+    ----------
+    table
+        What `read` returned.
+    options
+        Unused.
+
+    Returns
+    -------
+    dict
+        Every field of `FIELDS` with N rows, and the group arrays. A group is the bars of one segment in one unit.
+    """
+    bars, halo = table.bars, _halo(table.bars)
+    near = np.arange(len(bars.time)) >= halo.first_own - LOOKBACK
+    rows = {name: getattr(bars, name)[near] for name in (*KEYS, "time", "segment", "line", "unit", "is_own")}
+    ratio = tactical.volume_ratio(bars.volume, halo.ema_age)[near]
+    values = {
+        "strategic": strategic.columns(rows["close"], rows["volume"]),
+        "tactical": tactical.scaled(tactical.raw(rows), ratio, rows["close"]),
+    }
+    own = rows.pop("is_own")
+    position, ema_age = halo.position[near][own], halo.ema_age[near][own]
+    arrays = {name: array[own] for name, array in rows.items()}
+    for name, lookback in LOOKBACKS.items():
+        is_valid = position >= lookback
+        arrays[name] = values[name][own].astype(np.float32)
+        arrays[name][~is_valid] = 0.0
+        arrays[f"valid_{name}"] = is_valid.astype(np.uint8)
+    arrays["lookback"] = np.maximum(np.minimum(position, LOOKBACK), ema_age).astype(np.int32)
+    unit = arrays.pop("unit")
+    names = np.array([key.rpartition("/")[0] for key in table.keys], f"S{NAME_BYTES}")
+    return arrays | {"instrument": names[unit]} | _groups(unit, arrays["segment"], table.keys)
+
+
+@dataclass(frozen=True)
+class _Halo:
+    """Of each row: bars before it in its segment, bars since its moving average began, first own row of its unit."""
+
+    position: np.ndarray
+    ema_age: np.ndarray
+    first_own: np.ndarray
+
+
+def _halo(bars: Bars) -> _Halo:
+    row = np.arange(len(bars.time))
+    first_in_unit = _first_rows(bars.unit)
+    first_in_run = _first_rows(bars.unit, bars.segment)
+    n_units = int(bars.unit.max(initial=-1)) + 1
+    first_own = first_in_unit + np.bincount(bars.unit[~bars.is_own], minlength=n_units)[bars.unit]
+    month_before = bars.month[np.maximum(first_own - 1, 0)]  # of the last halo row; of no use where there is no halo
+    is_older = ~bars.is_own & (bars.month < month_before)
+    first_of_ema = first_in_unit + np.bincount(bars.unit[is_older], minlength=n_units)[bars.unit]
+    return _Halo(row - first_in_run, row - np.maximum(first_of_ema, first_in_run), first_own)
+
+
+def _first_rows(*names: np.ndarray) -> np.ndarray:
+    """Return for each row the first row of its run, int64 (n,); in a run all arrays stay the same."""
+    is_first = np.ones(len(names[0]), bool)
+    is_first[1:] = np.logical_or.reduce([array[1:] != array[:-1] for array in names])
+    return np.maximum.accumulate(np.where(is_first, np.arange(len(is_first)), 0))
+
+
+def _groups(unit: np.ndarray, segment: np.ndarray, keys: Sequence[str]) -> dict[str, np.ndarray]:
+    """Return the group arrays of rows that lie in these units (index) and segments."""
+    row = np.arange(len(unit))
+    first = np.flatnonzero(_first_rows(unit, segment) == row)
+    ids = []
+    for index in first:
+        instrument, _, month = keys[unit[index]].rpartition("/")
+        ids.append(group_id(f"market {instrument} {segment[index]} {month}"))
+    return {
+        "group_id": np.array(ids, np.uint64),
+        "group_offsets": np.append(first, len(unit)).astype(np.int64),
+        "source": unit[first].astype(np.int32),
+    }
+
+
+def line(row: int) -> int:
+    """Return the line of the unit's own bytes that row `row` came from, if no line before it was left out."""
+    return row + 2

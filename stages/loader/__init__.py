@@ -1,0 +1,23 @@
+"""Stream the arrays of data/processed/<dataset>/ to a trainer, a batch at a time.
+
+In: the folder that split writes. Out: dicts of arrays, made in a background thread and bounded in memory::
+
+    from stages.loader import batches
+
+    with batches("data/processed/splendor", "train", batch_size=256, shuffle_seed=42) as stream:
+        for batch in stream:
+            train(batch["X"], batch["label_action_type"], batch["mask_action_type"])
+
+- `source`: which arrays there are, and how rows or windows are gathered from them;
+- `order`: which sample comes at which position, a function of seed and epoch alone;
+- `sizes`: how many samples travel together;
+- `stream`: the thread between, its end, its failures and its metrics;
+- `checkpoint`: where a killed run goes on;
+- `torch_adapter`: the same as an IterableDataset, where torch is installed.
+"""
+
+from stages.loader.settings import Adaptive, Settings
+from stages.loader.source import Source
+from stages.loader.stream import Metrics, Stream, batches
+
+__all__ = ["Adaptive", "Metrics", "Settings", "Source", "Stream", "batches"]

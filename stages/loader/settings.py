@@ -1,0 +1,99 @@
+"""What a user chooses about a stream, checked."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stages.errors import ExpectedError
+
+Batch = dict[str, np.ndarray]
+Transform = Callable[[Batch, np.ndarray], Batch]
+
+
+@dataclass(frozen=True)
+class Adaptive:
+    """Bounds of a batch size that follows memory.
+
+    `limit_mb` is what the process tree may use; None means the share of ``MEMORY_GB`` that work is planned for.
+    """
+
+    least: int
+    most: int
+    limit_mb: float | None = None
+
+    def __post_init__(self) -> None:
+        _check(1 <= self.least <= self.most, "adaptive", (self.least, self.most), "1 <= least <= most")
+        _check(self.limit_mb is None or self.limit_mb > 0, "adaptive.limit_mb", self.limit_mb, "more than 0")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to stream.
+
+    Attributes
+    ----------
+    batch_size
+        Samples (rows or windows) of a batch; the last one of an epoch may be smaller.
+    shuffle_seed
+        Order of the samples together with the epoch's number; None is the order of the files.
+    epoch, epochs
+        The first epoch, from 0, and how many there are; no batch spans two.
+    fields
+        Arrays to give: feature fields by name, ``label_<head>``, ``mask_<head>`` and keys. None means all features,
+        labels and masks, or for windows the field that they are of.
+    window
+        The field whose windows are the samples: every array given gets an axis of rows after the first. None means
+        that rows are the samples.
+    prefetch
+        Batches that are made ahead of the trainer, at least 1.
+    adaptive
+        None keeps `batch_size`.
+    shard
+        ``(i, n)``: give only the i-th of n equal shares of each epoch, for n trainers that share the work.
+    transform
+        A pure function of a batch and of one random uint64 for each sample, which depends on seed, epoch and sample
+        alone; it runs in the background thread.
+    checkpoint_dir, checkpoint_frequency
+        Folder and number of batches between two checkpoints. A stream with a folder goes on where its newest
+        checkpoint is.
+    resume_from
+        What `Stream.state` gave: go on there, whatever checkpoints there are.
+    log
+        File that gets a line of JSON for each finished batch.
+    """
+
+    batch_size: int = 64
+    shuffle_seed: int | None = None
+    epoch: int = 0
+    epochs: int = 1
+    fields: tuple[str, ...] | None = None
+    window: str | None = None
+    prefetch: int = 2
+    adaptive: Adaptive | None = None
+    shard: tuple[int, int] = (0, 1)
+    transform: Transform | None = None
+    checkpoint_dir: Path | None = None
+    checkpoint_frequency: int = 100
+    resume_from: Mapping[str, Any] | None = None
+    log: Path | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "epochs", "prefetch", "checkpoint_frequency"):
+            _check(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        _check(self.epoch >= 0, "epoch", self.epoch, "at least 0")
+        _check(self.fields is None or len(self.fields) > 0, "fields", self.fields, "at least one, or None")
+        _check(0 <= self.shard[0] < self.shard[1], "shard", self.shard, "(i, n) with 0 <= i < n")
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """What decides which samples come in which order; the rest may change between a run and its resumption."""
+        fields = None if self.fields is None else list(self.fields)
+        return {"shuffle_seed": self.shuffle_seed, "fields": fields, "window": self.window, "shard": list(self.shard)}
+
+
+def _check(is_good: bool, name: str, found: object, expected: str) -> None:
+    if not is_good:
+        raise ExpectedError(f"loader: {name} is {found!r}, expected {expected}; correct it")

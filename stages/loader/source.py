@@ -1,0 +1,232 @@
+"""One part of a dataset's processed arrays, and rows or windows gathered from them.
+
+The names of the arrays are those of the dataset's fields: ``X`` for X_<part>.npy, ``label_<head>`` and ``mask_<head>``
+for the members of labels_<part>.npz and masks_<part>.npz, and the members of keys_<part>.npz. Features are standardised
+by split already, so values are given as they are.
+
+Files are mapped (the pipeline replaces files and never changes one in place), also the members of an NPZ, which are
+stored as they are. So nothing is loaded, one read gathers a whole batch without Python's lock, and arrays stay whole
+when the pipeline puts a new folder in the place of this one. A mapped page that was touched counts as this process's
+memory: small files keep theirs, up to `KEPT_MB` in all, and those of the others are given back after every few rows, to
+the system's cache, where the next touch finds them.
+"""
+
+import hashlib
+import json
+import mmap
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from stages import arrays, windows
+from stages.errors import ExpectedError
+from stages.loader.settings import Batch
+
+KEPT_MB = 64
+CHUNK_BYTES = 32 << 20  # mapped at once of a file that gives its pages back
+FAULT_BYTES = 2 << 20  # Linux maps up to this much around a touched row (measured: all of a huge page of the cache)
+HASH_BYTES = 16 << 20
+PREFIXES = {"labels": "label_", "masks": "mask_", "keys": ""}
+UNIT_TABLE = "units"  # of the keys: the names that `unit` points to, not one for each row
+
+Digests = Mapping[str, Mapping[str, str]]
+
+
+class MappedFile:
+    """The bytes of one file, mapped.
+
+    Attributes
+    ----------
+    keeps
+        Whether touched pages stay this process's memory.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.keeps = path, True
+        with path.open("rb") as file:
+            stat = os.fstat(file.fileno())
+            self.pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self.n_bytes = stat.st_size
+        self.identity = f"{stat.st_dev}-{stat.st_ino}-{stat.st_size}-{stat.st_mtime_ns}-{stat.st_ctime_ns}"
+
+    def array(self, header: arrays.Header) -> np.ndarray:
+        """Return one array of the file as a view."""
+        n_items = header.n_bytes // header.dtype.itemsize
+        return np.frombuffer(self.pages, header.dtype, n_items, header.offset).reshape(header.shape)
+
+    def give_back(self) -> None:
+        """Leave the touched pages to the system's cache."""
+        if not self.keeps:
+            self.pages.madvise(mmap.MADV_DONTNEED)
+
+    def sha256(self) -> str:
+        """Return the SHA-256 of all bytes."""
+        digest = hashlib.sha256()
+        with memoryview(self.pages) as data:
+            for start in range(0, self.n_bytes, HASH_BYTES):
+                digest.update(data[start : start + HASH_BYTES])
+                self.give_back()
+        return digest.hexdigest()
+
+
+Found = tuple[MappedFile, arrays.Header]
+
+
+class Source:
+    """Rows, or windows of rows, of one part.
+
+    Parameters
+    ----------
+    folder
+        data/processed/<dataset>.
+    part
+        "train", "val" or "test".
+    fields, window
+        As in `Settings`.
+
+    Attributes
+    ----------
+    part, n_rows
+        The part and how many rows it has.
+    window_rows
+        Rows of a sample.
+
+    Raises
+    ------
+    ExpectedError
+        When the folder has no such part, field or windows.
+    DamagedFile
+        When a file is not complete, or files have different numbers of rows.
+    """
+
+    def __init__(
+        self, folder: str | Path, part: str, fields: Sequence[str] | None = None, window: str | None = None
+    ) -> None:
+        self._folder, self.part, self._recipe = Path(folder), part, (folder, part, fields, window)
+        found = dict(self._find())
+        if not found:
+            raise ExpectedError(f"{self._folder}: no arrays of part {part!r}; run `dvc repro` or correct the part")
+        names = tuple(fields) if fields is not None else _default(found, window)
+        if missing := [name for name in (*names, *([window] if window else ())) if name not in found]:
+            raise ExpectedError(
+                f"{self._folder}: no field {missing[0]!r} in part {part!r}, expected some of {', '.join(found)}"
+            )
+        self._starts: tuple[MappedFile, np.ndarray] | None = None
+        self.window_rows = 1
+        if window:
+            self._starts, self.window_rows = self._open_windows(window)
+        self._fields = {name: (found[name][0], found[name][0].array(found[name][1])) for name in names}
+        self.n_rows = self._common_length()
+        self._files = {file.path.name: file for file, _ in self._fields.values()}
+        if self._starts:
+            self._files[self._starts[0].path.name] = self._starts[0]
+        self._keep_small_files()
+        if not len(self):
+            raise ExpectedError(f"{self._folder}: part {part!r} has no windows of {window!r}; it needs longer segments")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Open the files anew where this is unpickled."""
+        return Source, self._recipe
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self._starts[1]) if self._starts else self.n_rows
+
+    def read(self, samples: np.ndarray) -> Batch:
+        """Return some samples.
+
+        Parameters
+        ----------
+        samples
+            int64 (k,): numbers of rows or of windows.
+
+        Returns
+        -------
+        dict
+            Per field an array of its own, (k, ...), or (k, window, ...) if windows are the samples.
+        """
+        rows = samples
+        if self._starts:
+            rows = self._starts[1][samples]
+            self._starts[0].give_back()
+        return {name: self._gather(file, values, rows) for name, (file, values) in self._fields.items()}
+
+    def digests(self, known: Digests) -> Digests:
+        """Return for each file in use its SHA-256, and its identity: device, inode, size and times of change.
+
+        A file of a known identity has the known SHA-256, since whatever changes the bytes of a file also sets its time
+        of change (ctime), which no program can choose. So the arrays are hashed once, at 1.3 GB/s, and not at each
+        resumption; on another machine or in a clone the identities differ and the SHA-256 decides.
+        """
+        return {name: _digest(file, known.get(name, {})) for name, file in sorted(self._files.items())}
+
+    def _find(self) -> Iterator[tuple[str, Found]]:
+        """Yield the arrays of the part by name."""
+        for path in sorted(self._folder.glob(f"*_{self.part}.npy")):
+            name = path.stem.removesuffix(f"_{self.part}")
+            if not name.startswith("starts_"):
+                header = arrays.npy_header(path)
+                yield name, (MappedFile(path), header)
+        for kind, prefix in PREFIXES.items():
+            path = self._folder / f"{kind}_{self.part}.npz"
+            if path.is_file():
+                headers = arrays.npz_headers(path)
+                file = MappedFile(path)
+                for name, header in headers.items():
+                    if (kind, name) != ("keys", UNIT_TABLE):
+                        yield prefix + name, (file, header)
+
+    def _open_windows(self, window: str) -> tuple[tuple[MappedFile, np.ndarray], int]:
+        """Return the first rows of a field's windows, with their file, and the rows of a window."""
+        path, stats = self._folder / f"starts_{window}_{self.part}.npy", self._folder / "stats.json"
+        if not path.is_file():
+            raise ExpectedError(f"{path}: not found, expected the windows of {window!r}; add them to split.windows")
+        try:
+            n_rows = int(json.loads(stats.read_bytes())["windows"][window]["window"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise arrays.DamagedFile(f"{stats}: no size of the windows of {window!r} ({error}); `dvc repro`") from None
+        header = arrays.npy_header(path)
+        file = MappedFile(path)
+        return (file, file.array(header)), n_rows
+
+    def _common_length(self) -> int:
+        """Return the number of rows that all fields have."""
+        (first, n_rows), *others = ((name, len(values)) for name, (_, values) in self._fields.items())
+        for name, n in others:
+            if n != n_rows:
+                raise arrays.DamagedFile(
+                    f"{self._folder}: {name} has {n} rows, expected {n_rows} as {first}; run `dvc repro`"
+                )
+        return n_rows
+
+    def _keep_small_files(self) -> None:
+        total = 0
+        for file in sorted(self._files.values(), key=lambda file: file.n_bytes):
+            total += file.n_bytes
+            file.keeps = total <= KEPT_MB << 20
+
+    def _gather(self, file: MappedFile, values: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Return the rows, or the windows that begin there, of one array."""
+        if self._starts:
+            values = windows.view(values, self.window_rows)
+        out = np.empty((len(rows), *values.shape[1:]), values.dtype)
+        sample_bytes = out.nbytes // max(1, len(rows))
+        step = max(1, len(rows)) if file.keeps else max(1, CHUNK_BYTES // (sample_bytes + FAULT_BYTES))
+        for start in range(0, len(rows), step):
+            out[start : start + step] = values[rows[start : start + step]]
+            file.give_back()
+        return out
+
+
+def _default(found: Mapping[str, Found], window: str | None) -> tuple[str, ...]:
+    """Return the fields that are given when none are named: all but the keys, or the one that the windows are of."""
+    if window:
+        return (window,)
+    return tuple(name for name, (file, _) in found.items() if not file.path.name.startswith("keys_"))
+
+
+def _digest(file: MappedFile, known: Mapping[str, str]) -> Mapping[str, str]:
+    sha256 = known["sha256"] if known.get("identity") == file.identity else file.sha256()
+    return {"identity": file.identity, "sha256": sha256}
