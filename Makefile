@@ -39,7 +39,7 @@ preprocess: $(READY)  ## Make sample data if configured, run the pipeline, say w
 	@python -m stages.preprocess $(DATASET)
 
 test: $(READY)  ## Run the tests, without those marked slow
-	@python -m pytest -m 'not slow'
+	@python -m pytest -m 'not slow' --numprocesses auto --dist loadfile
 
 test-slow: $(READY)  ## Run the tests marked slow: real DVC repositories, kills, remotes
 	@python -m pytest -m slow --numprocesses auto --dist loadfile

@@ -146,7 +146,7 @@ def main() -> int:
 
     def action() -> None:
         params = load()
-        rows: list[tuple[str, ...]] = [("dataset", "files", "run", "reuse", "seconds", "disk MB", "peak MB", "why")]
+        rows: list[tuple[str, ...]] = [("dataset", "units", "run", "reuse", "seconds", "disk MB", "peak MB", "why")]
         for dataset in chosen or sorted(params.datasets):
             settings = params.dataset(dataset)
             if not_simulated(dataset, params):

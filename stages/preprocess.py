@@ -24,7 +24,7 @@ from stages.signals import die_with_parent
 
 logger = logging.getLogger("batchwise")
 
-COLUMNS = ("dataset", "files", "run", "reused", "train rows", "val rows", "test rows", "peak MB", "seconds", "arrays")
+COLUMNS = ("dataset", "units", "run", "reused", "train rows", "val rows", "test rows", "peak MB", "seconds", "arrays")
 
 
 @dataclass(frozen=True)

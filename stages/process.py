@@ -76,7 +76,7 @@ def _encode_all(
         spool.append(name, empty)
     with (
         Workers("threading", room / 2) as workers,
-        Display(title, _noun(whole.units), len(whole.units), workers, log.watch) as display,
+        Display(title, units.noun(whole.units), len(whole.units), workers, log.watch) as display,
     ):
         pacer = Pacer(whole, encoder.CHUNK_UNITS, workers, log.watch, room)
         log.doing = pacer.doing
@@ -109,13 +109,7 @@ def _title(dataset: str, batch: str, batch_units: Sequence[units.Unit]) -> str:
     """Return the line that says which batch this is: "Processing batch 3/16 (b0101, 500 files)"."""
     listed, n_units = units.read_batch_list(dataset), len(batch_units)
     place = f"{listed.index(batch) + 1}/{len(listed)}" if batch in listed else f"of {dataset}"
-    noun = _noun(batch_units) if n_units != 1 else _noun(batch_units).removesuffix("s")
-    return f"Processing batch {place} ({batch}, {n_units:,} {noun})"
-
-
-def _noun(batch_units: Sequence[units.Unit]) -> str:
-    """Return "files" where each unit is a whole file, else "units"."""
-    return "files" if all(unit.sources == (units.Source(unit.key),) for unit in batch_units) else "units"
+    return f"Processing batch {place} ({batch}, {n_units:,} {units.noun(batch_units, n_units)})"
 
 
 def _empty(fields: Mapping[str, base.Field]) -> dict[str, np.ndarray]:

@@ -58,7 +58,7 @@ class Changes:
             return ""
         first, *others = parts
         count, _, kind = first.partition(" ")
-        noun = "file" if count == "1" else "files"
+        noun = units.noun([unit for some in self.batches.values() for unit in some], int(count.replace(",", "")))
         return ", ".join([f"{count} {noun} {kind}", *others])
 
 
@@ -200,7 +200,8 @@ def status(dataset: str, params: DatasetParams) -> str:
 
 
 def _size(raw: Changes) -> str:
-    return f"{raw.n_units:,} files in {len(raw.batches)} batches"
+    found = [unit for some in raw.batches.values() for unit in some]
+    return f"{raw.n_units:,} {units.noun(found)} in {len(raw.batches)} batches"
 
 
 def _raw_lines(raw: Changes) -> list[str]:
@@ -209,7 +210,7 @@ def _raw_lines(raw: Changes) -> list[str]:
     touched = f"{len(raw.stale)} of {len(raw.batches)} batches"
     if str(raw):
         return [f"{raw} in {touched}" if raw.stale else f"{raw}; {gone}"]
-    return [f"same files, {touched} are new or changed"] if raw.stale else []
+    return [f"same input, {touched} are new or changed"] if raw.stale else []
 
 
 def _edit_lines(runs: Sequence[StaleStage]) -> list[str]:

@@ -294,6 +294,12 @@ def read_manifest(dataset: str, batch: str) -> list[Unit]:
         raise ExpectedError(f"{path}: not a manifest ({error}); run discover for {dataset}") from None
 
 
+def noun(units: Sequence[Unit], count: int = 2) -> str:
+    """Return what to call `count` of such units: files where each of them is a whole file, else units."""
+    word = "file" if all(unit.sources == (Source(unit.key),) for unit in units) else "unit"
+    return word if count == 1 else f"{word}s"
+
+
 def find_unit(dataset: str, key: str) -> Unit:
     """Return a unit of the dataset's manifests by its key.
 

@@ -196,6 +196,7 @@ def test_a_flipped_byte_in_any_member_of_a_batch_is_found(write_toy):
         np.testing.assert_array_equal(array, before[name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mask", [0x01, 0x80])
 def test_a_flipped_byte_in_the_table_of_contents_never_changes_the_result(write_toy, snapshot, mask):
     write_toy(TOY)

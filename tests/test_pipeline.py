@@ -119,7 +119,7 @@ def test_preprocess_ends_with_a_table_of_what_it_made(clone):
     done = clone.run(sys.executable, "-m", "stages.preprocess")
     header, row = re.findall(r"^(?:dataset|splendor) .*$", done.stdout, re.MULTILINE)[-2:]
     rows = [len(np.load(clone.folder / f"data/processed/splendor/X_{p}.npy", mmap_mode="r")) for p in ("train", "val")]
-    assert header.split()[:3] == ["dataset", "files", "run"]
+    assert header.split()[:3] == ["dataset", "units", "run"]
     assert row.split()[:6] == ["splendor", "240", "0", str(len(clone.batches())), *(f"{n:,}" for n in rows)]
     assert row.endswith("data/processed/splendor/")
 

@@ -107,7 +107,7 @@ def test_status_names_edited_code_and_params_and_the_stages_that_read_them(clone
 def test_status_says_that_other_batches_come_of_the_same_files(clone):
     edit(clone, "params.yaml", f"batch_size: {BATCH_SIZE}", f"batch_size: {2 * BATCH_SIZE}")
     first, second = status(clone)
-    assert re.fullmatch(r"same files, \d+ of \d+ batches are new or changed", first)
+    assert re.fullmatch(r"same input, \d+ of \d+ batches are new or changed", first)
     assert second == "params.yaml: datasets.splendor.batch_size changed: discover"
 
 

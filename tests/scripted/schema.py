@@ -1,1 +1,0 @@
-"""Nothing: dvc.yaml expects the file of every dataset."""

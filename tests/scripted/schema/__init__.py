@@ -1,0 +1,1 @@
+"""Nothing: dvc.yaml expects the folder of every dataset."""
