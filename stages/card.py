@@ -33,7 +33,7 @@ from stages.parts import PARTS
 
 LARGEST_SHOWN = 3  # classes of a head in the table of labels
 SPLIT_DOCS = {  # of the keys that split adds to the dataset's own
-    ("key", "group_id"): "64-bit id of the row's group; a group is in one part only",
+    ("key", "group_id"): "64-bit id of the row's group",
     ("key", "unit"): "raw file of the row, an index into `units`",
     ("key", "row_in_unit"): "row of the raw file, from 0",
 }

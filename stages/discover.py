@@ -16,6 +16,7 @@ from stages import cli, paths, units
 from stages.arrays import write_text
 from stages.datasets import base
 from stages.errors import BadUnit, ExpectedError
+from stages.memory_log import MemoryLog
 from stages.params import DatasetParams, load
 
 logger = logging.getLogger("batchwise")
@@ -35,8 +36,11 @@ def discover(dataset: str, params: DatasetParams) -> None:
     """
     if not params.raw_dir.is_dir():
         raise ExpectedError(f"{params.raw_dir}: not a folder, expected the raw files of {dataset}; set its `raw`")
-    found = base.finder(dataset).find(params.raw_dir, params.options)
-    chosen = units.lowest_hashes(found, params.limit)
+    with MemoryLog("discover", dataset) as log:
+        log.record("start")
+        found = base.finder(dataset).find(params.raw_dir, params.options)
+        chosen = units.lowest_hashes(found, params.limit)
+        log.note("end", n_units=len(chosen))
     _refuse_unreadable(chosen, params)
     by_key = {unit.key: unit for unit in chosen}
     batches = units.deal((unit.key for unit in chosen), params.batch_size)

@@ -78,14 +78,14 @@ def test_no_raw_data_is_an_error_that_changes_nothing(workspace, run, snapshot, 
     if listed:
         ok(run("discover", "splendor"))
         age()
-    before = snapshot(workspace / "data") if listed else {}
+    before = snapshot(workspace / "data/manifests") if listed else {}
     damage(workspace / "raw")
     assert_refused(run("discover", "splendor"), *words)
     if listed:
-        assert snapshot(workspace / "data") == before
+        assert snapshot(workspace / "data/manifests") == before
         assert rewritten() == set()
     else:
-        assert not (workspace / "data").exists()
+        assert not (workspace / "data/manifests").exists()
 
 
 def test_one_file_more_changes_one_manifest(discovered, run):
@@ -178,7 +178,7 @@ def test_a_limit_takes_some_and_a_larger_one_adds_to_them(workspace, write_param
 def test_an_unreadable_file_is_an_error_unless_it_may_be_left_out(workspace, write_params, run):
     (workspace / "raw/3_games/900.csv").symlink_to("nowhere")
     assert_refused(run("discover", "splendor"), "raw/3_games/900.csv: not readable")
-    assert not (workspace / "data").exists()
+    assert not (workspace / "data/manifests").exists()
     os.mkfifo(workspace / "raw/3_games/901.csv")
     write_params(workspace, max_bad_units=1)
     assert_refused(run("discover", "splendor"), "raw/3_games/900.csv: not readable")

@@ -98,3 +98,26 @@ def test_new_bars_change_the_last_month_alone(market, here):
     after = {unit.key: unit.digest for unit in units.read_manifest("market", "b")}
     last = max(key for key in before if key.startswith("ES/"))
     assert {key for key in after if after[key] != before.get(key)} == {last}
+
+
+def test_a_row_is_traced_to_its_line_past_lines_left_out(market, here, run):
+    """Two bad lines at the beginning of a month shift the lines after them."""
+    path = here / "raw/ES.csv"
+    lines = path.read_text().splitlines(keepends=True)
+    first = next(i for i, line in enumerate(lines) if line.startswith("2024-03-"))
+    lines[first + 1 : first + 1] = ["2024-03-01,00:01:00,x,1,1,1,1\n"] * 2
+    path.write_text("".join(lines))
+    market(50)
+    table = keys("train")
+    row = int(
+        np.flatnonzero(
+            (table["instrument"] == b"ES") & (table["time"] >= np.datetime64("2024-03-05", "ns").astype(np.int64))
+        )[0]
+    )
+    traced = run("trace", "market", "train", str(row))
+    assert traced.returncode == 0, traced.stderr
+    where = next(line for line in traced.stdout.splitlines() if line.startswith("raw "))
+    number = int(where.rpartition(" ")[2])
+    stamp = str(table["time"][row].astype("datetime64[ns]").astype("datetime64[s]")).replace("T", ",")
+    assert "raw/ES.csv, line " in where
+    assert lines[number - 1].startswith(stamp)

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A clone in which one bare `dvc repro` ran, and the stages it ran."""
-    clone = make_clone(tmp_path_factory.mktemp("finished"))
+    clone = make_clone(tmp_path_factory.mktemp("finished"), dataset=None)
     return clone, clone.repro()
 
 

@@ -31,9 +31,10 @@ def split_sizes(stats: Mapping[str, Any]) -> Figure:
     spec = {"data": {"values": rows}, "height": 80, "mark": "bar", "encoding": encoding}
     total = sum(stats["rows"].values())
     words = ", ".join(f"{part} {100 * count / max(1, total):.1f}%" for part, count in stats["rows"].items())
-    return Figure(
-        "Share of each part", "Whole groups are assigned, so shares of rows differ a little.", spec, f"Rows: {words}."
-    )
+    rule = "Whole groups are assigned, so shares of rows differ a little."
+    if stats["split"].get("by") == "time":
+        rule = "Rows are assigned by time; those near a boundary are in no part."
+    return Figure("Share of each part", rule, spec, f"Rows: {words}.")
 
 
 def shares(head: Mapping[str, Any]) -> dict[str, dict[str, float]]:
