@@ -39,7 +39,7 @@ class Spool:
         self._pieces: dict[str, list[np.ndarray | _OnDisk]] = {}
         self._n_bytes = 0
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = tempfile.TemporaryFile(dir=path.parent, buffering=0)  # noqa: SIM115 - closed on exit
+        self._file = tempfile.TemporaryFile(dir=path.parent)  # noqa: SIM115 - closed on exit
 
     def __enter__(self) -> "Spool":
         return self

@@ -203,3 +203,20 @@ def test_too_many_bad_rows_make_every_unit_bad(tmp_path):
             read_bars(folder, [unit], {})
     options = {"max_bad_rows": 0.125}
     assert read_bars(folder, find(folder, options), options).is_own.sum() == 42
+
+
+@pytest.mark.parametrize("tail", ["\n", ""])
+def test_the_last_line_may_lack_its_end_also_in_a_file_out_of_order(tmp_path, tail):
+    """There it is among the rows before a month, in front of rows that come earlier in the file."""
+    lines = bars("2024-01-30", "2024-02-03")
+    later = len(bars("2024-01-30", "2024-02-01"))
+    folder = write(tmp_path, [*lines[later:], *lines[:later]])
+    path = folder / "NQ.csv"
+    path.write_bytes(path.read_bytes().removesuffix(b"\n") + tail.encode())
+    table = read_bars(folder, find(folder, {}), {})
+    own = table.time[table.is_own]
+    assert len(own) == len(lines)
+    assert (np.diff(own) > 0).all()
+    content = path.read_text().splitlines()
+    stamps = [str(t.astype("datetime64[ns]").astype("datetime64[s]")).replace("T", " ") for t in own]
+    assert sorted(line.split(",")[0] for line in content[1:]) == stamps

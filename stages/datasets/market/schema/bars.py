@@ -1,7 +1,7 @@
 """The bytes of units -> their bars: the own ones of the month and those before that features look back to."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -116,17 +116,16 @@ def _unit_bars(raw_dir: Path, unit: Unit, index: int, options: schema.Options) -
 
 
 def _rows(content: bytes, unit: Unit, options: schema.Options, where: str) -> tuple[Rows, int]:
-    """Return the rows of a unit's bytes and how many of them come before its own."""
-    sizes = [(source.stop or 0) - source.start for source in unit.sources]
-    stops = np.cumsum(sizes).tolist()
-    pieces = [content[stop - size : stop] for size, stop in zip(sizes, stops, strict=True)]
-    header = schema.header_of(pieces[0], where)
-    n_pieces = stops.index(unit.context["own"]) + 1
+    """Return the rows of a unit's bytes, lines counted from its own first one, and how many come before its own."""
+    first, own = (unit.sources[0].stop or 0) - unit.sources[0].start, int(unit.context["own"])
+    header = schema.header_of(content[:first], where)
     is_month_first = options.date_order(unit.key.rpartition("/")[0]) == schema.MONTH_FIRST
-    before, own = (
-        rows.parse(b"".join(chosen), header, is_month_first)[0] for chosen in (pieces[1:n_pieces], pieces[n_pieces:])
-    )
-    return rows.join([before, own]), len(before.ns)
+    before = content[first:own]
+    if before and not before.endswith(b"\n"):  # the last line of a file that is not in order
+        before += b"\n"
+    table = rows.parse(before + content[own:], header, is_month_first)[0]
+    table = replace(table, line=table.line - np.int32(before.count(b"\n")))
+    return table, int(np.searchsorted(table.start, len(before)))
 
 
 def _utc(table: Rows, n_before: int, zone: str) -> tuple[np.ndarray, np.ndarray]:

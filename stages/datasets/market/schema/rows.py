@@ -7,7 +7,7 @@ is cut into pieces.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -64,11 +64,6 @@ class Rows:
     close: np.ndarray
     volume: np.ndarray
     fault: np.ndarray
-
-
-def join(pieces: Sequence[Rows]) -> Rows:
-    """Return the rows of several pieces as one."""
-    return Rows(*(np.concatenate([getattr(piece, field.name) for piece in pieces]) for field in fields(Rows)))
 
 
 def parse(content: bytes, header: Header, is_month_first: bool = False) -> tuple[Rows, pa.Array]:
