@@ -26,7 +26,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO
 
 import numpy as np
 
@@ -40,13 +40,6 @@ LOCAL_HEADER_SIZE = 30
 
 class DamagedFile(ExpectedError):
     """An NPZ or NPY file that is not complete or not what was written."""
-
-
-class Sink(Protocol):
-    """Where an array goes, piece by piece along its first axis."""
-
-    def append(self, piece: np.ndarray) -> None:
-        """Add rows."""
 
 
 @dataclass(frozen=True)

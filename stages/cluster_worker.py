@@ -75,7 +75,7 @@ def work(expected: Site, payload: bytes) -> tuple[str, Any]:
 
 def _sit_down(address: str) -> None:
     """Name this thread after its worker, for the log: "10.0.0.7:40123/0" is the worker's first thread."""
-    desks._here.name = f"{address}/{threading.current_thread().name.rpartition('-')[2]}"
+    desks.call_me(f"{address}/{threading.current_thread().name.rpartition('-')[2]}")
 
 
 def short(address: str) -> str:

@@ -81,9 +81,9 @@ def _sit_down(name: str, tell: Callable[[str], None]) -> None:
     _here.name, _here.tell = name, tell
 
 
-def stand_up() -> None:
-    """Give this thread's desk back."""
-    _here.__dict__.clear()
+def call_me(name: str) -> None:
+    """Name this thread, which has no desk here."""
+    _here.name = name
 
 
 def working_on(what: str) -> None:
