@@ -8,12 +8,14 @@ MEMORY_GB ?=
 BACKEND ?=
 DASK_SCHEDULER ?=
 LOG ?=
+# no: take the raw folders as they are, whatever params.yaml says of sample data.
+SIMULATE ?=
 # A dataset of params.yaml; empty means all of them.
 DATASET ?=
 PART ?= train
 ROW ?= 0
 
-export JOBS MEMORY_GB BACKEND DASK_SCHEDULER LOG
+export JOBS MEMORY_GB BACKEND DASK_SCHEDULER LOG SIMULATE
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 READY := $(VENV)/.ready
 
@@ -61,6 +63,8 @@ bench: $(READY)  ## Measure CPU and memory against plain pandas and pyarrow loop
 	@python tests/bench/bench.py
 	@python tests/bench/display.py
 	@python tests/bench/market.py
+	@python tests/bench/hex.py
+	@python tests/bench/shuffle.py
 	@python tests/bench/loader.py
 
 status: $(READY)  ## Say what is out of date and why

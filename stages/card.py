@@ -10,7 +10,8 @@ equal data give equal bytes, and the committed card can be checked. Placeholders
   ``rows_<part>``, ``groups_<part>``, ``input_dim`` and ``standardised``, the number of feature columns;
 - ``size_category`` and ``dataset_info``, YAML for the front matter: features (name, dtype, shape of a row) and splits
   (examples, bytes);
-- Markdown tables: ``splits_table``, ``arrays_table``, ``labels_table``, ``legal_table``;
+- Markdown tables: ``splits_table``, ``arrays_table``, ``labels_table``, ``legal_table``, and from merge's report
+  ``duplicates_table`` (units with the most duplicates) and ``findings_table`` (what was wrong within units);
 - ``example``, the keys and labels of the first train row.
 """
 
@@ -32,6 +33,7 @@ from stages.params import Params, load
 from stages.parts import PARTS
 
 LARGEST_SHOWN = 3  # classes of a head in the table of labels
+UNITS_SHOWN = 5  # units in the table of duplicates
 SPLIT_DOCS = {  # of the keys that split adds to the dataset's own
     ("key", "group_id"): "64-bit id of the row's group",
     ("key", "unit"): "raw file of the row, an index into `units`",
@@ -47,6 +49,7 @@ class Column(NamedTuple):
     shape: tuple[int, ...]
     doc: str
     first: np.ndarray
+    bits: tuple[int, ...] | None = None
 
 
 def write(dataset: str) -> Path:
@@ -80,6 +83,7 @@ def placeholders(dataset: str, params: Params) -> dict[str, str]:
     """Return what each placeholder of a template stands for."""
     settings = params.dataset(dataset)
     found = _read(paths.processed_dir(dataset) / "stats.json")
+    report = _read(paths.report(dataset))
     fields = _read(paths.merged_dir(dataset) / "fields.json")
     columns = list(_columns(dataset, fields))
     counts = {name: sum(found[name].values()) for name in ("rows", "groups")}
@@ -101,6 +105,8 @@ def placeholders(dataset: str, params: Params) -> dict[str, str]:
         "arrays_table": _arrays_table(columns),
         "labels_table": _labels_table(found["labels"]),
         "legal_table": _legal_table(found["legal_actions"]),
+        "duplicates_table": _duplicates_table(report["duplicates"].get("by_unit", {})),
+        "findings_table": _findings_table(report.get("findings", {}).get("by_reason", {})),
         "example": _example(columns),
     }
 
@@ -143,11 +149,12 @@ def _columns(dataset: str, fields: Sequence[Mapping[str, Any]]) -> Iterator[Colu
     docs = {(f["role"], str(f["name"]).removeprefix(f"{f['role']}_")): f["doc"] for f in fields if f["role"] in heads}
     docs |= {(_file(f["role"]), f["name"]): f["doc"] for f in fields if f["role"] not in heads} | SPLIT_DOCS
     folder = paths.processed_dir(dataset)
+    bits = {f["name"]: tuple(f["bits"]) for f in fields if f["role"] == "feature" and f.get("bits")}
     for name in sorted(f["name"] for f in fields if f["role"] == "feature"):
         path = folder / f"{name}_train.npy"
         header = arrays.npy_header(path)
         first = next(arrays.npy_chunks(path, 1))[0]
-        yield Column(name, header.dtype, header.shape[1:], docs["feature", name], first)
+        yield Column(name, header.dtype, header.shape[1:], docs["feature", name], first, bits.get(name))
     for role in ("label", "mask", "key"):
         path = folder / f"{role}s_train.npz"
         for name, header in arrays.npz_headers(path).items():
@@ -188,11 +195,14 @@ def _splits_table(dataset: str, found: Mapping[str, Any]) -> str:
 
 
 def _arrays_table(columns: Sequence[Column]) -> str:
-    rows = [
-        (f"`{column.name}`", column.dtype.name, " x ".join(map(str, column.shape)) or "scalar", column.doc)
-        for column in columns
-    ]
+    rows = [(f"`{column.name}`", column.dtype.name, _shape(column), column.doc) for column in columns]
     return _table(("array", "dtype", "shape of a row", "meaning"), rows)
+
+
+def _shape(column: Column) -> str:
+    """Return the shape of a row, and for bits the shape of what they are."""
+    stored = " x ".join(map(str, column.shape)) or "scalar"
+    return f"{stored} (bits of {' x '.join(map(str, column.bits))})" if column.bits else stored
 
 
 def _labels_table(labels: Mapping[str, Any]) -> str:
@@ -215,6 +225,21 @@ def _legal_table(legal: Mapping[str, Any]) -> str:
         for head, parts in legal.items()
     ]
     return _table(("head", "mean legal actions", "least", "most"), rows) if rows else "No masks."
+
+
+def _duplicates_table(by_unit: Mapping[str, int]) -> str:
+    """Say which units had the most groups that were there already."""
+    order = sorted(by_unit, key=lambda unit: (-by_unit[unit], unit))
+    rows = [(f"`{unit}`", f"{by_unit[unit]:,}") for unit in order[:UNITS_SHOWN]]
+    if rest := order[UNITS_SHOWN:]:
+        rows.append((f"{len(rest):,} others", f"{sum(by_unit[unit] for unit in rest):,}"))
+    return _table(("unit", "duplicate groups dropped"), rows) if rows else "No duplicates."
+
+
+def _findings_table(by_reason: Mapping[str, int]) -> str:
+    """Say how often what was wrong within units."""
+    rows = [(reason, f"{count:,}") for reason, count in sorted(by_reason.items())]
+    return _table(("found within units", "times"), rows) if rows else "Nothing was wrong within units."
 
 
 def _example(columns: Sequence[Column]) -> str:

@@ -1,7 +1,7 @@
 """A chunk of units, and what a worker makes of it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +83,7 @@ def _encode(chunk: Chunk) -> Encoded:
             return Encoded({}, bad, [])
         table = encoder.read(chunk.raw_dir, good, chunk.options)
     findings = [
-        {"unit": good[found.unit].key, "reason": found.reason, "count": found.count, "line": found.line}
+        {**{name: value for name, value in asdict(found).items() if value != ""}, "unit": good[found.unit].key}
         for found in base.findings(chunk.dataset, table)
     ]
     result = encoder.encode(table, chunk.options)

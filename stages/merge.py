@@ -32,6 +32,7 @@ from stages.memory_log import MemoryLog
 from stages.params import load
 
 CHUNK_BYTES = 1 << 19  # stays in a core's cache between reading, checksum and writing
+MOST_LISTED = 1000  # duplicates named one by one in the report; all are counted by unit
 
 
 @dataclass(frozen=True)
@@ -204,7 +205,6 @@ def _report(names: Sequence[str], batches: Sequence[Batch], table: Groups) -> di
         kept = table.is_kept[table.of_batch(number)]
         rows = int(batch.sizes[kept].sum())
         by_batch[name] = {"units": len(batch.meta["units"]), "groups": int(kept.sum()), "rows": rows}
-    duplicates = _duplicates(table)
     bad = [entry for batch in batches for entry in batch.meta["bad_units"]]
     findings = [entry for batch in batches for entry in batch.meta["findings"]]
     totals = Counter[str]()
@@ -214,11 +214,7 @@ def _report(names: Sequence[str], batches: Sequence[Batch], table: Groups) -> di
         "batches": len(batches),
         **{kind: sum(counts[kind] for counts in by_batch.values()) for kind in ("units", "groups", "rows")},
         "by_batch": by_batch,
-        "duplicates": {
-            "groups": len(duplicates),
-            "rows": sum(entry["rows"] for entry in duplicates),
-            "list": duplicates,
-        },
+        "duplicates": _duplicates(table),
         "bad_units": {"count": len(bad), "list": sorted(bad, key=lambda entry: str(entry["unit"]))},
         "findings": {
             "by_reason": dict(sorted(totals.items())),
@@ -227,21 +223,29 @@ def _report(names: Sequence[str], batches: Sequence[Batch], table: Groups) -> di
     }
 
 
-def _duplicates(table: Groups) -> list[dict[str, Any]]:
-    """Return group id, kept unit, dropped unit and rows of each dropped group."""
+def _duplicates(table: Groups) -> dict[str, Any]:
+    """Count the dropped groups, in all and by unit; of the first ones list id, kept unit, dropped unit and rows."""
     dropped = np.flatnonzero(~table.is_kept)
+    sources, counts = np.unique(table.source[dropped], return_counts=True)
+    by_unit = {table.units[source]: int(count) for source, count in zip(sources, counts, strict=True)}
+    listed = dropped[:MOST_LISTED]
     kept = np.flatnonzero(table.is_kept)
     kept = kept[np.argsort(table.group_id[kept])]
-    first = kept[np.searchsorted(table.group_id[kept], table.group_id[dropped])]
-    return [
-        {
-            "group_id": int(table.group_id[group]),
-            "kept": table.units[table.source[other]],
-            "dropped": table.units[table.source[group]],
-            "rows": int(table.sizes[group]),
-        }
-        for group, other in zip(dropped.tolist(), first.tolist(), strict=True)
-    ]
+    first = kept[np.searchsorted(table.group_id[kept], table.group_id[listed])]
+    return {
+        "groups": len(dropped),
+        "rows": int(table.sizes[dropped].sum()),
+        "by_unit": dict(sorted(by_unit.items())),
+        "list": [
+            {
+                "group_id": int(table.group_id[group]),
+                "kept": table.units[table.source[other]],
+                "dropped": table.units[table.source[group]],
+                "rows": int(table.sizes[group]),
+            }
+            for group, other in zip(listed.tolist(), first.tolist(), strict=True)
+        ],
+    }
 
 
 def _json(content: object) -> str:

@@ -76,6 +76,8 @@ class SplitParams:
         The two times (ISO 8601, UTC) at which val and test begin, instead of the shares.
     windows
         Per feature field, the ``window`` (rows) and ``step`` of its sliding windows.
+    shuffle
+        Whether the rows of a part come in the order of a hash instead of the merged one; see stages/shuffle.py.
     """
 
     train: float = 0.8
@@ -87,6 +89,7 @@ class SplitParams:
     embargo: int = 0
     boundaries: list[Any] | None = None
     windows: dict[str, Any] = field(default_factory=dict)
+    shuffle: bool = False
 
     def shares(self) -> dict[str, float]:
         """Return the share of each part."""
@@ -95,7 +98,7 @@ class SplitParams:
     def described(self) -> dict[str, Any]:
         """Return the settings that the rule in `by` uses, for stats.json."""
         if self.by == "group":
-            return {**self.shares(), "seed": self.seed}
+            return {**self.shares(), "seed": self.seed, **({"shuffle": True} if self.shuffle else {})}
         return {**self.shares(), "by": self.by, "horizon": self.horizon, "embargo": self.embargo}
 
 
@@ -193,7 +196,14 @@ def _split(entry: object, where: str) -> SplitParams:
         _at_least(window.window, 1, f"{where}.windows.{name}.window")
         _at_least(window.step, 1, f"{where}.windows.{name}.step")
     _times(result.boundaries, f"{where}.boundaries")
+    _refuse_shuffled_time(result, where)
     return result
+
+
+def _refuse_shuffled_time(split: SplitParams, where: str) -> None:
+    reason = "by: time" if split.by == "time" else "windows" if split.windows else ""
+    if split.shuffle and reason:
+        raise ParamsError(f"{where}.shuffle: True, expected False with {reason}, which needs rows in order; drop one")
 
 
 def _times(boundaries: list[Any] | None, where: str) -> None:

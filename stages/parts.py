@@ -54,11 +54,37 @@ class Merged:
         """Yield a field's rows in order, each chunk with the part of each of its rows, uint8."""
         start = 0
         for rows in arrays.npy_chunks(self.folder / f"{name}.npy", chunk_rows):
-            stop = start + len(rows)
-            first, last = np.searchsorted(self.offsets, (start, stop - 1), side="right") - 1
-            sizes = np.diff(np.clip(self.offsets[first : last + 2], start, stop))
-            yield rows, np.repeat(self.part[first : last + 1], sizes)
-            start = stop
+            groups, sizes = self._groups(start, start + len(rows))
+            yield rows, np.repeat(self.part[groups], sizes)
+            start += len(rows)
+
+    def derived(self, name: str, chunk_rows: int = SCALAR_CHUNK_ROWS) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield a key that the group table gives, as `chunks` does a field: group_id, unit or row_in_unit."""
+        columns = {"group_id": self.group_id, "unit": self.source, "row_in_unit": self.row_in_unit - self.offsets[:-1]}
+        n_rows = int(self.offsets[-1])
+        for start in range(0, n_rows, chunk_rows):
+            stop = min(start + chunk_rows, n_rows)
+            groups, sizes = self._groups(start, stop)
+            rows = np.repeat(columns[name][groups], sizes)
+            if name == "row_in_unit":
+                rows += np.arange(start, stop)
+            yield rows, np.repeat(self.part[groups], sizes)
+
+    def derived_dtype(self, name: str) -> np.dtype:
+        """Return the dtype of what `derived` gives."""
+        return {"group_id": self.group_id, "unit": self.source, "row_in_unit": self.row_in_unit}[name].dtype
+
+    def places(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the group of some rows, int64, and the row within the group, int64; there may be fewer rows."""
+        stop = min(stop, int(self.offsets[-1]))
+        groups, sizes = self._groups(start, stop)
+        group = np.repeat(np.arange(groups.start, groups.stop), sizes)
+        return group, np.arange(start, stop) - self.offsets[group]
+
+    def _groups(self, start: int, stop: int) -> tuple[slice, np.ndarray]:
+        """Return the groups that the rows are in, and how many of the rows each has."""
+        first, last = np.searchsorted(self.offsets, (start, stop - 1), side="right") - 1
+        return slice(first, last + 1), np.diff(np.clip(self.offsets[first : last + 2], start, stop))
 
     def feature_chunks(self, name: str, chunk_rows: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray | None]]:
         """Yield a feature's rows in order with their parts, and whether each is valid; None where all are."""
@@ -67,8 +93,8 @@ class Merged:
             for rows, parts in self.chunks(name, chunk_rows):
                 yield rows, parts, None
             return
-        flags = arrays.npy_chunks(self.folder / f"{valid}.npy", chunk_rows)
-        for (rows, parts), is_valid in zip(self.chunks(name, chunk_rows), flags, strict=True):
+        flags = self.chunks(valid, chunk_rows)
+        for (rows, parts), (is_valid, _) in zip(self.chunks(name, chunk_rows), flags, strict=True):
             yield rows, parts, is_valid.astype(bool)
 
 
@@ -91,11 +117,16 @@ def assign(group_id: np.ndarray, params: SplitParams) -> np.ndarray:
     ----------
     The mixing function is that of SplitMix64 (Steele, Lea and Flood, 2014).
     """
-    mixed = group_id ^ np.uint64((params.seed * 0x9E3779B97F4A7C15) % 2**64)
+    fraction = mix(group_id ^ np.uint64((params.seed * 0x9E3779B97F4A7C15) % 2**64)) / 2.0**64
+    return np.digitize(fraction, [params.train, params.train + params.val]).astype(np.uint8)
+
+
+def mix(values: np.ndarray) -> np.ndarray:
+    """Return a number for each number, uint64, whose bits all depend on all bits of it; no two have the same."""
+    mixed = values
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
-    fraction = (mixed ^ (mixed >> np.uint64(31))) / 2.0**64
-    return np.digitize(fraction, [params.train, params.train + params.val]).astype(np.uint8)
+    return mixed ^ (mixed >> np.uint64(31))
 
 
 def open_merged(folder: Path, params: SplitParams) -> Merged:

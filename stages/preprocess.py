@@ -1,13 +1,14 @@
 """Run the whole pipeline and print what it made: the command behind `make preprocess`.
 
-It makes the sample data that params.yaml asks for, brings the batch lists up to date, so that `dvc repro` sees the
-right batches from its start, runs `dvc repro`, and reads the table it prints from the logs of this run and from
-stats.json.
+It makes the sample data that params.yaml asks for (with ``SIMULATE=no`` it takes the raw folders as they are), brings
+the batch lists up to date, so that `dvc repro` sees the right batches from its start, runs `dvc repro`, and reads the
+table it prints from the logs of this run and from stats.json.
 """
 
 import argparse
 import json
 import logging
+import os
 import subprocess
 import sys
 import time
@@ -46,15 +47,39 @@ def preprocess(params: Params, datasets: Sequence[str]) -> None:
     ExpectedError
         When a stage fails; DVC and the stage have then said why.
     """
+    simulates = may_simulate()
     simulated = [f"simulate@{dataset}" for dataset in datasets if dataset in params.simulate]
-    if simulated:
+    if simulated and simulates:
         _dvc_repro(simulated)
     for dataset in datasets:
         discover(dataset, params.datasets[dataset])
         tidy_lock(dataset, units.read_batch_list(dataset))
-    _dvc_repro([f"split@{dataset}" for dataset in datasets])
+    if simulates:
+        _dvc_repro([f"split@{dataset}" for dataset in datasets])
+    else:
+        _dvc_repro(["--single-item", *(stage for dataset in datasets for stage in _after_simulate(dataset))])
     for dataset in datasets:
         tidy_lock(dataset, units.read_batch_list(dataset))
+
+
+def may_simulate() -> bool:
+    """Say whether sample data may be made: the environment variable ``SIMULATE``, yes (or empty) or no.
+
+    Raises
+    ------
+    ExpectedError
+        When it is anything else.
+    """
+    value = os.environ.get("SIMULATE", "") or "yes"
+    if value not in ("yes", "no"):
+        raise ExpectedError(f"SIMULATE: {value!r}, expected yes or no; correct it")
+    return value == "yes"
+
+
+def _after_simulate(dataset: str) -> list[str]:
+    """Return the stages that a dataset's raw folder goes through, in order."""
+    batches = [f"process@{dataset}-{batch}" for batch in units.read_batch_list(dataset)]
+    return [f"discover@{dataset}", f"expand@{dataset}", *batches, f"merge@{dataset}", f"split@{dataset}"]
 
 
 def _dvc_repro(targets: Sequence[str]) -> None:

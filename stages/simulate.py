@@ -1,17 +1,67 @@
 """Make small real raw data of a dataset with its simulator, so that a fresh clone has something to run on.
 
-In: `simulate.<dataset>` of params.yaml. Out: data/sample/<dataset>/, a function of these settings alone.
+In: `simulate.<dataset>` of params.yaml. Out: data/sample/<dataset>/, a function of these settings alone. Into
+data/logs/simulate.jsonl: how long it took, and the figures that the simulator returns.
 """
 
 import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from stages import cli
 from stages.datasets import base
+from stages.display import Display
 from stages.errors import ExpectedError
+from stages.memory import Watch
+from stages.memory_log import MemoryLog
 from stages.params import load
 
 SAMPLE_DIR = Path("data/sample")
+
+
+class Growth(Display):
+    """What a simulator says of itself with `progress`: how much there is in its folder, and how much there will be."""
+
+    def __init__(self, dataset: str, look: Callable[[], tuple[int, int]], watch: Watch) -> None:
+        self._look = look
+        self._n_before, n_all = look()
+        super().__init__(f"simulate {dataset}", "units", n_all - self._n_before, self, watch)
+
+    def busy(self) -> Mapping[str, str]:
+        """Look what is done by now; the workers are the simulator's own affair."""
+        n_new = self._look()[0] - self._n_before
+        self.advance(max(0, n_new - self._n_done), 0)
+        return {}
+
+    def _progress(self) -> str:
+        return super()._progress().replace(", 0 rows/s", "")
+
+
+def simulate(dataset: str, settings: Mapping[str, Any]) -> None:
+    """Write the sample of a dataset and log the figures that its simulator returns, if it does.
+
+    Raises
+    ------
+    ExpectedError
+        When a setting is not usable.
+    """
+    folder, simulator = SAMPLE_DIR / dataset, base.simulator(dataset)
+    progress = getattr(simulator, "progress", None)
+    with MemoryLog("simulate", dataset) as log:
+        log.record("start")
+        started = time.monotonic()
+        with _shown(dataset, partial(progress, folder, settings) if progress else None, log.watch):
+            figures = simulator.write(folder, settings) or {}
+        log.record("end", **figures, seconds=round(time.monotonic() - started, 2))
+
+
+def _shown(dataset: str, look: Callable[[], tuple[int, int]] | None, watch: Watch) -> AbstractContextManager[Any]:
+    """Return a display for a terminal; elsewhere, or when there is nothing to look at, one that shows nothing."""
+    return Growth(dataset, look, watch) if look and sys.stderr.isatty() else nullcontext()
 
 
 def main() -> int:
@@ -23,9 +73,9 @@ def main() -> int:
         settings = load().simulate
         if arguments.dataset not in settings:
             raise ExpectedError(f"params.yaml: simulate has no {arguments.dataset!r}, expected its settings; add them")
-        base.simulator(arguments.dataset).write(SAMPLE_DIR / arguments.dataset, settings[arguments.dataset])
+        simulate(arguments.dataset, settings[arguments.dataset])
 
-    return cli.run(action)
+    return cli.run(action, lambda: "what is complete is kept")
 
 
 if __name__ == "__main__":

@@ -10,18 +10,20 @@ In: data/merged/<dataset>/ and `split` of params.yaml. Out, in data/processed/<d
 - starts_<field>_<part>.npy: int64, the rows with which sliding windows of a feature begin (see stages/runs.py);
 
 and for all parts feature_names.json, label_mappings.json (class name to index per head), normalizer.npz (``names``,
-``mean``, ``scale``, ``is_normalised``; mean 0 and scale 1 where a column is not standardised) and stats.json. Beside
+``mean``, ``scale``, ``is_normalised``; mean 0 and scale 1 where a column is not standardised), stats.json and, where
+rows of a field are stored as bits (see stages/bits.py), packed.json: field name to shape of an unpacked row. Beside
 them the metrics and plots that stages/stats.py describes.
 
-Mean and population standard deviation are taken over train rows only, in one pass; rows stay in merged order. Arrays
-are read and written a chunk at a time.
+Mean and population standard deviation are taken over train rows only, in one pass and in merged order. The rows of a
+part stay in merged order, or come in the order of a hash with ``shuffle: true``: see stages/shuffle.py. Arrays are read
+and written a chunk at a time.
 """
 
 import itertools
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +35,12 @@ from stages.errors import ExpectedError
 from stages.memory_log import MemoryLog
 from stages.moments import Moments
 from stages.params import SplitParams, load
-from stages.parts import PARTS, SCALAR_CHUNK_ROWS, Merged, open_merged
+from stages.parts import PARTS, Merged, open_merged
 from stages.runs import write_starts
+from stages.shuffle import shuffled, working_bytes
 
 CHUNK_ROWS = 1024
+DERIVED_KEYS = ("group_id", "row_in_unit", "unit")
 KEY_ROLES = ("key", "time", "series", "segment", "lookback", "valid")
 
 
@@ -68,25 +72,46 @@ def _write(
     moments = {field["name"]: _fit(merged, field) for field in merged.of_role("feature") if field["normalise"]}
     log.record("normaliser", n_rows=merged.n_rows()[0])
     report = json.loads(paths.report(dataset).read_text(encoding="utf-8"))
-    with arrays.atomic_dir(paths.processed_dir(dataset)) as folder:
-        for field in merged.of_role("feature"):
-            steps.begin(field["name"], int(merged.offsets[-1]))
-            _write_feature(folder, merged, field, moments.get(field["name"]))
-        log.record("features", n_rows=int(merged.offsets[-1]))
-        counts = _counts(merged)
-        windows = write_starts(folder, merged, params.windows)
+    with ExitStack() as stack:
+        folder = stack.enter_context(arrays.atomic_dir(paths.processed_dir(dataset)))
+        if params.shuffle:
+            steps.begin("order of the rows", int(merged.offsets[-1]))
+        rows = stack.enter_context(_in_final_order(merged, params, folder, log))
+        for field in rows.of_role("feature"):
+            steps.begin(field["name"], int(rows.offsets[-1]))
+            _write_feature(folder, rows, field, moments.get(field["name"]))
+        log.record("features", n_rows=int(rows.offsets[-1]))
+        counts = _counts(rows)
+        windows = write_starts(folder, rows, params.windows)
         if windows:
             counts["windows"] = windows
-        counts["labels"] = _write_scalars(folder, merged, "label", steps)
-        counts["legal_actions"] = _write_scalars(folder, merged, "mask", steps)
-        _write_keys(folder, merged)
-        _write_normalizer(folder / "normalizer.npz", merged, moments)
-        _write_json(folder / "feature_names.json", _columns(merged))
-        heads = {_head(field): dict(_pairs(field["names"])) for field in merged.of_role("label")}
-        _write_json(folder / "label_mappings.json", heads)
+        counts["labels"] = _write_scalars(folder, rows, "label", steps)
+        counts["legal_actions"] = _write_scalars(folder, rows, "mask", steps)
+        _write_keys(folder, rows)
+        _write_normalizer(folder / "normalizer.npz", rows, moments)
+        _write_names(folder, rows)
         summary = stats.summary(counts, report)
         _write_json(folder / "stats.json", summary)
     return summary, report
+
+
+def _in_final_order(
+    merged: Merged, params: SplitParams, folder: Path, log: MemoryLog
+) -> AbstractContextManager[Merged]:
+    """Give the rows as they will lie in the files."""
+    if not params.shuffle:
+        return nullcontext(merged)
+    return shuffled(merged, params.seed, folder, working_bytes(log.watch.budget_mb))
+
+
+def _write_names(folder: Path, merged: Merged) -> None:
+    """Write the names of columns and classes, and the shapes of the rows that are stored as bits."""
+    _write_json(folder / "feature_names.json", _columns(merged))
+    heads = {_head(field): dict(_pairs(field["names"])) for field in merged.of_role("label")}
+    _write_json(folder / "label_mappings.json", heads)
+    packed = {field["name"]: field["bits"] for field in merged.fields if field.get("bits")}
+    if packed:
+        _write_json(folder / "packed.json", packed)
 
 
 def _refuse_empty_parts(dataset: str, merged: Merged, params: SplitParams) -> None:
@@ -178,40 +203,21 @@ def _part_members(
 
 def _write_keys(folder: Path, merged: Merged) -> None:
     """Write keys_<part>.npz."""
-    derived = {"group_id": merged.group_id, "row_in_unit": merged.row_in_unit, "unit": merged.source}
     own = {field["name"]: field for role in KEY_ROLES for field in merged.of_role(role)}
     with ExitStack() as stack:
         writers = _part_writers(stack, folder, "keys")
-        for name in sorted({*derived, *own, "units"}):
+        for name in sorted({*DERIVED_KEYS, *own, "units"}):
             if name == "units":
                 for writer in writers:
                     with writer.member(name, merged.units.dtype, merged.units.shape) as sink:
                         sink.append(merged.units)
                 continue
-            field = own.get(name) or {"dtype": derived[name].dtype, "shape": ()}
+            field = own.get(name) or {"dtype": merged.derived_dtype(name), "shape": ()}
             with ExitStack() as members:
                 sinks = _part_members(members, writers, name, field, merged.n_rows())
-                if name in own:
-                    for rows, parts in merged.chunks(name):
-                        for part, sink in enumerate(sinks):
-                            sink.append(rows[parts == part])
-                else:
-                    _append_per_group(merged, derived[name], sinks, counts_up=name == "row_in_unit")
-
-
-def _append_per_group(merged: Merged, values: np.ndarray, sinks: Sequence[arrays.ArraySink], counts_up: bool) -> None:
-    """Append each group's value once per row, or counting up from it."""
-    sizes = np.diff(merged.offsets)
-    for part, sink in enumerate(sinks):
-        groups = np.flatnonzero(merged.part == part)
-        ends = np.cumsum(sizes[groups])
-        cuts = np.searchsorted(ends, np.arange(SCALAR_CHUNK_ROWS, int(ends[-1]), SCALAR_CHUNK_ROWS))
-        for chunk in np.split(groups, cuts):
-            rows = np.repeat(values[chunk], sizes[chunk])
-            if counts_up:
-                first = np.repeat(np.cumsum(sizes[chunk]) - sizes[chunk], sizes[chunk])
-                rows += np.arange(len(rows)) - first
-            sink.append(rows)
+                for rows, parts in merged.chunks(name) if name in own else merged.derived(name):
+                    for part, sink in enumerate(sinks):
+                        sink.append(rows[parts == part])
 
 
 def _write_normalizer(path: Path, merged: Merged, moments: dict[str, Moments]) -> None:
@@ -219,7 +225,7 @@ def _write_normalizer(path: Path, merged: Merged, moments: dict[str, Moments]) -
     for field in merged.of_role("feature"):
         if field["name"] in moments:
             mean, scale = _standardisation(field, moments[field["name"]])
-            columns["names"].append(np.array(field["names"], np.str_))
+            columns["names"].append(np.array(_column_names(field), np.str_))
             columns["mean"].append(mean.reshape(-1))
             columns["scale"].append(scale.reshape(-1))
             columns["is_normalised"].append(np.array(field["normalise"], bool))
@@ -227,8 +233,13 @@ def _write_normalizer(path: Path, merged: Merged, moments: dict[str, Moments]) -
         arrays.save_npz(path, {name: [np.concatenate(pieces)] for name, pieces in columns.items()})
 
 
+def _column_names(field: dict[str, Any]) -> list[str]:
+    """Return the column names of a feature; numbers where it has none."""
+    return field["names"] or [f"{field['name']} {index}" for index in range(int(np.prod(field["shape"])))]
+
+
 def _columns(merged: Merged) -> object:
-    """Return the column names: a list for a dataset with one feature field, else a list per field."""
+    """Return the column names: a list for a dataset with one feature field, else a list per field; null without."""
     names = {field["name"]: field["names"] for field in merged.of_role("feature")}
     return next(iter(names.values())) if len(names) == 1 else names
 
@@ -239,7 +250,7 @@ def _counts(merged: Merged) -> dict[str, Any]:
     return {
         "rows": dict(zip(PARTS, merged.n_rows(), strict=True)),
         "groups": dict(zip(PARTS, n_groups, strict=True)),
-        "input_dim": sum(int(np.prod(field["shape"])) for field in merged.of_role("feature")),
+        "input_dim": sum(int(np.prod(field.get("bits") or field["shape"])) for field in merged.of_role("feature")),
         "split": merged.rule,
     }
 

@@ -44,7 +44,8 @@ class ClassCounter:
 
     def add(self, rows: np.ndarray) -> None:
         """Count some rows."""
-        self._counts += np.bincount(rows + 1, minlength=len(self._counts))
+        shifted = np.add(rows, 1, dtype=np.intp)  # in the label's own type 255 + 1 may be 0
+        self._counts += np.bincount(shifted, minlength=len(self._counts))
 
     def result(self) -> dict[str, Any]:
         """Return the rows of each class, and those to which the head does not apply."""

@@ -3,7 +3,8 @@
 - Every output and the object of DVC's cache behind it has the digest that dvc.lock records.
 - Raw files are those of the manifests, and each NPZ holds the units of its manifest.
 - Rows and groups agree from the NPZ files through merged to the parts; no group is in two parts.
-- X has no NaN or infinity; masks are 0 or 1 and hold their labels.
+- X has no NaN or infinity; masks are 0 or 1 and hold their labels; packed rows have no bit behind their last one.
+- Rows that are shuffled are all there, each once, in the order of their hash.
 
 Each fault is one line with the file and the command that repairs it. An output may be a hard link to its object in the
 cache, so that both are damaged; then both must go. The output of a stage that still has its object is checked out
@@ -14,7 +15,7 @@ import argparse
 import hashlib
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,8 @@ from stages import arrays, cli, paths, units
 from stages.errors import ExpectedError
 from stages.params import DatasetParams, Params, load
 from stages.parts import PARTS
-from stages.split import CHUNK_ROWS
 from stages.time_parts import LEFT_OUT
+from stages.verify_parts import order_faults, part_faults, read_npz, time_faults
 from stages.workers import ordered
 
 LOCK = Path("dvc.lock")
@@ -193,11 +194,6 @@ def _batches(dataset: str, params: DatasetParams) -> Iterator[str]:
                 yield f"{path}: {field['name']} has {found:,} rows, expected {n_rows:,}; {again}"
 
 
-def read_npz(path: Path) -> dict[str, np.ndarray]:
-    """Return all arrays of an NPZ, each checked."""
-    return {name: arrays.read_member(path, header) for name, header in arrays.npz_headers(path).items()}
-
-
 def _redo(verb: str, what: str) -> str:
     """Return the command that runs a stage again though DVC sees nothing changed, and what depends on it."""
     return f"`dvc repro --force --single-item {verb}@{what} && dvc repro`"
@@ -228,10 +224,8 @@ def _parts(dataset: str, params: DatasetParams) -> Iterator[str]:
     """Check rows, groups, values and masks of the three parts."""
     folder, again = paths.processed_dir(dataset), _redo("split", dataset)
     stats = json.loads((folder / "stats.json").read_text(encoding="utf-8"))
-    merged = arrays.read_member(
-        paths.merged_dir(dataset) / "groups.npz",
-        arrays.npz_headers(paths.merged_dir(dataset) / "groups.npz")["group_offsets"],
-    )
+    table = read_npz(paths.merged_dir(dataset) / "groups.npz")
+    merged = table["group_offsets"]
     is_by_time = stats["split"].get("by") == "time"
     left_out = sum(sum(stats["split"][reason].values()) for reason in LEFT_OUT) if is_by_time else 0
     found = sum(stats["rows"].values()) + left_out
@@ -240,81 +234,13 @@ def _parts(dataset: str, params: DatasetParams) -> Iterator[str]:
     groups: dict[int, str] | None = None if is_by_time else {}
     for part in PARTS:
         yield from (f"{fault}; {again}" for fault in part_faults(folder, part, stats["rows"][part], groups))
+        if stats["split"].get("shuffle"):
+            path = folder / f"keys_{part}.npz"
+            yield from (f"{fault}; {again}" for fault in order_faults(path, table, stats["split"]["seed"]))
     if is_by_time:
-        yield from (f"{fault}; {again}" for fault in _time_faults(folder, stats["split"]["boundaries"]))
+        yield from (f"{fault}; {again}" for fault in time_faults(folder, stats["split"]["boundaries"]))
     elif groups is not None and len(groups) != len(merged) - 1:
         yield f"{folder}: {len(groups):,} groups, expected {len(merged) - 1:,} as merged; {again}"
-
-
-def _time_faults(folder: Path, boundaries: Mapping[str, str]) -> Iterator[str]:
-    """Yield what lies on the wrong side of a boundary in time."""
-    val, test = (np.datetime64(boundaries[part].removesuffix("Z"), "ns").astype(np.int64) for part in PARTS[1:])
-    limits = {"train": (None, val), "val": (val, test), "test": (test, None)}
-    for part, (low, high) in limits.items():
-        path = folder / f"keys_{part}.npz"
-        time = arrays.read_member(path, arrays.npz_headers(path)["time"])
-        if (low is not None and time.min() < low) or (high is not None and time.max() > high):
-            yield f"{path}: a row lies beyond the boundaries {boundaries['val']} and {boundaries['test']}"
-
-
-def part_faults(folder: Path, part: str, n_rows: int, groups: dict[int, str] | None) -> Iterator[str]:
-    """Yield what is wrong with one part.
-
-    Parameters
-    ----------
-    folder, part, n_rows
-        The processed arrays, the part, and how many rows it must have.
-    groups
-        The part of each group seen so far; those of this part are added. None where groups may be in several parts.
-    """
-    path = folder / f"keys_{part}.npz"
-    keys = read_npz(path)
-    yield from _row_faults(path, {name: rows for name, rows in keys.items() if name != "units"}, n_rows)
-    for group in np.unique(keys["group_id"]).tolist() if groups is not None else ():
-        if groups is not None and groups.setdefault(group, part) != part:
-            yield f"{path}: group {group:016x} is in {groups[group]} and {part}, expected one part"
-    features = [path for path in sorted(folder.glob(f"*_{part}.npy")) if not path.name.startswith("starts_")]
-    if not features:
-        yield f"{folder}: no arrays *_{part}.npy, expected the features"
-    for path in features:
-        yield from _feature_faults(path, n_rows)
-    labels, masks = (read_npz(folder / f"{role}_{part}.npz") for role in ("labels", "masks"))
-    wrong = [*_row_faults(folder / f"labels_{part}.npz", labels, n_rows)]
-    wrong += _row_faults(folder / f"masks_{part}.npz", masks, n_rows)
-    yield from wrong or _mask_faults(folder / f"masks_{part}.npz", masks, labels)
-
-
-def _row_faults(path: Path, members: Mapping[str, np.ndarray], n_rows: int) -> Iterator[str]:
-    for name, rows in members.items():
-        if len(rows) != n_rows:
-            yield f"{path}: {name} has {len(rows):,} rows, expected {n_rows:,} as in stats.json"
-
-
-def _feature_faults(path: Path, n_rows: int) -> Iterator[str]:
-    found = arrays.npy_header(path).shape[0]
-    if found != n_rows:
-        yield f"{path}: {found:,} rows, expected {n_rows:,} as in stats.json"
-    start = 0
-    for rows in arrays.npy_chunks(path, CHUNK_ROWS):
-        if rows.dtype.kind == "f" and not np.isfinite(rows).all():
-            is_finite = np.isfinite(rows.reshape(len(rows), -1)).all(1)
-            yield f"{path}: row {start + int(np.flatnonzero(~is_finite)[0])} is not finite"
-            return
-        start += len(rows)
-
-
-def _mask_faults(path: Path, masks: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray]) -> Iterator[str]:
-    for head, mask in masks.items():
-        label = labels.get(head, np.empty(0, np.int16))
-        if mask.size and mask.max() > 1:
-            yield f"{path}: {head} has a value {mask.max()}, expected 0 or 1"
-        elif len(label) and not (label.min() >= -1 and label.max() < mask.shape[1]):
-            yield f"{path}: {head} has labels {label.min()}..{label.max()}, expected -1..{mask.shape[1] - 1}"
-        else:
-            rows = np.flatnonzero(label >= 0)
-            illegal = rows[mask[rows, label[rows]] == 0]
-            if len(illegal):
-                yield f"{path}: {head} of row {illegal[0]} refuses its label ({len(illegal):,} such rows)"
 
 
 def main() -> int:

@@ -116,7 +116,7 @@ def test_a_card_again_is_the_same_bytes(written):
 
 def test_a_dataset_without_labels_and_masks_has_a_card(here, finished, monkeypatch):
     """The tables say that there is nothing."""
-    for name in ("data/processed", "data/merged"):
+    for name in ("data/processed", "data/merged", "data/reports"):
         shutil.copytree(finished / name, here / name)
     shutil.copy(finished / "params.yaml", here)
     path = Path("data/processed/splendor/stats.json")
@@ -124,6 +124,31 @@ def test_a_dataset_without_labels_and_masks_has_a_card(here, finished, monkeypat
     path.write_text(json.dumps(found))
     values = card.placeholders("splendor", load())
     assert (values["labels_table"], values["legal_table"]) == ("No labels.", "No masks.")
+
+
+def test_a_card_counts_what_was_left_out(written):
+    """Duplicates by unit, those with most first and the others together; findings by reason; or that there are none."""
+    values = card.placeholders("splendor", load())
+    assert values["duplicates_table"] == "No duplicates."
+    assert values["findings_table"] == "Nothing was wrong within units."
+    path = paths.report("splendor")
+    found = json.loads(path.read_text())
+    found["duplicates"]["by_unit"] = {f"file {i}": 1000 * i for i in range(1, 8)}
+    found["findings"] = {"by_reason": {"no winner": 2, "bad | letter": 1200}}
+    path.write_text(json.dumps(found))
+    values = card.placeholders("splendor", load())
+    lines = values["duplicates_table"].splitlines()[2:]
+    assert lines == [*(f"| `file {i}` | {i},000 |" for i in (7, 6, 5, 4, 3)), "| 2 others | 3,000 |"]
+    assert values["findings_table"].splitlines()[2:] == ["| bad \\| letter | 1,200 |", "| no winner | 2 |"]
+
+
+def test_a_card_says_what_packed_bytes_are(written):
+    """The shape of an unpacked row stands beside that of the bytes."""
+    path = paths.merged_dir("splendor") / "fields.json"
+    fields = json.loads(path.read_text())
+    next(field for field in fields if field["name"] == "X")["bits"] = [2, 13, 13]
+    path.write_text(json.dumps(fields))
+    assert tables(card.card("splendor"))["X"][1] == "1308 (bits of 2 x 13 x 13)"
 
 
 @pytest.mark.parametrize(

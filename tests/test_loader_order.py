@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from stages.loader import Settings, batches
-from stages.loader.order import FileOrder, Shard, Shuffled, of_epoch, randoms
+from stages.loader.order import FileOrder, Shard, Shuffled, of_epoch, randoms, shared
 from tests.loader_parts import N_ROWS, WINDOW, flat, write_part
 
 GOLDEN_ORDER = [13537400191, 689482970412, 739093771279]
@@ -55,7 +55,7 @@ def test_shards_share_an_order(n):
     """Also when there are more shards than samples."""
     orders = [Shard(FileOrder(n), i, 3) for i in range(3)]
     assert sorted(flat(order.at(np.arange(len(order))).tolist() for order in orders)) == list(range(n))
-    assert len(of_epoch(10, 1, 0, (0, 1))) == 10
+    assert len(shared(of_epoch(10, 1, 0), (0, 1))) == 10
 
 
 def test_random_numbers_belong_to_samples(folder):

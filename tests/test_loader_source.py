@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pytest
 
-from stages import arrays
+from stages import arrays, bits
 from stages.errors import ExpectedError
 from stages.loader import Settings, Source, batches
 from stages.loader.order import Shuffled
@@ -72,6 +72,49 @@ def test_giving_pages_back_changes_no_value(folder, kept_mb, monkeypatch):
 def test_wrong_settings_are_named(folder, settings, message):
     with pytest.raises(ExpectedError, match=message):
         batches(folder, "train", Settings(**settings))
+
+
+def packed_part(folder):
+    """Add boards of 3 x 5 bits, stored in 2 bytes a row, and return them."""
+    boards = np.random.default_rng(1).integers(0, 2, (N_ROWS, 3, 5)).astype(np.uint8)
+    np.save(folder / "board_train.npy", bits.pack(boards))
+    (folder / "packed.json").write_text('{"board": [3, 5], "other": [9]}')
+    return boards
+
+
+def test_fields_of_bits_are_unpacked(folder):
+    """Beside those that are not; as rows and as windows; or given as they are."""
+    boards = packed_part(folder)
+    source = Source(folder, "train", ("board", "X"))
+    rows = Shuffled(N_ROWS, 1, 1).at(np.arange(N_ROWS))
+    batch = source.read(rows)
+    assert batch["board"].dtype == np.uint8
+    assert np.array_equal(batch["board"], boards[rows])
+    assert np.array_equal(batch["X"][:, 0], rows)
+    assert source.layout == {"board": ("uint8", (3, 5)), "X": ("float32", (2,))}
+    windows = Source(folder, "train", ("board",), "X").read(np.array([2]))["board"]
+    assert np.array_equal(windows, boards[None, 6 : 6 + WINDOW])
+    with batches(folder, "train", packed=True) as stream:
+        assert np.array_equal(next(stream)["board"], bits.pack(boards[:64]))
+    assert pickle.loads(pickle.dumps(Source(folder, "train", packed=True))).read(rows)["board"].shape == (N_ROWS, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"board": [3, 6]}', r"packed.json: board is uint8 \(2,\), expected uint8 \(3,\) for the bits of \(3, 6\)"),
+        ('{"X": [9]}', r"packed.json: X is float32 \(2,\), expected uint8 \(2,\)"),
+        ('{"board": 4}', "packed.json: no shapes of fields"),
+        ("[]", "packed.json: no shapes of fields"),
+        ('{"board', "packed.json: no shapes of fields"),
+    ],
+)
+def test_wrong_shapes_of_bits_are_refused(folder, text, message):
+    """Before the first batch."""
+    packed_part(folder)
+    (folder / "packed.json").write_text(text)
+    with pytest.raises(arrays.DamagedFile, match=message):
+        batches(folder, "train")
 
 
 def test_an_unknown_part_and_unequal_files_are_refused(folder):

@@ -125,6 +125,7 @@ def test_duplicate_groups_are_counted_and_listed(write_toy):
     assert report["duplicates"] == {
         "groups": 3,
         "rows": 8,
+        "by_unit": {"b": 1, "e": 2},
         "list": [
             {"group_id": 1, "kept": "a", "dropped": "b", "rows": 3},
             {"group_id": 4, "kept": "d", "dropped": "e", "rows": 2},

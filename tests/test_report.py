@@ -226,6 +226,23 @@ def test_log_of_an_older_version_is_read(here):
     assert any("which worker did what" in note for note in gathered.missing)
 
 
+def test_what_the_simulator_counted_is_a_table(here):
+    """Every number of the last finished run beside time and memory, whatever its key; none from an older run."""
+    line = {"stage": "simulate", "name": "x", "rss_mb": 50.0, "cpu_s": 2.0, "budget_mb": 4096.0}
+    first = {"time": START + 1, "event": "end", "n_wins": 7}
+    last = {"time": START + 3, "event": "end", "n_games": 1200, "games_per_s": 3.25, "note": "fast", "odd": True}
+    starts = [{"time": START + i, "event": "start"} for i in (0, 2)]
+    append("simulate", *(json.dumps({**line, **entry}) for entry in (starts[0], first, starts[1], last)))
+    (run,) = logs.read_runs(paths.LOG_DIR, "x")
+    assert run.counts == {"n_games": 1200, "games_per_s": 3.25}
+    (shown,) = run_sections.simulation(facts.Facts("x", runs=[run]))
+    assert re.findall(r'<th scope="row">(.*?)</th>.*?<data value="(.*?)"', shown) == [
+        ("games", "1200.0"),
+        ("games per second", "3.25"),
+    ]
+    assert run_sections.simulation(facts.Facts("x")) == []
+
+
 def test_runs_of_another_dataset_are_not_mine(here):
     """A dataset whose name begins with mine has its own runs."""
     for name in ("splendor-b0", "splendor2-b0", "splendor2"):
@@ -379,6 +396,24 @@ def test_many_stages_are_listed_up_to_a_bound():
 
 
 # Feature columns
+
+
+def test_packed_bytes_have_no_ranges_but_a_shape(here):
+    """Of a feature that is stored as bits the page says what they are; the other features keep their columns."""
+    folder = paths.processed_dir("x")
+    for name, width in (("board", 43), ("y", 2)):
+        write_feature(folder, name, np.zeros((5, width), np.uint8))
+    (folder / "packed.json").write_text(json.dumps({"board": [2, 13, 13]}), encoding="utf-8")
+    found = facts.gather("x", [])
+    assert [column.field for column in found.columns] == ["y", "y"]
+    charts = markup.Charts()
+    assert "board is stored as bits, 2 x 13 x 13 a row" in "".join(data_sections.ranges(found, charts))
+    found.columns = []
+    assert len(data_sections.ranges(found, charts)) == 1
+    found.fields = [
+        {"name": "board", "doc": "", "role": "feature", "dtype": "uint8", "shape": [43], "bits": [2, 13, 13]}
+    ]
+    assert "uint8 (43,), bits of (2, 13, 13)" in data_sections.fields(found)[0]
 
 
 def write_feature(folder, name, rows, names=None, fit=None):

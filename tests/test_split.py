@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages import merge, parts, paths, split
+from stages import merge, parts, paths, split, stats
 from stages.arrays import DamagedFile
 from stages.errors import ExpectedError
 from stages.params import SplitParams
@@ -294,3 +294,11 @@ def test_a_split_needs_a_merge(workspace, run):
     assert "error: data/merged/splendor/fields.json: not found" in result.stderr
     with pytest.raises(ExpectedError, match="run merge"):
         split.split("splendor", SplitParams())
+
+
+@pytest.mark.parametrize(("dtype", "last"), [("uint8", 255), ("int16", 32767)])
+def test_the_last_class_that_a_label_s_type_can_hold_is_counted(dtype, last):
+    counter = stats.ClassCounter({"names": [str(index) for index in range(last + 1)]})
+    counter.add(np.array([0, last, last], dtype))
+    found = counter.result()
+    assert (found["not_applicable"], found["classes"]["0"], found["classes"][str(last)]) == (0, 1, 2)

@@ -9,7 +9,8 @@ A dataset called `<name>` is the package `stages/datasets/<name>/` with
   ``encode(table, options) -> dict[str, ndarray]`` (pure, whole-chunk NumPy), and
   ``line(row) -> int`` (the line of the unit's file that row `row` of the unit came from);
 - optionally, in `encode/`, ``findings(table) -> list[Finding]``: what was wrong within units and left out;
-- `simulate/` (optional): ``write(folder, options) -> None``: small real raw data.
+- `simulate/` (optional): ``write(folder, options)``: small real raw data into a folder that may hold what an earlier or
+  a killed run left; it may return figures for the log, and have ``progress(folder, options) -> (done, all)``.
 
 They are apart so that an edit reruns only the verb that uses it, and no verb imports what it does not need.
 
@@ -31,7 +32,19 @@ import numpy as np
 from stages.errors import BadUnit, ExpectedError
 from stages.units import Unit
 
-__all__ = ["BadUnit", "Encoder", "Field", "Finder", "Finding", "Unit", "encoder", "finder", "findings", "group_id"]
+__all__ = [
+    "BadUnit",
+    "Encoder",
+    "Field",
+    "Finder",
+    "Finding",
+    "Unit",
+    "encoder",
+    "finder",
+    "findings",
+    "group_id",
+    "remove_others",
+]
 
 Options = Mapping[str, Any]
 
@@ -42,7 +55,8 @@ class Field:
 
     `dtype` is NumPy's name of it and `shape` the shape of one row. `doc` says meaning, unit and range. `names` are the
     columns of a feature or the classes of a label or mask; `normalise` says for each feature column whether split
-    standardises it.
+    standardises it. `bits` is the shape of a row that is stored as bits (see stages/bits.py): then `dtype` is uint8 and
+    `shape` the one axis of its bytes.
 
     Roles of a time series, whose rows merge puts in the order of the units' keys: `time` (int64 ns, UTC), `series`
     (what the row is of; time rises within it), `segment` (rows of one belong together without a gap), `lookback`
@@ -56,6 +70,7 @@ class Field:
     doc: str
     names: tuple[str, ...] | None = None
     normalise: tuple[bool, ...] | None = None
+    bits: tuple[int, ...] | None = None
 
     def header(self, name: str) -> dict[str, object]:
         """Return this field as it stands in fields.json."""
@@ -67,13 +82,15 @@ class Finding:
     """Something wrong within a unit that was left out of its arrays.
 
     `unit` is the index of the unit in the chunk, `reason` a short text, `count` how often it occurs in the unit, and
-    `line` the first of these lines, from 1 in the unit's own bytes.
+    `line` the first of these lines, from 1 in the unit's own bytes. `where` is file and line as `path:line`, if the
+    unit's key says in which line of which file it begins, and empty if it does not: then other units' bytes decide it.
     """
 
     unit: int
     reason: str
     count: int
     line: int
+    where: str = ""
 
 
 class Finder(Protocol):
@@ -102,8 +119,8 @@ class Encoder(Protocol):
 class Simulator(Protocol):
     """The `simulate` package of a dataset."""
 
-    def write(self, folder: Path, options: Options) -> None:
-        """Write raw data, a function of `options` alone, into `folder`."""
+    def write(self, folder: Path, options: Options) -> Mapping[str, float] | None:
+        """Write raw data, a function of `options` alone, into `folder`; return figures for the log, if it has any."""
 
 
 def finder(dataset: str) -> Finder:
@@ -130,6 +147,17 @@ def simulator(dataset: str) -> Simulator:
 def group_id(identity: str) -> int:
     """Return the 64-bit id of a group: the first 8 bytes of the SHA-256 of its identity."""
     return int.from_bytes(hashlib.sha256(identity.encode()).digest()[:8], "big")
+
+
+def remove_others(folder: Path, expected: set[Path]) -> None:
+    """Remove every file below a folder that is not expected, and the folders that are then empty."""
+    for path in sorted(folder.rglob("*"), reverse=True):  # a folder comes after what lies in it
+        if path in expected:
+            continue
+        if not path.is_dir() or path.is_symlink():
+            path.unlink()
+        elif not any(path.iterdir()):
+            path.rmdir()
 
 
 def _room(dataset: str, name: str) -> object:

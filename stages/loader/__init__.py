@@ -9,6 +9,7 @@ In: the folder that split writes. Out: dicts of arrays, made in a background thr
             train(batch["X"], batch["label_action_type"], batch["mask_action_type"])
 
 - `source`: which arrays there are, and how rows or windows are gathered from them;
+- `mixture`: several folders as one source; `agreement` says whether they fit together;
 - `order`: which sample comes at which position, a function of seed and epoch alone;
 - `sizes`: how many samples travel together;
 - `stream`: the thread between, its end, its failures and its metrics;
@@ -16,8 +17,9 @@ In: the folder that split writes. Out: dicts of arrays, made in a background thr
 - `torch_adapter`: the same as an IterableDataset, where torch is installed.
 """
 
+from stages.loader.mixture import Mixture, Share, open_source
 from stages.loader.settings import Adaptive, Settings
 from stages.loader.source import Source
 from stages.loader.stream import Metrics, Stream, batches
 
-__all__ = ["Adaptive", "Metrics", "Settings", "Source", "Stream", "batches"]
+__all__ = ["Adaptive", "Metrics", "Mixture", "Settings", "Share", "Source", "Stream", "batches", "open_source"]

@@ -47,6 +47,11 @@ class Settings:
     window
         The field whose windows are the samples: every array given gets an axis of rows after the first. None means
         that rows are the samples.
+    packed
+        Give fields of bits as they are stored, eight in a byte, instead of unpacked (see stages/bits.py).
+    epoch_samples
+        About how many samples an epoch has; the next epoch goes on where this one ended. None is all of them, or for
+        weighted folders as many as their weights allow, see `Share`.
     prefetch
         Batches that are made ahead of the trainer, at least 1.
     adaptive
@@ -71,6 +76,8 @@ class Settings:
     epochs: int = 1
     fields: tuple[str, ...] | None = None
     window: str | None = None
+    packed: bool = False
+    epoch_samples: int | None = None
     prefetch: int = 2
     adaptive: Adaptive | None = None
     shard: tuple[int, int] = (0, 1)
@@ -84,6 +91,7 @@ class Settings:
         for name in ("batch_size", "epochs", "prefetch", "checkpoint_frequency"):
             _check(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         _check(self.epoch >= 0, "epoch", self.epoch, "at least 0")
+        _check(self.epoch_samples is None or self.epoch_samples >= 1, "epoch_samples", self.epoch_samples, "at least 1")
         _check(self.fields is None or len(self.fields) > 0, "fields", self.fields, "at least one, or None")
         _check(0 <= self.shard[0] < self.shard[1], "shard", self.shard, "(i, n) with 0 <= i < n")
 

@@ -8,20 +8,21 @@ Files are mapped (the pipeline replaces files and never changes one in place), a
 stored as they are. So nothing is loaded, one read gathers a whole batch without Python's lock, and arrays stay whole
 when the pipeline puts a new folder in the place of this one. A mapped page that was touched counts as this process's
 memory: small files keep theirs, up to `KEPT_MB` in all, and those of the others are given back after every few rows, to
-the system's cache, where the next touch finds them.
+the system's cache, where the next touch finds them. Fields of bits, which packed.json lists, are unpacked at the end.
 """
 
 import hashlib
 import json
 import mmap
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from stages import arrays, windows
+from stages import arrays, bits, windows
 from stages.errors import ExpectedError
+from stages.loader.order import Order, of_epoch
 from stages.loader.settings import Batch
 
 KEPT_MB = 64
@@ -83,15 +84,17 @@ class Source:
         data/processed/<dataset>.
     part
         "train", "val" or "test".
-    fields, window
+    fields, window, packed
         As in `Settings`.
 
     Attributes
     ----------
-    part, n_rows
-        The part and how many rows it has.
+    folder, part, n_rows
+        The folder, the part and how many rows it has.
     window_rows
         Rows of a sample.
+    mixture
+        None: what a `Mixture` says of its sources.
 
     Raises
     ------
@@ -101,17 +104,24 @@ class Source:
         When a file is not complete, or files have different numbers of rows.
     """
 
+    mixture: None = None
+
     def __init__(
-        self, folder: str | Path, part: str, fields: Sequence[str] | None = None, window: str | None = None
+        self,
+        folder: str | Path,
+        part: str,
+        fields: Sequence[str] | None = None,
+        window: str | None = None,
+        packed: bool = False,
     ) -> None:
-        self._folder, self.part, self._recipe = Path(folder), part, (folder, part, fields, window)
+        self.folder, self.part, self._recipe = Path(folder), part, (folder, part, fields, window, packed)
         found = dict(self._find())
         if not found:
-            raise ExpectedError(f"{self._folder}: no arrays of part {part!r}; run `dvc repro` or correct the part")
+            raise ExpectedError(f"{self.folder}: no arrays of part {part!r}; run `dvc repro` or correct the part")
         names = tuple(fields) if fields is not None else _default(found, window)
         if missing := [name for name in (*names, *([window] if window else ())) if name not in found]:
             raise ExpectedError(
-                f"{self._folder}: no field {missing[0]!r} in part {part!r}, expected some of {', '.join(found)}"
+                f"{self.folder}: no field {missing[0]!r} in part {part!r}, expected some of {', '.join(found)}"
             )
         self._starts: tuple[MappedFile, np.ndarray] | None = None
         self.window_rows = 1
@@ -119,12 +129,13 @@ class Source:
             self._starts, self.window_rows = self._open_windows(window)
         self._fields = {name: (found[name][0], found[name][0].array(found[name][1])) for name in names}
         self.n_rows = self._common_length()
+        self._bits = {} if packed else self._shapes_of_bits()
         self._files = {file.path.name: file for file, _ in self._fields.values()}
         if self._starts:
             self._files[self._starts[0].path.name] = self._starts[0]
-        self._keep_small_files()
+        keep_small(self.files)
         if not len(self):
-            raise ExpectedError(f"{self._folder}: part {part!r} has no windows of {window!r}; it needs longer segments")
+            raise ExpectedError(f"{self.folder}: part {part!r} has no windows of {window!r}; it needs longer segments")
 
     def __reduce__(self) -> tuple[object, ...]:
         """Open the files anew where this is unpickled."""
@@ -151,7 +162,23 @@ class Source:
         if self._starts:
             rows = self._starts[1][samples]
             self._starts[0].give_back()
-        return {name: self._gather(file, values, rows) for name, (file, values) in self._fields.items()}
+        batch = {name: self._gather(file, values, rows) for name, (file, values) in self._fields.items()}
+        return batch | {name: bits.unpack(batch[name], shape) for name, shape in self._bits.items()}
+
+    def order(self, seed: int | None, epoch: int) -> Order:
+        """Return the order of the samples in an epoch."""
+        return of_epoch(len(self), seed, epoch)
+
+    @property
+    def files(self) -> Collection[MappedFile]:
+        """The files in use."""
+        return self._files.values()
+
+    @property
+    def layout(self) -> Mapping[str, tuple[str, tuple[int, ...]]]:
+        """Per field the dtype and the shape of a row as `read` gives it."""
+        shapes = {name: values.shape[1:] for name, (_, values) in self._fields.items()} | self._bits
+        return {name: (str(values.dtype), shapes[name]) for name, (_, values) in self._fields.items()}
 
     def digests(self, known: Digests) -> Digests:
         """Return for each file in use its SHA-256, and its identity: device, inode, size and times of change.
@@ -164,13 +191,13 @@ class Source:
 
     def _find(self) -> Iterator[tuple[str, Found]]:
         """Yield the arrays of the part by name."""
-        for path in sorted(self._folder.glob(f"*_{self.part}.npy")):
+        for path in sorted(self.folder.glob(f"*_{self.part}.npy")):
             name = path.stem.removesuffix(f"_{self.part}")
             if not name.startswith("starts_"):
                 header = arrays.npy_header(path)
                 yield name, (MappedFile(path), header)
         for kind, prefix in PREFIXES.items():
-            path = self._folder / f"{kind}_{self.part}.npz"
+            path = self.folder / f"{kind}_{self.part}.npz"
             if path.is_file():
                 headers = arrays.npz_headers(path)
                 file = MappedFile(path)
@@ -180,7 +207,7 @@ class Source:
 
     def _open_windows(self, window: str) -> tuple[tuple[MappedFile, np.ndarray], int]:
         """Return the first rows of a field's windows, with their file, and the rows of a window."""
-        path, stats = self._folder / f"starts_{window}_{self.part}.npy", self._folder / "stats.json"
+        path, stats = self.folder / f"starts_{window}_{self.part}.npy", self.folder / "stats.json"
         if not path.is_file():
             raise ExpectedError(f"{path}: not found, expected the windows of {window!r}; add them to split.windows")
         try:
@@ -197,15 +224,28 @@ class Source:
         for name, n in others:
             if n != n_rows:
                 raise arrays.DamagedFile(
-                    f"{self._folder}: {name} has {n} rows, expected {n_rows} as {first}; run `dvc repro`"
+                    f"{self.folder}: {name} has {n} rows, expected {n_rows} as {first}; run `dvc repro`"
                 )
         return n_rows
 
-    def _keep_small_files(self) -> None:
-        total = 0
-        for file in sorted(self._files.values(), key=lambda file: file.n_bytes):
-            total += file.n_bytes
-            file.keeps = total <= KEPT_MB << 20
+    def _shapes_of_bits(self) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of the rows that are stored as bits, by field."""
+        path = self.folder / "packed.json"
+        if not path.is_file():
+            return {}
+        try:
+            shapes = {name: tuple(map(int, shape)) for name, shape in json.loads(path.read_bytes()).items()}
+        except (ValueError, AttributeError, TypeError) as error:
+            raise arrays.DamagedFile(f"{path}: no shapes of fields ({error}); run `dvc repro`") from None
+        shapes = {name: shape for name, shape in shapes.items() if name in self._fields}
+        for name, shape in shapes.items():
+            values, n_bytes = self._fields[name][1], bits.n_bytes(shape)
+            if values.dtype != np.uint8 or values.shape[1:] != (n_bytes,):
+                found = f"{values.dtype} {values.shape[1:]}"
+                raise arrays.DamagedFile(
+                    f"{path}: {name} is {found}, expected uint8 ({n_bytes},) for the bits of {shape}"
+                )
+        return shapes
 
     def _gather(self, file: MappedFile, values: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Return the rows, or the windows that begin there, of one array."""
@@ -218,6 +258,14 @@ class Source:
             out[start : start + step] = values[rows[start : start + step]]
             file.give_back()
         return out
+
+
+def keep_small(files: Iterable[MappedFile]) -> None:
+    """Let the smallest of some files keep their touched pages, up to `KEPT_MB` in all."""
+    total = 0
+    for file in sorted(files, key=lambda file: file.n_bytes):
+        total += file.n_bytes
+        file.keeps = total <= KEPT_MB << 20
 
 
 def _default(found: Mapping[str, Found], window: str | None) -> tuple[str, ...]:

@@ -23,7 +23,8 @@ from typing import Any, Self
 import numpy as np
 
 from stages.loader import checkpoint
-from stages.loader.order import of_epoch, randoms
+from stages.loader.mixture import Folders, Mixture, open_source
+from stages.loader.order import randoms, shared
 from stages.loader.settings import Batch, Settings
 from stages.loader.sizes import Sizes
 from stages.loader.source import Digests, Source
@@ -70,7 +71,7 @@ class _Made:
 class _Maker:
     """What the thread does; it knows nothing of the stream, which can so be dropped while the thread runs."""
 
-    def __init__(self, source: Source, settings: Settings, start: Place) -> None:
+    def __init__(self, source: Source | Mixture, settings: Settings, start: Place) -> None:
         self._source, self._settings, self._start = source, settings, start
         self._sizes = Sizes(settings.batch_size, settings.adaptive)
         self._is_stopped = False
@@ -98,7 +99,7 @@ class _Maker:
     def _batches(self) -> Iterator[_Made]:
         place, settings = self._start, self._settings
         while place.epoch < settings.epoch + settings.epochs:
-            order = of_epoch(len(self._source), settings.shuffle_seed, place.epoch, settings.shard)
+            order = shared(self._source.order(settings.shuffle_seed, place.epoch), settings.shard)
             while place.next < len(order):
                 self.slots.acquire()  # before the batch is made: what waits is bounded
                 if self._is_stopped:
@@ -131,9 +132,10 @@ class Stream:
 
     metrics: Metrics | None = None
 
-    def __init__(self, source: Source, settings: Settings) -> None:
+    def __init__(self, source: Source | Mixture, settings: Settings) -> None:
         self.source, self._settings = source, settings
-        self._identity = {"part": source.part, **settings.identity, "window_rows": source.window_rows}
+        of_source = {"window_rows": source.window_rows, "mixture": source.mixture}
+        self._identity = {"part": source.part, **settings.identity, **of_source}
         self._data: Digests | None = None
         self._finished = self._given = self._saved = self._start()
         self._maker = _Maker(source, settings, self._given)
@@ -239,13 +241,13 @@ class Stream:
         return checkpoint.sealed({**asdict(place), "data": self._data, "settings": self._identity})
 
 
-def batches(folder: str | Path, part: str, settings: Settings | None = None, **options: Any) -> Stream:
+def batches(folder: Folders, part: str, settings: Settings | None = None, **options: Any) -> Stream:
     """Stream one part of a dataset.
 
     Parameters
     ----------
     folder
-        data/processed/<dataset>.
+        data/processed/<dataset>, or several of them, which are mixed: see `Share`.
     part
         "train", "val" or "test".
     settings
@@ -261,9 +263,10 @@ def batches(folder: str | Path, part: str, settings: Settings | None = None, **o
     Raises
     ------
     ExpectedError
-        When there is no such part, field or window, or the checkpoint is of other arrays or another order.
+        When there is no such part, field or window, folders to mix do not fit together, or the checkpoint is of other
+        arrays or another order.
     DamagedFile
         When a file is not complete.
     """
     settings = replace(settings or Settings(), **options)
-    return Stream(Source(folder, part, settings.fields, settings.window), settings)
+    return Stream(open_source(folder, part, settings), settings)

@@ -14,6 +14,7 @@ import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
 from stages.errors import ExpectedError
+from stages.loader.mixture import Mixture
 from stages.loader.settings import Settings
 from stages.loader.source import Source
 from stages.loader.stream import Stream
@@ -22,7 +23,7 @@ from stages.loader.stream import Stream
 class TorchBatches(IterableDataset[dict[str, Any]]):
     """Batches of a source as dicts of tensors; arrays of text stay NumPy's."""
 
-    def __init__(self, source: Source, settings: Settings) -> None:
+    def __init__(self, source: Source | Mixture, settings: Settings) -> None:
         self.source, self.settings, self.epoch = source, settings, settings.epoch
 
     def __iter__(self) -> Iterator[dict[str, Any]]:

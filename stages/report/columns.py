@@ -2,7 +2,8 @@
 
 In: data/processed/<dataset>/<field>_train.npy, feature_names.json and normalizer.npz. The arrays are read once, a chunk
 at a time, after a sample of `SAMPLE_ROWS` rows: a value that nearly all rows hold is the median of the sample, so one
-comparison with it counts it exactly.
+comparison with it counts it exactly. Features that packed.json names are bits, eight in a byte: their bytes have no
+range that says anything, so they are left out.
 """
 
 import json
@@ -71,12 +72,21 @@ def read_columns(folder: Path) -> list[Column]:
     # starts_<field>_train.npy are row numbers, no feature.
     paths = [path for path in sorted(folder.glob("*_train.npy")) if not path.name.startswith("starts_")]
     fields = {path.name.removesuffix("_train.npy"): path for path in paths}
-    normaliser = _normaliser(folder / "normalizer.npz")
+    normaliser, packed = _normaliser(folder / "normalizer.npz"), packed_shapes(folder)
     for field, path in fields.items():
+        if field in packed:
+            continue
         n_columns = math.prod(arrays.npy_header(path).shape[1:])
         names = _names(folder / "feature_names.json", field, n_columns)
         result += _columns(field, path, names, _take(normaliser, names))
     return result
+
+
+def packed_shapes(folder: Path) -> dict[str, list[int]]:
+    """Return the shape of an unpacked row of each feature that is stored as bits."""
+    path = folder / "packed.json"
+    found: dict[str, list[int]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return found
 
 
 def _names(path: Path, field: str, n_columns: int) -> list[str]:

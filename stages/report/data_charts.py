@@ -155,13 +155,12 @@ def column_ranges(columns: Sequence[Column]) -> Figure:
         "tooltip": [{"field": name} for name in ("column", "kind", "low", "high")],
     }
     width = 2 if len(rows) < 200 else 1
-    layers = [
-        {"mark": {"type": "rule", "strokeWidth": width}, "encoding": {"y2": {"field": "high"}}},
-        {
-            "transform": [{"filter": "datum.low === datum.high"}],
-            "mark": {"type": "point", "filled": True, "size": 14, "opacity": 1},
-        },
+    layers: list[dict[str, Any]] = [
+        {"mark": {"type": "rule", "strokeWidth": width}, "encoding": {"y2": {"field": "high"}}}
     ]
+    if any(row["low"] == row["high"] for row in rows):  # of a layer without rows the browser's console warns
+        dot = {"type": "point", "filled": True, "size": 14, "opacity": 1}
+        layers.append({"transform": [{"filter": "datum.low === datum.high"}], "mark": dot})
     highest = max(finite, key=lambda column: max(abs(column.stored_low), abs(column.stored_high)))
     return Figure(
         "Range of each feature column",

@@ -23,13 +23,19 @@ def fields(facts: Facts) -> list[Html]:
             str(field["name"]),
             str(field["doc"]),
             str(field["role"]),
-            f"{field['dtype']} {tuple(field['shape']) if field['shape'] else ''}".strip(),
+            _row_type(field),
         )
         for role in ROLES
         for field in facts.fields
         if field["role"] == role
     ]
     return [table("Arrays as merged", ("name", "meaning", "role", "one row"), rows, 4)]
+
+
+def _row_type(field: Mapping[str, Any]) -> str:
+    """Say dtype and shape of a row, and for bits the shape of what they are."""
+    stored = f"{field['dtype']} {tuple(field['shape']) if field['shape'] else ''}".strip()
+    return f"{stored}, bits of {tuple(field['bits'])}" if field.get("bits") else stored
 
 
 def split(facts: Facts, charts: Charts) -> list[Html]:
@@ -150,12 +156,13 @@ def legal(facts: Facts, charts: Charts) -> list[Html]:
 def ranges(facts: Facts, charts: Charts) -> list[Html]:
     """Feature ranges, with columns that say nothing named."""
     columns = facts.columns
+    said = [paragraph(f"{name} is stored as bits, {_times(shape)} a row.") for name, shape in facts.packed.items()]
     if not columns:
-        return []
+        return said
     groups = {kind: [column for column in columns if column.kind == kind] for kind in data_charts.KINDS}
     standardised = sum(column.scale != 1 for column in columns)
     summary = f"{len(columns):,} columns, {standardised:,} of them standardised with a scale other than 1."
-    pieces = [paragraph(summary)]
+    pieces = [*said, paragraph(summary)]
     pieces += [_named(kind, groups[kind]) for kind in ("not finite", "constant", "near-constant")]
     if any(column.kind != "not finite" for column in columns):
         pieces.append(charts.draw(data_charts.column_ranges(columns)))
@@ -166,6 +173,10 @@ def ranges(facts: Facts, charts: Charts) -> list[Html]:
         name = f"All {len(columns):,} columns" if shown == columns else f"The first {MAX_COLUMNS:,} columns"
         pieces.append(details(name, _column_table("Range of each column over the train rows", shown)))
     return pieces
+
+
+def _times(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape))
 
 
 WORDS = {

@@ -8,7 +8,7 @@ from typing import Any
 
 from stages import arrays, paths, units
 from stages.errors import ExpectedError
-from stages.report.columns import Column, read_columns
+from stages.report.columns import Column, packed_shapes, read_columns
 from stages.report.figure import Figure, own_figures
 from stages.report.lock import StageState
 from stages.report.logs import Run, read_runs
@@ -26,8 +26,9 @@ class Facts:
         Contents of stats.json, of merge's report and of fields.json.
     runs
         The last run of each stage and listed batch, in the order they began.
-    columns, figures
-        The feature columns, and the figures of the dataset's own package.
+    columns, packed, figures
+        The feature columns, the shapes of the features that are stored as bits, which have none, and the figures of the
+        dataset's own package.
     stages
         What DVC rebuilt and reused since the last commit.
     missing
@@ -40,6 +41,7 @@ class Facts:
     fields: list[Json] = field(default_factory=list)
     runs: list[Run] = field(default_factory=list)
     columns: list[Column] = field(default_factory=list)
+    packed: dict[str, list[int]] = field(default_factory=dict)
     figures: list[Figure] = field(default_factory=list)
     stages: list[StageState] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
@@ -77,9 +79,10 @@ def gather(dataset: str, stages: list[StageState]) -> Facts:
     facts.report = _try(facts, lambda: _read(paths.report(dataset)), "bad units, duplicates and batches") or {}
     facts.fields = _try(facts, lambda: _read(paths.merged_dir(dataset) / "fields.json"), "the fields") or []
     facts.columns = _try(facts, lambda: read_columns(folder), "feature ranges") or []
+    facts.packed = _try(facts, lambda: packed_shapes(folder), "packed features") or {}
     facts.figures = _try(facts, lambda: own_figures(dataset, folder), "the dataset's own figures") or []
     facts.runs = _runs(dataset)
-    if not facts.columns and folder.is_dir():
+    if not (facts.columns or facts.packed) and folder.is_dir():
         facts.missing.append(f"Feature ranges: no array of features in {folder}.")
     facts.missing += _missing_from_logs(facts)
     return facts

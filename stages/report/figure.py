@@ -1,6 +1,7 @@
 """What a chart of the report is, and how a dataset package gives its own.
 
-A dataset called `<name>` may have `stages/datasets/<name>/report.py` with ``figures(processed_dir) -> list[Figure]``.
+A dataset called `<name>` may have `stages/datasets/<name>/report.py`, or a package `report/`, with
+``figures(processed_dir) -> list[Figure]``.
 It reads what a trainer reads, in bounded memory, and returns as many figures as it likes; they stand below those that
 every dataset has. A specification is a single or layered Vega-Lite view (``facet`` and ``concat`` cannot follow the
 width of the page) with its rows inside, and its height in pixels::
@@ -21,7 +22,9 @@ width of the page) with its rows inside, and its height in pixels::
     )
 
 The page adds width, colours and fonts for light and dark, so a specification names neither: use the ``color`` channel.
-A board is a layer of ``point`` marks whose ``shape`` is an SVG path, a heat map one of ``rect``.
+A board is a layer of ``geoshape`` marks with the projection ``identity``, which keeps its cells regular at any width;
+a heat map is one of ``rect``. Besides Vega's own ranges of colours a ``scale`` may name ``versus``, blue and red for
+two sides, and ``balance``, from red through neutral to blue.
 """
 
 import importlib

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 MAX_SAMPLES = 4096
+MAX_COUNTS = 50
+MEASURED = {"time", "rss_mb", "pss_mb", "tree_mb", "peak_mb", "swap_mb", "available_mb", "budget_mb", "cpu_s"}
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ class Run:
         Pairs of time and MB of the process tree; a peak reached since the record before counts.
     saving
         When the batch was written, or None.
+    counts
+        The numbers that the last record gives beside time and memory, by their keys; at most `MAX_COUNTS`.
     """
 
     stage: str
@@ -60,6 +64,7 @@ class Run:
     n_units: int | None = None
     n_rows: int | None = None
     saving: tuple[float, float] | None = None
+    counts: dict[str, float] = field(default_factory=dict)
 
     @property
     def seconds(self) -> float:
@@ -81,6 +86,7 @@ class Run:
                 self.n_units = _count(entry, "n_units", self.n_units)
                 self.n_rows = _count(entry, "n_rows", self.n_rows)
                 self.is_finished = entry["event"] == "end"
+                self.counts = _counts(entry)
 
     def _add_memory(self, time: float, entry: Mapping[str, Any]) -> None:
         used = next((v for key in ("pss_mb", "tree_mb", "rss_mb") if (v := _number(entry, key)) is not None), None)
@@ -134,6 +140,12 @@ def _number(entry: Mapping[str, Any], key: str) -> float | None:
     value = entry.get(key)
     is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     return float(value) if is_number and value is not None else None
+
+
+def _counts(entry: Mapping[str, Any]) -> dict[str, float]:
+    """Return what an event says in numbers of its own."""
+    own = {str(key): number for key in entry if key not in MEASURED and (number := _number(entry, key)) is not None}
+    return dict(list(own.items())[:MAX_COUNTS])
 
 
 def _count(entry: Mapping[str, Any], key: str, default: int | None) -> int | None:

@@ -11,7 +11,10 @@ function theme(width) {
     background: "transparent",
     font: "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', sans-serif",
     view: { stroke: null },
-    range: { category: [1, 2, 3, 4, 5, 6].map((i) => colour(`--c${i}`)), heatmap: { scheme: "viridis" } },
+    range: {
+      category: [1, 2, 3, 4, 5, 6].map((i) => colour(`--c${i}`)), heatmap: { scheme: "viridis" },
+      versus: [first, colour("--c6")], balance: [colour("--c6"), line, first],
+    },
     axis: {
       labelColor: soft, titleColor: soft, titleFontWeight: "normal", labelFontSize: 11, titleFontSize: 11,
       gridColor: line, domainColor: line, tickColor: line, labelLimit: isNarrow ? 100 : 180, labelOverlap: true,
@@ -20,7 +23,7 @@ function theme(width) {
     axisQuantitative: { tickCount: isNarrow ? 4 : 7 },
     axisDiscrete: { grid: false },
     legend: {
-      orient: "top", direction: "horizontal", title: null, labelColor: ink, labelFontSize: 12, symbolSize: 90,
+      orient: "top", direction: "horizontal", title: null, titleColor: soft, labelColor: ink, labelFontSize: 12, symbolSize: 90,
       columns: isNarrow ? 2 : 6, labelLimit: isNarrow ? 110 : 140, symbolOpacity: 1,
     },
     bar: { color: first }, line: { color: first, strokeWidth: 2 }, area: { color: first },
@@ -29,6 +32,7 @@ function theme(width) {
       budget: { color: colour("--limit"), strokeDash: [6, 4], strokeWidth: 1.5 },
       "budget-label": { color: colour("--limit"), fontSize: 12 },
       edged: { stroke: colour("--card"), strokeWidth: 1 },
+      cell: { color: colour("--page"), stroke: line, strokeWidth: 1 },
       chunk: { stroke: colour("--card"), strokeWidth: 0.5 },
     },
   };

@@ -86,6 +86,7 @@ def _dataset(facts: Facts, comparison: Comparison, charts: Charts) -> tuple[Html
         "memory": ("Memory and time", run_sections.memory(facts, charts)),
         "workers": ("Workers", run_sections.workers(facts, charts)),
         "speed": ("Speed", run_sections.speed(facts, charts)),
+        "simulation": ("Simulation", run_sections.simulation(facts)),
         "batches": ("Batches", run_sections.batches(facts, charts)),
         "bad": ("Bad units", run_sections.bad_units(facts)),
         "duplicates": ("Duplicates", run_sections.duplicates(facts)),

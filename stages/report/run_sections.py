@@ -104,6 +104,16 @@ def speed(facts: Facts, charts: Charts) -> list[Html]:
     return [charts.draw(run_charts.throughput(facts.batch_runs())), folded]
 
 
+def simulation(facts: Facts) -> list[Html]:
+    """Say what the last run of the simulator counted, whatever that is."""
+    last = next((run for run in reversed(facts.runs) if run.stage == "simulate" and run.is_finished), None)
+    if last is None or not last.counts:
+        return []
+    names = {name: name.removeprefix("n_").replace("_per_s", " per second").replace("_", " ") for name in last.counts}
+    rows = [(names[name], number(value)) for name, value in last.counts.items()]
+    return [table(f"Last run of the simulator, {_when(last.started)} UTC", ("count", "value"), rows)]
+
+
 def batches(facts: Facts, charts: Charts) -> list[Html]:
     """Units, groups and rows of each batch."""
     by_batch = facts.report.get("by_batch", {})

@@ -1,8 +1,9 @@
 """Measure how fast the loader gives shuffled windows and rows, and what memory that takes.
 
 Run from the repository's root: ``python tests/bench/loader.py``. It makes 1,000,000 rows of 13 columns with windows of
-48 rows, a small one and one of several times the memory that may stay mapped, and rows of 1,308 columns, in a temporary
-folder below data/. CPU counts both threads of the stream; a "minute on one core" is 60 s of CPU.
+48 rows, a small one and one of several times the memory that may stay mapped, and rows of 1,308 columns, in a
+temporary folder below data/; and boards of bits, in one folder and two that are mixed. CPU counts both threads of the
+stream; a "minute on one core" is 60 s of CPU.
 """
 
 import itertools
@@ -10,6 +11,7 @@ import json
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from stages import arrays, memory
-from stages.loader import Settings, batches
+from stages.loader import Settings, Share, batches
+from stages.loader.mixture import Folders
 
 WINDOW, STEP = 48, 1
 CASES = {"1,000,000 rows of 13 columns": (1_000_000, 13), "8,000,000 rows of 13 columns": (8_000_000, 13)}
@@ -37,7 +40,14 @@ def write(folder: Path, n_rows: int, n_columns: int, is_windowed: bool) -> None:
         (folder / "stats.json").write_text(json.dumps({"windows": {"X": {"window": WINDOW, "step": STEP}}}))
 
 
-def measure(folder: Path, settings: Settings, n_batches: int) -> tuple[float, float, float]:
+def write_boards(folder: Path, n_rows: int) -> None:
+    """Write a part of boards of 2 x 13 x 13 bits."""
+    folder.mkdir()
+    np.save(folder / "X_train.npy", np.random.default_rng(1).integers(0, 256, (n_rows, 43), np.uint8))
+    (folder / "packed.json").write_text('{"X": [2, 13, 13]}')
+
+
+def measure(folder: Folders, settings: Settings, n_batches: int) -> tuple[float, float, float]:
     """Return samples a second of CPU and of wall time, and the greatest growth of memory in MB."""
     before, peak_mb, n_samples = memory.usage().pss_mb, 0.0, 0
     with batches(folder, "train", settings) as stream:
@@ -70,6 +80,19 @@ def main() -> None:
             per_cpu, per_wall, grown_mb = measure(folder, Settings(batch_size=256, shuffle_seed=seed), 200)
             order = "file order" if seed is None else "shuffled"
             print(f"rows of 1,308 columns, {order}: {per_cpu:,.0f}/s of CPU, {per_wall:,.0f}/s, {grown_mb:.0f} MB")
+        folders = [Path(parent, name) for name in ("old", "new")]
+        for n_rows, folder in zip((400_000, 1_600_000), folders, strict=True):
+            write_boards(folder, n_rows)
+        settings = Settings(batch_size=256, shuffle_seed=1, fields=("X",))
+        mixed = [Share(folders[0], weight=1), Share(folders[1], weight=3)]
+        cases = {
+            "packed": (folders[1], True),
+            "unpacked": (folders[1], False),
+            "unpacked, of two folders": (mixed, False),
+        }
+        for name, (given, is_packed) in cases.items():
+            per_cpu, per_wall, grown_mb = measure(given, replace(settings, packed=is_packed), 1000)
+            print(f"boards of 338 bits, {name}: {per_cpu:,.0f}/s of CPU, {per_wall:,.0f}/s, {grown_mb:.0f} MB")
 
 
 if __name__ == "__main__":

@@ -157,7 +157,7 @@ class _Faults:
             for reason, places in own.items()
             if len(places)
         ]
-        return result + ([Finding(unit, BACKWARD, *backward)] if backward else [])
+        return result + ([Finding(unit, BACKWARD, count=backward[0], line=backward[1])] if backward else [])
 
     def _repeated(self) -> dict[str, np.ndarray]:
         """Return the rows whose time is there already, by whether they say the same as the row that stays."""

@@ -21,6 +21,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from stages.datasets.base import remove_others
 from stages.datasets.market.schema import NAME_BYTES
 from stages.datasets.market.simulate.dialects import DIALECTS, csv_text
 from stages.datasets.market.simulate.walk import Walk, simulate
@@ -62,7 +63,7 @@ class _Task(NamedTuple):
 
 
 def write(folder: Path, options: Mapping[str, Any]) -> None:
-    """Write a CSV file for each instrument and remove every other one in the folder.
+    """Write a CSV file for each instrument and remove every other file in the folder.
 
     Parameters
     ----------
@@ -78,8 +79,7 @@ def write(folder: Path, options: Mapping[str, Any]) -> None:
     """
     tasks = [_Task(folder / f"{walk.name}.csv", walk, dialect) for walk, dialect in checked(options)]
     folder.mkdir(parents=True, exist_ok=True)
-    for path in set(folder.glob("*.csv")) - {task.path for task in tasks}:
-        path.unlink()
+    remove_others(folder, {task.path for task in tasks})
     for _ in ordered(_write_one, tasks):
         pass
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from stages.datasets.base import remove_others
 from stages.datasets.splendor.schema import PLAYER_COUNTS
 from stages.datasets.splendor.simulate import csv_log, engine, invariants, players
 from stages.errors import ExpectedError
@@ -100,7 +101,7 @@ def _play_game(game_id: int, n_players: int, rng: random.Random) -> list[str] | 
 
 
 def write(folder: Path, options: Mapping[str, int]) -> None:
-    """Write the games `{2,3,4}_games/{id}.csv` and remove every other file in these folders.
+    """Write the games `{2,3,4}_games/{id}.csv` and remove every other file in it.
 
     Parameters
     ----------
@@ -115,13 +116,9 @@ def write(folder: Path, options: Mapping[str, int]) -> None:
         If an option is missing, unknown, not an integer or out of range.
     """
     games, seed = _checked(options)
-    names = {n: {f"{i}.csv" for i in range(1, games + 1) if player_count(i) == n} for n in PLAYER_COUNTS}
-    for n_players, expected in names.items():
-        target = folder / f"{n_players}_games"
-        target.mkdir(parents=True, exist_ok=True)
-        for path in target.iterdir():
-            if path.name not in expected and not path.is_dir():
-                path.unlink()
+    remove_others(folder, {_path(folder, game_id) for game_id in range(1, games + 1)})
+    for n_players in PLAYER_COUNTS:
+        (folder / f"{n_players}_games").mkdir(parents=True, exist_ok=True)
     starts = range(1, games + 1, _GAMES_PER_TASK)
     tasks = [_Task(folder, seed, range(i, min(i + _GAMES_PER_TASK, games + 1))) for i in starts]
     for _ in ordered(_write_games, tasks):
@@ -143,12 +140,15 @@ def _checked(options: Mapping[str, int]) -> tuple[int, int]:
     return options["games"], options["seed"]
 
 
+def _path(folder: Path, game_id: int) -> Path:
+    return folder / f"{player_count(game_id)}_games" / f"{game_id}.csv"
+
+
 def _write_games(task: _Task) -> int:
     """Write the games of one task and count them; a file appears under its name only when it is complete."""
     for game_id in task.game_ids:
-        n_players = player_count(game_id)
-        path = task.folder / f"{n_players}_games" / f"{game_id}.csv"
+        path = _path(task.folder, game_id)
         partial = path.with_name(f".{game_id}.tmp")
-        partial.write_bytes(game_csv(game_id, n_players, task.seed))
+        partial.write_bytes(game_csv(game_id, player_count(game_id), task.seed))
         partial.replace(path)
     return len(task.game_ids)

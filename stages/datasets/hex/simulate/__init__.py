@@ -1,0 +1,228 @@
+"""Self-play games of Hex as .trmph files, so that a fresh clone has real raw data.
+
+Options in, files out: ``worker_<i>/selfplay_<stamp>.trmph`` below a folder for each worker, see `record`. The files are
+a function of the options alone: worker i of W plays the games i, i + W, i + 2W, ... in this order, so more games are
+appended to the files that are there. Workers are streams of games, not processes: those are as many as ``JOBS`` says.
+Options::
+
+    games: 400
+    workers: 16
+    seed: 42
+    started: "2025-01-01T00:00:00"   # what the files give as their time
+    widths: [13, 8]                  # candidates at each depth of the search
+    evaluator: distance              # judges positions, see `evaluate`
+    temperature: 0.5                 # at which candidates are drawn, at the first move
+    decay: exponential               # or linear, step, game_progress, constant
+    temperature_end: 0.01            # what the temperature falls to
+    decay_moves: 50                  # within so many moves (exponential, linear)
+    step_moves: [10, 25, 50]         # at these moves (step)
+    step_temperatures: [0.8, 0.5, 0.2]  # to these temperatures (step)
+    openings: true                   # whether the first stone is taken from a list
+    cache: 60000                     # positions whose judgement a process remembers; changes no game
+"""
+
+import functools
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+from stages.datasets.base import remove_others
+from stages.datasets.hex.schema import BLUE, N_CELLS
+from stages.datasets.hex.simulate import evaluate, record
+from stages.datasets.hex.simulate.driver import Lookups, Play, Stream, Task, deal, play_streams
+from stages.datasets.hex.simulate.openings import OPENINGS
+from stages.datasets.hex.simulate.temperature import DECAYS, Schedule, as_decay
+from stages.errors import ExpectedError
+from stages.params import build
+from stages.workers import Workers
+
+# Names the program that plays. Raise it when the same options give other games: older files are then begun anew.
+ENGINE = "fixed-tree minimax 1"
+
+_WHERE = "simulate.hex"
+_HOTTEST = 100.0
+_HEADER_LINES = 10
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options as they stand in params.yaml."""
+
+    games: int
+    workers: int
+    seed: int
+    started: str
+    widths: list[Any]
+    evaluator: str = evaluate.EMBEDDED
+    temperature: float = 0.5
+    decay: str = "exponential"
+    temperature_end: float = 0.01
+    decay_moves: int = 50
+    step_moves: list[Any] = field(default_factory=lambda: [10, 25, 50])
+    step_temperatures: list[Any] = field(default_factory=lambda: [0.8, 0.5, 0.2])
+    openings: bool = True
+    cache: int = 60_000
+
+
+def write(folder: Path, options: Mapping[str, Any]) -> dict[str, float]:
+    """Play what is missing of the games and remove every file that does not belong to them.
+
+    Parameters
+    ----------
+    folder
+        Made if absent. Whole games that a run with these options left there are kept.
+    options
+        See the module.
+
+    Returns
+    -------
+    dict
+        Figures for the log: `n_games`, `mean_length`, `blue_wins`, `red_wins`, `duplicates` (games with the moves of
+        an earlier one), `lookups`, `cache_hits`, `n_new` (played now) and `games_per_s` (of those).
+
+    Raises
+    ------
+    ExpectedError
+        If an option is missing, unknown, of a wrong type or out of range.
+    """
+    settings = checked(options)
+    play, paths = _play(settings), _paths(folder, settings)
+    remove_others(folder, set(paths))
+    streams = [_begin(settings, play, worker, path) for worker, path in enumerate(paths)]
+    started = time.monotonic()
+    with Workers() as workers:
+        tasks = (Task(play, dealt) for dealt in deal(streams, workers.n_workers))
+        lookups = [done.result for done in workers.ordered(play_streams, tasks)]
+    n_new, seconds = sum(len(stream.games) for stream in streams), time.monotonic() - started
+    return {**_figures(paths, lookups), "n_new": n_new, "games_per_s": round(n_new / seconds, 1)}
+
+
+def progress(folder: Path, options: Mapping[str, Any]) -> tuple[int, int]:
+    """Return how many games the files hold, and how many they will."""
+    settings = checked(options)
+    sizes = [(path, path.stat().st_size) for path in _paths(folder, settings) if path.is_file()]
+    return sum(_n_games(path, size) for path, size in sizes), settings.games
+
+
+def checked(options: Mapping[str, Any]) -> Options:
+    """Return the options as typed values.
+
+    Raises
+    ------
+    ExpectedError
+        As `write`.
+    """
+    if isinstance(options.get("started"), date):
+        raise ExpectedError(f"{_WHERE}.started: {options['started']!r}, expected text; put the time in quotes")
+    found = build(Options, dict(options), _WHERE)
+    for name in ("games", "workers", "decay_moves", "cache"):
+        _expect(getattr(found, name) >= 1, name, getattr(found, name), "a whole number from 1")
+    _expect(found.seed >= 0, "seed", found.seed, "a whole number from 0")
+    _started(found)
+    is_wide = bool(found.widths) and all(type(width) is int and 1 <= width <= N_CELLS for width in found.widths)
+    _expect(is_wide, "widths", found.widths, f"whole numbers from 1 to {N_CELLS}, one for each depth")
+    _check_temperatures(found)
+    evaluate.load(found.evaluator)
+    return found
+
+
+def _check_temperatures(found: Options) -> None:
+    _expect(found.decay in DECAYS, "decay", found.decay, f"one of {', '.join(DECAYS)}")
+    for name in ("temperature", "temperature_end"):
+        value = getattr(found, name)
+        _expect(0 <= value <= _HOTTEST, name, value, f"a number from 0 to {_HOTTEST}")
+        _expect(value > 0 or found.decay != "exponential", name, value, "a number above 0 with exponential decay")
+    moves, temperatures = found.step_moves, found.step_temperatures
+    is_rising = all(type(move) is int and move >= 1 for move in moves) and moves == sorted(set(moves))
+    _expect(is_rising, "step_moves", moves, "rising whole numbers from 1")
+    is_warm = all(type(value) in (int, float) and 0 <= value <= _HOTTEST for value in temperatures)
+    _expect(is_warm, "step_temperatures", temperatures, f"numbers from 0 to {_HOTTEST}")
+    is_paired = len(temperatures) == len(moves)
+    _expect(is_paired, "step_temperatures", temperatures, f"as many as step_moves, {len(moves)}")
+
+
+def _expect(is_so: bool, key: str, found: object, expected: str) -> None:
+    if not is_so:
+        raise ExpectedError(f"{_WHERE}.{key}: {found!r}, expected {expected}; correct it")
+
+
+def _started(settings: Options) -> datetime:
+    try:
+        return datetime.fromisoformat(settings.started)
+    except ValueError:
+        expected = 'a time such as "2025-01-01T00:00:00"'
+        raise ExpectedError(f"{_WHERE}.started: {settings.started!r}, expected {expected}; correct it") from None
+
+
+def _play(settings: Options) -> Play:
+    """Return how games are played."""
+    schedule = Schedule(
+        as_decay(settings.decay),
+        settings.temperature,
+        settings.temperature_end,
+        settings.decay_moves,
+        tuple(settings.step_moves),
+        tuple(float(temperature) for temperature in settings.step_temperatures),
+    )
+    widths = tuple(settings.widths)
+    return Play(settings.seed, widths, schedule, settings.openings, settings.evaluator, settings.cache)
+
+
+def _paths(folder: Path, settings: Options) -> list[Path]:
+    """Return the file of each worker that has a game to play."""
+    name = f"selfplay_{_started(settings):%Y%m%d_%H%M%S}.trmph"
+    return [folder / f"worker_{worker}" / name for worker in range(min(settings.workers, settings.games))]
+
+
+def _header(settings: Options, play: Play, worker: int) -> bytes:
+    """Return the lines before the games of a worker's file: everything that decides them."""
+    lines = (
+        f"Self-play games - {_started(settings).isoformat(timespec='microseconds')}",
+        f"Model: {settings.evaluator}",
+        f"Engine: {ENGINE}",
+        f"Search widths: {settings.widths}",
+        f"Temperature: {settings.temperature}",
+        f"Temperature decay: {play.schedule}",
+        f"Openings: {len(OPENINGS) if settings.openings else 'none'}",
+        f"Random seed: {settings.seed}",
+        f"Worker: {worker} of {settings.workers}",
+        "Format: trmph_string winner",
+    )
+    return "".join(f"# {line}\n" for line in lines).encode()
+
+
+def _begin(settings: Options, play: Play, worker: int, path: Path) -> Stream:
+    """Prepare the file of a worker and return the games that it lacks."""
+    games = range(worker, settings.games, settings.workers)
+    n_whole = record.begin(path, _header(settings, play, worker), len(games))
+    return Stream(worker, games[n_whole:], path)
+
+
+@functools.lru_cache(maxsize=4096)
+def _n_games(path: Path, size: int) -> int:
+    """Return the number of games in a file of this size; the display asks five times a second."""
+    return max(0, path.read_bytes().count(b"\n") - _HEADER_LINES)
+
+
+def _figures(paths: Sequence[Path], lookups: Sequence[Lookups]) -> dict[str, float]:
+    """Return the figures of `write` that do not depend on the time it took."""
+    seen: set[int] = set()
+    n_games = n_moves = blue_wins = 0
+    for path in paths:
+        for line in record.games_of(path):
+            seen.add(hash(line))
+            n_games += 1
+            n_moves += record.n_moves(line)
+            blue_wins += record.winner_of(line) == BLUE
+    return {
+        "n_games": n_games,
+        "mean_length": round(n_moves / n_games, 2),
+        "blue_wins": blue_wins,
+        "red_wins": n_games - blue_wins,
+        "duplicates": n_games - len(seen),
+        "lookups": sum(found.n_lookups for found in lookups),
+        "cache_hits": sum(found.n_hits for found in lookups),
+    }

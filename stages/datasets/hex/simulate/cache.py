@@ -1,0 +1,77 @@
+"""Remember evaluations: the last boards asked for, by board and side to move."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+import numpy as np
+
+from stages.datasets.hex.simulate.evaluate import Evaluator
+
+
+class CachedEvaluator:
+    """An evaluator that asks another one about boards it has not seen lately, each once a batch.
+
+    What it returns is what the other one would: an evaluator's answer depends on the board and the mover only.
+
+    Parameters
+    ----------
+    evaluator
+        The evaluator that is asked.
+    size
+        How many policies and how many values are kept; the least recently used go first. A policy takes 0.9 KB, a
+        value 0.2 KB (measured).
+
+    Attributes
+    ----------
+    hits, misses
+        Boards that were known (also from earlier in the same batch) and boards that were evaluated.
+    """
+
+    def __init__(self, evaluator: Evaluator, size: int) -> None:
+        self.name = evaluator.name
+        self.hits = 0
+        self.misses = 0
+        self._evaluator = evaluator
+        self._size = size
+        self._policies: OrderedDict[bytes, np.ndarray] = OrderedDict()
+        self._values: OrderedDict[bytes, np.ndarray] = OrderedDict()
+
+    def policy(self, boards: np.ndarray, movers: np.ndarray) -> np.ndarray:
+        """Return logits as `Evaluator.policy` does."""
+        return self._answers(self._policies, self._evaluator.policy, boards, movers)
+
+    def value(self, boards: np.ndarray, movers: np.ndarray) -> np.ndarray:
+        """Return P(red wins) as `Evaluator.value` does."""
+        return self._answers(self._values, self._evaluator.value, boards, movers)
+
+    def _answers(
+        self,
+        known: OrderedDict[bytes, np.ndarray],
+        ask: Callable[[np.ndarray, np.ndarray], np.ndarray],
+        boards: np.ndarray,
+        movers: np.ndarray,
+    ) -> np.ndarray:
+        """Return the answers about some boards and remember them."""
+        keys = _keys(boards, movers)
+        first = {key: row for row, key in reversed(list(enumerate(keys)))}
+        unseen = sorted(row for key, row in first.items() if key not in known)
+        self.misses += len(unseen)
+        self.hits += len(keys) - len(unseen)
+        fresh = ask(boards[unseen], movers[unseen])
+        answers = {keys[row]: fresh[number].copy() for number, row in enumerate(unseen)}  # a view would keep the batch
+        answers.update((key, known[key]) for key in first if key not in answers)
+        result = np.empty((len(keys), *fresh.shape[1:]), fresh.dtype)
+        for row, key in enumerate(keys):
+            result[row] = answers[key]
+            known[key] = answers[key]
+            known.move_to_end(key)
+        while len(known) > self._size:
+            known.popitem(last=False)
+        return result
+
+
+def _keys(boards: np.ndarray, movers: np.ndarray) -> list[bytes]:
+    """Return a key for every board and mover: the board's 338 bits and the mover."""
+    bits = np.packbits(boards.reshape(len(boards), -1), axis=1)
+    rows = np.concatenate([bits, movers[:, None].astype(np.uint8)], axis=1)
+    return [row.tobytes() for row in rows]

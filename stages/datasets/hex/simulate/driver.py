@@ -1,0 +1,143 @@
+"""Self-play: many workers' games in step, so that one call of the search moves on them all.
+
+A worker plays its games one after another. A game is a function of the seed, the worker and the game's number alone,
+not of the games that are played beside it; so any number of processes plays the same ones.
+"""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from stages.datasets.hex.schema import BLUE, RED, SIZE
+from stages.datasets.hex.simulate import evaluate, record, search
+from stages.datasets.hex.simulate.board import won
+from stages.datasets.hex.simulate.cache import CachedEvaluator
+from stages.datasets.hex.simulate.openings import opening
+from stages.datasets.hex.simulate.temperature import Schedule
+from stages.desks import working_on
+
+
+@dataclass(frozen=True)
+class Play:
+    """How games are played."""
+
+    seed: int
+    widths: tuple[int, ...]
+    schedule: Schedule
+    openings: bool
+    evaluator: str
+    cache: int
+
+
+@dataclass(frozen=True)
+class Stream:
+    """The games of one worker that are still to be played: their numbers, and the file they are appended to."""
+
+    worker: int
+    games: range
+    path: Path
+
+
+class Task(NamedTuple):
+    """What one process does."""
+
+    play: Play
+    streams: tuple[Stream, ...]
+
+
+class Lookups(NamedTuple):
+    """How often the evaluator was asked, and how often its cache knew the answer."""
+
+    n_lookups: int
+    n_hits: int
+
+
+def game_rng(seed: int, worker: int, game: int) -> np.random.Generator:
+    """Return the generator of one game."""
+    return np.random.default_rng([seed, worker, game])
+
+
+class Game:
+    """A game in play.
+
+    Attributes
+    ----------
+    board
+        uint8 (2, 13, 13): blue stones, red stones.
+    cells
+        Of the stones, in order.
+    """
+
+    def __init__(self, play: Play, worker: int, number: int) -> None:
+        self.rng = game_rng(play.seed, worker, number)
+        self.board = np.zeros((2, SIZE, SIZE), np.uint8)
+        self.cells: list[int] = []
+        for cell in opening(number) if play.openings else ():
+            self.put(cell)
+
+    @property
+    def mover(self) -> int:
+        """Who moves next."""
+        return RED if len(self.cells) % 2 else BLUE
+
+    def put(self, cell: int) -> None:
+        """Put the mover's stone on a cell."""
+        self.board[self.mover, cell // SIZE, cell % SIZE] = 1
+        self.cells.append(cell)
+
+
+class _Table:
+    """A worker at play: its present game and those to come."""
+
+    def __init__(self, play: Play, stream: Stream) -> None:
+        self._play, self._stream, self._numbers = play, stream, iter(stream.games)
+        self.game = self._next()
+
+    def finish(self) -> None:
+        """Append the present game, which the side that moved last has won, to the file, and begin the next."""
+        if self.game is not None:
+            record.append(self._stream.path, record.game_line(self.game.cells, 1 - self.game.mover))
+        self.game = self._next()
+
+    def _next(self) -> Game | None:
+        number = next(self._numbers, None)
+        return None if number is None else Game(self._play, self._stream.worker, number)
+
+
+def play_streams(task: Task) -> Lookups:
+    """Play the games of some workers, in step, and append each to its worker's file when it is won."""
+    evaluator = CachedEvaluator(evaluate.load(task.play.evaluator), task.play.cache)
+    n_games = sum(len(stream.games) for stream in task.streams)
+    tables = [_Table(task.play, stream) for stream in task.streams]
+    n_won = 0
+    while tables := [table for table in tables if table.game is not None]:
+        working_on(f"{n_won:,} of {n_games:,} games")
+        games = [table.game for table in tables if table.game is not None]
+        is_won = _move(games, task.play, evaluator)
+        for table in itertools.compress(tables, is_won):
+            table.finish()
+        n_won += sum(is_won)
+    return Lookups(evaluator.hits + evaluator.misses, evaluator.hits)
+
+
+def _move(games: Sequence[Game], play: Play, evaluator: CachedEvaluator) -> list[bool]:
+    """Make a move in every game and say which of them it wins."""
+    boards = np.stack([game.board for game in games])
+    movers = np.array([game.mover for game in games], np.uint8)
+    temperatures = np.array([play.schedule.at(len(game.cells)) for game in games])
+    draw = search.Draw([game.rng for game in games], temperatures)
+    cells = search.choose(boards, movers, draw, play.widths, evaluator)
+    for game, cell in zip(games, cells.tolist(), strict=True):
+        game.put(cell)
+    return list(won(np.stack([game.board for game in games]), movers).tolist())
+
+
+def deal(streams: Sequence[Stream], n_processes: int) -> Iterator[tuple[Stream, ...]]:
+    """Deal workers that have something to play to processes, about as many games to each."""
+    open_streams = [stream for stream in streams if stream.games]
+    for first in range(min(n_processes, len(open_streams))):
+        yield tuple(open_streams[first::n_processes])

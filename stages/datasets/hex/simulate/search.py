@@ -1,0 +1,171 @@
+"""Choose moves by minimax over a tree of fixed widths, for many games at once.
+
+At a node of depth d, widths[d] legal moves are looked at: drawn without replacement from softmax(logits / temperature),
+or the best ones at temperature 0. The leaves of all games are evaluated in one call. Values are P(red wins) everywhere,
+so that a node takes the largest of its children where red moves and the smallest where blue moves. A node where a side
+is connected has the exact value and no children.
+
+The k largest of logits / temperature + Gumbel noise are k draws without replacement from the softmax. The noise of a
+game comes from the game's own generator, for its nodes in order: its moves do not depend on the games beside it.
+
+References
+----------
+W. Kool, H. van Hoof, M. Welling, "Stochastic beams and where to find them" (2019): sampling with Gumbel noise.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from stages.datasets.hex.schema import N_CELLS, RED
+from stages.datasets.hex.simulate.board import played, won
+from stages.datasets.hex.simulate.evaluate import Evaluator
+
+
+@dataclass(frozen=True)
+class Level:
+    """The nodes of one depth, those of a parent together and the parents in order.
+
+    Attributes
+    ----------
+    boards, movers
+        uint8 (N, 2, 13, 13) and uint8 (N,), the side to move.
+    game, parent, cell
+        intp (N,): number of the game, of the node one level up, and the move that led here.
+    is_over
+        bool (N,): a side is connected, the one that is not to move.
+    """
+
+    boards: np.ndarray
+    movers: np.ndarray
+    game: np.ndarray
+    parent: np.ndarray
+    cell: np.ndarray
+    is_over: np.ndarray
+
+
+@dataclass(frozen=True)
+class Draw:
+    """How moves are drawn: a generator and a temperature for every game, float64 (B,), 0 for the best moves."""
+
+    rngs: Sequence[np.random.Generator]
+    temperature: np.ndarray
+
+
+def choose(
+    boards: np.ndarray, movers: np.ndarray, draw: Draw, widths: Sequence[int], evaluator: Evaluator
+) -> np.ndarray:
+    """Choose the next move of every game.
+
+    Parameters
+    ----------
+    boards, movers
+        uint8 (B, 2, 13, 13) of games that are not over and uint8 (B,), the side to move.
+    draw
+        Generator and temperature of every game.
+    widths
+        How many moves are looked at, by depth; (1,) plays the evaluator's policy without search.
+    evaluator
+        Gives logits and values.
+
+    Returns
+    -------
+    numpy.ndarray
+        intp (B,), cells. Of equally good moves the one drawn first.
+    """
+    n = len(boards)
+    where = np.arange(n)
+    levels = [Level(boards, np.asarray(movers, np.uint8), where, where, np.full(n, -1), np.zeros(n, bool))]
+    for width in widths:
+        levels.append(grow(levels[-1], draw, width, evaluator))
+    values = leaf_values(levels[-1], evaluator)
+    for level, below in zip(levels[-2:0:-1], levels[:1:-1], strict=True):
+        values = backed_up(level, below, values)
+    return _best_moves(levels[0], levels[1], values)
+
+
+def grow(level: Level, draw: Draw, width: int, evaluator: Evaluator) -> Level:
+    """Return the children of the nodes that are not over: `width` each, fewer where fewer moves are legal."""
+    nodes = np.flatnonzero(~level.is_over)
+    logits = evaluator.policy(level.boards[nodes], level.movers[nodes])
+    cells = drawn(logits, level.game[nodes], draw, width)
+    row, rank = np.nonzero(cells >= 0)
+    parent, cell = nodes[row], cells[row, rank]
+    boards = played(level.boards[parent], level.movers[parent], cell)
+    is_over = won(boards, level.movers[parent])
+    return Level(boards, 1 - level.movers[parent], level.game[parent], parent, cell, is_over)
+
+
+def drawn(logits: np.ndarray, game: np.ndarray, draw: Draw, width: int) -> np.ndarray:
+    """Draw moves without replacement, the likeliest draw first.
+
+    Parameters
+    ----------
+    logits
+        float32 (N, 169), -inf where no move is legal.
+    game
+        intp (N,), ascending: the game of each row.
+    draw
+        Generator and temperature of every game.
+    width
+        How many.
+
+    Returns
+    -------
+    numpy.ndarray
+        intp (N, width), cells, -1 where there are no more legal moves. Of equal scores the lower cell comes first.
+    """
+    scores = logits.astype(np.float64)
+    for number, rows in _runs(game):
+        if draw.temperature[number] > 0:
+            noise = draw.rngs[number].gumbel(size=(rows.stop - rows.start, N_CELLS))
+            scores[rows] = scores[rows] / draw.temperature[number] + noise
+    cells = np.argsort(-scores, axis=1, kind="stable")[:, :width]
+    return np.where(np.isneginf(np.take_along_axis(scores, cells, axis=1)), -1, cells)
+
+
+def leaf_values(level: Level, evaluator: Evaluator) -> np.ndarray:
+    """Return P(red wins) of nodes without children, float32 (N,): exact where a side is connected."""
+    values = _exact(level)
+    nodes = np.flatnonzero(~level.is_over)
+    if len(nodes):
+        values[nodes] = evaluator.value(level.boards[nodes], level.movers[nodes])
+    return values
+
+
+def backed_up(level: Level, below: Level, values: np.ndarray) -> np.ndarray:
+    """Return P(red wins) of the nodes of a level, float32 (N,): what the side to move makes of its children's values.
+
+    Parameters
+    ----------
+    level, below, values
+        The level, the one below it, and the values of that one, float32.
+    """
+    result = _exact(level)
+    if len(values):
+        starts = np.flatnonzero(np.diff(below.parent, prepend=-1))
+        red_moves = level.movers[below.parent[starts]] == RED
+        result[below.parent[starts]] = np.where(
+            red_moves, np.maximum.reduceat(values, starts), np.minimum.reduceat(values, starts)
+        )
+    return result
+
+
+def _best_moves(root: Level, below: Level, values: np.ndarray) -> np.ndarray:
+    """Return the first move of every game whose value is the game's."""
+    is_best = values == backed_up(root, below, values)[below.parent]
+    _, first = np.unique(below.parent[is_best], return_index=True)
+    return below.cell[is_best][first]
+
+
+def _exact(level: Level) -> np.ndarray:
+    """Return 1 where red has connected, float32 (N,), and 0 where blue has or the value is still to be filled in."""
+    return (level.is_over & (level.movers != RED)).astype(np.float32)
+
+
+def _runs(game: np.ndarray) -> list[tuple[int, slice]]:
+    """Return each game with its rows; the rows of a game are together."""
+    starts = np.flatnonzero(np.diff(game, prepend=-1))
+    stops = [*starts[1:].tolist(), len(game)]
+    return [(int(game[start]), slice(start, stop)) for start, stop in zip(starts.tolist(), stops, strict=True)]
