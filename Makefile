@@ -27,7 +27,7 @@ help:  ## Show this list
 
 $(READY): pyproject.toml .constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --constraint .constraints.txt --editable '.[remote,cluster,report,test,bench,dev]'
+	$(VENV)/bin/python -m pip install --quiet --constraint .constraints.txt --editable '.[remote,cluster,report,rl,test,bench,dev]'
 	@# DVC moves an output into its cache without a copy only if the first link type is the one that works here.
 	@$(VENV)/bin/dvc config --local cache.type >/dev/null 2>&1 \
 		|| cp --reflink=always pyproject.toml $(VENV)/.reflink 2>/dev/null \
@@ -64,6 +64,7 @@ bench: $(READY)  ## Measure CPU and memory against plain pandas and pyarrow loop
 	@python tests/bench/display.py
 	@python tests/bench/market.py
 	@python tests/bench/hex.py
+	@python tests/bench/rugs.py
 	@python tests/bench/shuffle.py
 	@python tests/bench/loader.py
 

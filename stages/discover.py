@@ -65,6 +65,8 @@ def discover(dataset: str, params: DatasetParams) -> None:
 def _refuse_unreadable(chosen: Sequence[units.Unit], params: DatasetParams) -> None:
     unreadable = [unit for unit in chosen if not unit.digest]
     if len(unreadable) > params.max_bad_units:
+        if reason := unreadable[0].context.get("bad"):
+            raise BadUnit(f"{params.raw_dir}/{reason}")
         units.read_unit(params.raw_dir, unreadable[0])
         raise BadUnit(f"{params.raw_dir / unreadable[0].key}: was not readable a moment ago; run discover again")
 

@@ -19,7 +19,7 @@ known key nearest to it.
 import dataclasses
 import difflib
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -245,6 +245,14 @@ def build(cls: type[P], entry: object, where: str) -> P:
         raise ParamsError(f"{where}: {missing[0]} is missing; add it")
     hints = get_type_hints(cls)
     return cls(**{key: _typed(value, hints[key], f"{where}.{key}") for key, value in content.items()})
+
+
+def require_choices(settings: object, choices: Mapping[str, Sequence[str]], where: str) -> None:
+    """Raise `ParamsError` unless each attribute of `choices` has one of its values."""
+    for name, expected in choices.items():
+        value = getattr(settings, name)
+        if value not in expected:
+            raise ParamsError(f"{where}.{name}: {value!r}, expected {' or '.join(expected)}; correct it")
 
 
 def _typed(value: object, kind: Any, where: str) -> object:

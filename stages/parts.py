@@ -17,6 +17,7 @@ import numpy as np
 
 from stages import arrays
 from stages.errors import ExpectedError
+from stages.hashing import mix, seeded
 from stages.params import SplitParams
 from stages.time_parts import assign_by_time
 
@@ -112,21 +113,9 @@ def assign(group_id: np.ndarray, params: SplitParams) -> np.ndarray:
     -------
     ndarray
         uint8 (G,).
-
-    References
-    ----------
-    The mixing function is that of SplitMix64 (Steele, Lea and Flood, 2014).
     """
-    fraction = mix(group_id ^ np.uint64((params.seed * 0x9E3779B97F4A7C15) % 2**64)) / 2.0**64
+    fraction = mix(seeded(group_id, params.seed)) / 2.0**64
     return np.digitize(fraction, [params.train, params.train + params.val]).astype(np.uint8)
-
-
-def mix(values: np.ndarray) -> np.ndarray:
-    """Return a number for each number, uint64, whose bits all depend on all bits of it; no two have the same."""
-    mixed = values
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
-    return mixed ^ (mixed >> np.uint64(31))
 
 
 def open_merged(folder: Path, params: SplitParams) -> Merged:

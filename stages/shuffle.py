@@ -30,10 +30,6 @@ as uneven as one in millions is. The order is the same in every epoch; the loade
 **Memory.** Beside the group table, the buffers of one chunk or of one bucket: about `working_bytes` each. A bucket
 takes more only when a part has more rows than 2**14 buckets can hold, 500 GB for 64 MB. Disk, while it runs: 6 bytes a
 row, and a copy of one field, or 16 bytes a row, at a time.
-
-References
-----------
-The mixing function and the stream of a group are those of SplitMix64 (Steele, Lea and Flood, 2014).
 """
 
 import os
@@ -48,9 +44,9 @@ import numpy as np
 
 from stages import arrays
 from stages.errors import ExpectedError
-from stages.parts import PARTS, SCALAR_CHUNK_ROWS, Merged, mix
+from stages.hashing import GOLDEN, mix, numbers, seeded
+from stages.parts import PARTS, SCALAR_CHUNK_ROWS, Merged
 
-GOLDEN = 0x9E3779B97F4A7C15
 BUDGET_SHARE = 0.2  # of the memory budget, for one bucket
 MOST_BYTES = 64 << 20  # 20 million rows of 52 bytes took 7.0 s of CPU, with 128 MB 8.8 s, with 512 MB 12.9 s
 MOST_BITS = 14  # with the part, a bucket's number is 16 bits, which NumPy sorts by radix: 5 ns a row
@@ -69,7 +65,7 @@ def group_states(group_id: np.ndarray, seed: int) -> np.ndarray:
 
     Mixed once more than for the part of a group, so that within a part, too, the hashes take all values.
     """
-    return mix(mix(group_id ^ np.uint64(seed * GOLDEN % 2**64)) + np.uint64(GOLDEN))
+    return mix(mix(seeded(group_id, seed)) + np.uint64(GOLDEN))
 
 
 def row_hashes(states: np.ndarray, row: np.ndarray) -> np.ndarray:
@@ -87,7 +83,7 @@ def row_hashes(states: np.ndarray, row: np.ndarray) -> np.ndarray:
     ndarray
         uint64 (N,).
     """
-    return mix(states + row.astype(np.uint64) * np.uint64(GOLDEN))
+    return numbers(states, row)
 
 
 def first_out_of_order(group_id: np.ndarray, row: np.ndarray, seed: int) -> int | None:

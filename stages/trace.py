@@ -32,7 +32,7 @@ def trace(dataset: str, params: DatasetParams, part: str, row: int) -> str:
         raise ExpectedError(f"{dataset} {part}: row {row}, expected 0..{n_rows - 1}")
     key = str(keys["units"][keys["unit"][row]])
     line = int(keys["line"][row]) if "line" in keys else base.encoder(dataset).line(int(keys["row_in_unit"][row]))
-    path, line = units.locate(params.raw_dir, units.find_unit(dataset, key), line)
+    path, line = base.locate(dataset, params.raw_dir, units.find_unit(dataset, key), line)
     own = [name for name in keys if name not in ("group_id", "row_in_unit", "unit", "units")]
     lines = {
         "row": f"{row:,} of {n_rows:,} in {dataset} {part}",

@@ -24,6 +24,7 @@ import numpy as np
 import yaml
 
 from stages import arrays, cli, paths, units
+from stages.datasets import base
 from stages.errors import ExpectedError
 from stages.params import DatasetParams, Params, load
 from stages.parts import PARTS
@@ -169,7 +170,7 @@ def _raw(dataset: str, params: DatasetParams) -> Iterator[str]:
     for batch in units.read_batch_list(dataset):
         for unit in units.read_manifest(dataset, batch):
             try:
-                units.read_unit(params.raw_dir, unit)
+                base.check_unit(dataset, params.raw_dir, unit)
             except ExpectedError as error:
                 yield f"{error}, or put back the file it was"
 

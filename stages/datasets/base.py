@@ -8,7 +8,9 @@ A dataset called `<name>` is the package `stages/datasets/<name>/` with
   ``read(raw_dir, units, options) -> table`` (I/O and validation of a chunk of units, file and line in every error) and
   ``encode(table, options) -> dict[str, ndarray]`` (pure, whole-chunk NumPy), and
   ``line(row) -> int`` (the line of the unit's file that row `row` of the unit came from);
-- optionally, in `encode/`, ``findings(table) -> list[Finding]``: what was wrong within units and left out;
+- optionally, in `encode/`, ``findings(table) -> list[Finding]``: what was wrong within units and left out; and, if a
+  unit's own bytes are not simply those of its sources, ``content(raw_dir, unit) -> bytes``, which its digest is the
+  digest of, and ``locate(raw_dir, unit, line) -> (path, line)``;
 - `simulate/` (optional): ``write(folder, options)``: small real raw data into a folder that may hold what an earlier or
   a killed run left; it may return figures for the log, and have ``progress(folder, options) -> (done, all)``.
 
@@ -19,7 +21,6 @@ They are apart so that an edit reruns only the verb that uses it, and no verb im
 each group came from. Rows of a group, and groups of a unit, are contiguous and in the order of the units.
 """
 
-import hashlib
 import importlib
 import importlib.util
 from collections.abc import Mapping, Sequence
@@ -29,7 +30,9 @@ from typing import Any, Literal, Protocol, cast
 
 import numpy as np
 
+from stages import units
 from stages.errors import BadUnit, ExpectedError
+from stages.hashing import group_id, mix, numbers, seeded
 from stages.units import Unit
 
 __all__ = [
@@ -39,11 +42,16 @@ __all__ = [
     "Finder",
     "Finding",
     "Unit",
+    "check_unit",
     "encoder",
     "finder",
     "findings",
     "group_id",
+    "locate",
+    "mix",
+    "numbers",
     "remove_others",
+    "seeded",
 ]
 
 Options = Mapping[str, Any]
@@ -139,14 +147,24 @@ def findings(dataset: str, table: Any) -> list[Finding]:
     return function(table) if function else []
 
 
+def check_unit(dataset: str, raw_dir: Path, unit: Unit) -> None:
+    """Raise `ExpectedError` unless the raw bytes of a unit are those that discover saw."""
+    content = getattr(_room(dataset, "encode"), "content", None)
+    if content is None:
+        units.read_unit(raw_dir, unit)
+    elif units.digest_of(content(raw_dir, unit), unit.context) != unit.digest:
+        raise ExpectedError(f"{raw_dir}: {unit.key} changed since discover listed it; run `dvc repro` again")
+
+
+def locate(dataset: str, raw_dir: Path, unit: Unit, line: int) -> tuple[Path, int]:
+    """Return the raw file, and the line in it, of line `line`, from 1, of a unit's own bytes."""
+    place: tuple[Path, int] = getattr(_room(dataset, "encode"), "locate", units.locate)(raw_dir, unit, line)
+    return place
+
+
 def simulator(dataset: str) -> Simulator:
     """Import the `simulate` package of a dataset."""
     return cast(Simulator, _room(dataset, "simulate"))
-
-
-def group_id(identity: str) -> int:
-    """Return the 64-bit id of a group: the first 8 bytes of the SHA-256 of its identity."""
-    return int.from_bytes(hashlib.sha256(identity.encode()).digest()[:8], "big")
 
 
 def remove_others(folder: Path, expected: set[Path]) -> None:

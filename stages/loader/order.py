@@ -15,7 +15,7 @@ comes once before any of them comes again.
 References
 ----------
 Luby and Rackoff (1988): four rounds already look random; Black and Rogaway (2002): arbitrary ranges and cycle walking.
-The hash is the finaliser of SplitMix64 (Steele, Lea and Flood, 2014).
+The hash is `mix` of stages/hashing.py.
 """
 
 import hashlib
@@ -25,6 +25,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+
+from stages.hashing import mix
 
 ROUNDS = 8
 
@@ -169,13 +171,6 @@ def randoms(seed: int | None, epoch: int, samples: np.ndarray) -> np.ndarray:
     """Return a random number, uint64 (k,), for each sample: a function of seed, epoch and sample alone."""
     first, second = _keys(f"randoms {seed} {epoch}", 2)
     return mix(mix(samples.astype(np.uint64) ^ first) ^ second)
-
-
-def mix(values: np.ndarray) -> np.ndarray:
-    """Return a 64-bit hash of each value, uint64."""
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        values = (values ^ (values >> np.uint64(shift))) * np.uint64(factor)
-    return values ^ (values >> np.uint64(31))
 
 
 def _keys(text: str, n: int) -> np.ndarray:

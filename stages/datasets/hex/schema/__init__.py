@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stages.errors import ExpectedError
-from stages.params import build
+from stages.params import build, require_choices
 
 SIZE = 13
 N_CELLS = SIZE * SIZE
@@ -81,10 +81,7 @@ def options(entry: Mapping[str, Any]) -> Options:
         With the key, what was found and what is expected.
     """
     result = build(Options, dict(entry), WHERE)
-    for name, choices in CHOICES.items():
-        value = getattr(result, name)
-        if value not in choices:
-            raise ExpectedError(f"{WHERE}.{name}: {value!r}, expected {' or '.join(choices)}; correct it")
+    require_choices(result, CHOICES, WHERE)
     if result.games_per_unit < 1:
         raise ExpectedError(f"{WHERE}.games_per_unit: {result.games_per_unit}, expected a whole number from 1")
     if not 0 <= result.max_bad_lines <= 1:
