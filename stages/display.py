@@ -47,6 +47,8 @@ class Display:
         Of this process tree's memory.
     """
 
+    counts_rows = True  # whether rows per second are shown
+
     def __init__(self, title: str, noun: str, n_units: int, workers: Busy, watch: Watch) -> None:
         self._title, self._noun, self._n_units, self._workers, self._watch = title, noun, n_units, workers, watch
         self._n_done = self._n_rows = 0
@@ -89,8 +91,8 @@ class Display:
         seconds = time.monotonic() - self._started
         left = seconds * (self._n_units - self._n_done) / self._n_done if self._n_done else 0.0
         rest = f", {_clock(left)} left" if self._n_done else ""
-        rates = f"{self._n_done / seconds:,.0f} {self._noun}/s, {self._n_rows / seconds:,.0f} rows/s"
-        return f"{self._n_done:,}/{self._n_units:,}, {rates}{rest}"
+        rows = f", {self._n_rows / seconds:,.0f} rows/s" if self.counts_rows else ""
+        return f"{self._n_done:,}/{self._n_units:,}, {self._n_done / seconds:,.0f} {self._noun}/s{rows}{rest}"
 
     def _memory(self) -> str:
         now, peak = self._watch.estimate_mb, max(self._watch.peak_mb, self._watch.estimate_mb)

@@ -26,6 +26,8 @@ SAMPLE_DIR = Path("data/sample")
 class Growth(Display):
     """What a simulator says of itself with `progress`: how much there is in its folder, and how much there will be."""
 
+    counts_rows = False
+
     def __init__(self, dataset: str, look: Callable[[], tuple[int, int]], watch: Watch) -> None:
         self._look = look
         self._n_before, n_all = look()
@@ -36,9 +38,6 @@ class Growth(Display):
         n_new = self._look()[0] - self._n_before
         self.advance(max(0, n_new - self._n_done), 0)
         return {}
-
-    def _progress(self) -> str:
-        return super()._progress().replace(", 0 rows/s", "")
 
 
 def simulate(dataset: str, settings: Mapping[str, Any]) -> None:

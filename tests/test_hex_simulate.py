@@ -98,7 +98,7 @@ def test_files_begin_with_what_decides_them(played):
     assert (played[0] / "worker_1" / NAME).read_text().splitlines()[:10] == [
         "# Self-play games - 2025-01-01T00:00:00.000000",
         "# Model: distance",
-        "# Engine: fixed-tree minimax 1",
+        "# Engine: fixed-tree minimax 2",
         "# Search widths: [3]",
         "# Temperature: 0.5",
         "# Temperature decay: exponential to 0.01 within 50 moves",
@@ -112,7 +112,7 @@ def test_files_begin_with_what_decides_them(played):
 def test_games_are_those_of_this_engine(played):
     """If this fails, the same options give other games: raise `simulate.ENGINE`, so that no old file is continued."""
     content = b"".join(path.read_bytes() for path in sorted(played[0].rglob("*.trmph")))
-    assert hashlib.sha256(content).hexdigest()[:16] == "47ebbb92a7bdb739"
+    assert hashlib.sha256(content).hexdigest()[:16] == "d23bcf142a30bbd2"
 
 
 @pytest.mark.parametrize(("jobs", "cache"), [("2", 60_000), ("3", 60_000), ("1", 1)])
@@ -123,6 +123,13 @@ def test_neither_processes_nor_neighbours_nor_the_cache_change_a_game(
     monkeypatch.setenv("JOBS", jobs)
     simulate.write(tmp_path, {**OPTIONS, "cache": cache})
     assert snapshot(tmp_path) == snapshot(played[0])
+
+
+@pytest.mark.parametrize("workers", [1, 5])
+def test_any_number_of_workers_plays_the_same_games(played, tmp_path, workers):
+    simulate.write(tmp_path, {**OPTIONS, "workers": workers})
+    same, expected = (sorted(game[1:] for game in games_of(folder)) for folder in (tmp_path, played[0]))
+    assert same == expected
 
 
 def test_more_games_are_appended_and_fewer_are_cut(played, tmp_path, snapshot):

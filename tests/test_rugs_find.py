@@ -144,7 +144,9 @@ def test_rows_without_an_episode_are_counted(tmp_path):
     ]
     root = write_rows([{**row, "ts": row["ts"] or "2025-12-28"} for row in rows[:3]] + rows[4:], tmp_path)
     write_file([rows[3]], root / "events_parquet" / "x.parquet")
-    counts = scan(root, schema.options({})).counts
+    found = scan(root, schema.options({}))
+    counts = found.counts
+    assert found.reader.unused == {"ping": 2}
     assert (counts.n_rows, counts.n_broken, counts.n_unplaced, counts.n_unowned) == (5, 1, 1, 2)
     assert [unit.key for unit in find(root, {"max_bad_rows": 0.4})] == ["g"]
     message = "2 of 5 rows cannot be used and are of no episode, expected at most 1; .*parquet:[0-9]+: "

@@ -240,6 +240,9 @@ def _tell(raw_dir: Path, found: Scan) -> None:
         *(raw_dir, f"{counts.n_rows:,}", f"{counts.n_files:,}", f"{counts.n_twice:,}", f"{counts.n_broken:,}"),
         *(f"{counts.n_unplaced:,}", f"{counts.n_unowned:,}"),
     )
+    if reader.unused:
+        events = ", ".join(f"{name} {count:,}" for name, count in sorted(reader.unused.items()))
+        logger.info("%s: events that have no use here: %s", raw_dir, events)
     for what, names in (("columns", reader.new_columns), ("doc types", reader.new_docs)):
         if names:
             logger.warning("%s: %s that are not known: %s; they are ignored", raw_dir, what, ", ".join(sorted(names)))

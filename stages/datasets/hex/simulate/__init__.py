@@ -3,6 +3,7 @@
 Options in, files out: ``worker_<i>/selfplay_<stamp>.trmph`` below a folder for each worker, see `record`. The files are
 a function of the options alone: worker i of W plays the games i, i + W, i + 2W, ... in this order, so more games are
 appended to the files that are there. Workers are streams of games, not processes: those are as many as ``JOBS`` says.
+With another number of workers the same games lie in other files.
 Options::
 
     games: 400
@@ -40,7 +41,7 @@ from stages.params import build
 from stages.workers import Workers
 
 # Names the program that plays. Raise it when the same options give other games: older files are then begun anew.
-ENGINE = "fixed-tree minimax 1"
+ENGINE = "fixed-tree minimax 2"
 
 _WHERE = "simulate.hex"
 _HOTTEST = 100.0
@@ -55,7 +56,7 @@ class Options:
     workers: int
     seed: int
     started: str
-    widths: list[Any]
+    widths: list[Any] = field(default_factory=lambda: [13, 8])
     evaluator: str = evaluate.EMBEDDED
     temperature: float = 0.5
     decay: str = "exponential"
@@ -198,7 +199,7 @@ def _begin(settings: Options, play: Play, worker: int, path: Path) -> Stream:
     """Prepare the file of a worker and return the games that it lacks."""
     games = range(worker, settings.games, settings.workers)
     n_whole = record.begin(path, _header(settings, play, worker), len(games))
-    return Stream(worker, games[n_whole:], path)
+    return Stream(games[n_whole:], path)
 
 
 @functools.lru_cache(maxsize=4096)

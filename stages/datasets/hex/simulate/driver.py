@@ -1,7 +1,8 @@
 """Self-play: many workers' games in step, so that one call of the search moves on them all.
 
-A worker plays its games one after another. A game is a function of the seed, the worker and the game's number alone,
-not of the games that are played beside it; so any number of processes plays the same ones.
+A worker plays its games one after another. A game is a function of the seed and of its number, which is its place among
+the games of all workers: not of the games that are played beside it, and not of who plays it. So any number of workers,
+and of processes, plays the same ones.
 """
 
 import itertools
@@ -37,7 +38,6 @@ class Play:
 class Stream:
     """The games of one worker that are still to be played: their numbers, and the file they are appended to."""
 
-    worker: int
     games: range
     path: Path
 
@@ -56,9 +56,9 @@ class Lookups(NamedTuple):
     n_hits: int
 
 
-def game_rng(seed: int, worker: int, game: int) -> np.random.Generator:
+def game_rng(seed: int, game: int) -> np.random.Generator:
     """Return the generator of one game."""
-    return np.random.default_rng([seed, worker, game])
+    return np.random.default_rng([seed, game])
 
 
 class Game:
@@ -72,8 +72,8 @@ class Game:
         Of the stones, in order.
     """
 
-    def __init__(self, play: Play, worker: int, number: int) -> None:
-        self.rng = game_rng(play.seed, worker, number)
+    def __init__(self, play: Play, number: int) -> None:
+        self.rng = game_rng(play.seed, number)
         self.board = np.zeros((2, SIZE, SIZE), np.uint8)
         self.cells: list[int] = []
         for cell in opening(number) if play.openings else ():
@@ -105,7 +105,7 @@ class _Table:
 
     def _next(self) -> Game | None:
         number = next(self._numbers, None)
-        return None if number is None else Game(self._play, self._stream.worker, number)
+        return None if number is None else Game(self._play, number)
 
 
 def play_streams(task: Task) -> Lookups:

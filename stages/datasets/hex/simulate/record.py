@@ -4,7 +4,7 @@ A worker has one file, ``worker_<i>/selfplay_<stamp>.trmph``: header lines, then
 
     # Self-play games - 2025-01-01T00:00:00.000000
     # Model: two_distance
-    # Engine: fixed-tree minimax 1
+    # Engine: fixed-tree minimax 2
     # Search widths: [13, 8]
     # Temperature: 0.5
     # Temperature decay: exponential to 0.01 within 50 moves

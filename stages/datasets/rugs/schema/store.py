@@ -11,6 +11,7 @@ Needed are ws_event rows of the events of `KINDS`, and button_event rows; of the
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -137,7 +138,7 @@ class Reader:
     """Reads files of the store and gives codes to the texts that it meets.
 
     `sessions` and `games` are code by text; `faults` tells for each file that could not be read why; `new_columns` and
-    `new_docs` are those that nobody knows.
+    `new_docs` are those that nobody knows, `unused` the rows of each event that has no use here.
     """
 
     raw_dir: Path
@@ -146,6 +147,7 @@ class Reader:
     faults: dict[str, str] = field(default_factory=dict)
     new_columns: set[str] = field(default_factory=set)
     new_docs: set[str] = field(default_factory=set)
+    unused: Counter[str] = field(default_factory=Counter)
 
     def pieces(self, paths: Sequence[str]) -> Iterator[Rows]:
         """Yield the rows of files in their order, some MB at a time."""
@@ -188,6 +190,7 @@ class Reader:
         columns = {name: pa.concat_arrays([batch.column(name) for _, _, batch in pieces]) for name in TYPES}
         events = lookup(columns["event_name"], lambda text: KINDS.get(text or "", NOT_NEEDED), np.int8)
         doc = lookup(columns["doc_type"], self._doc, np.int8)
+        self._count_unused(columns["event_name"].filter(pa.array((doc == DOCS["ws_event"]) & (events == NOT_NEEDED))))
         seq, ts_ns = columns["seq"], _nanoseconds(columns["ts"])
         session = lookup(columns["session_id"], lambda text: self._code(self.sessions, text, (None,)), np.int32)
         is_placed = (session >= 0) & (ts_ns != NO_TIME) & seq.is_valid().to_numpy(zero_copy_only=False)
@@ -206,6 +209,10 @@ class Reader:
             head=pc.binary_join_element_wise(*head, "\x1f").cast(pa.large_binary()),
             raw=columns["raw_json"].cast(pa.large_binary()).fill_null(b""),
         )
+
+    def _count_unused(self, names: pa.Array) -> None:
+        for entry in pc.value_counts(names).to_pylist():
+            self.unused[str(entry["values"])] += entry["counts"]
 
     def _doc(self, text: str | None) -> int:
         if text not in DOC_TYPES:
