@@ -38,10 +38,14 @@ def trace(dataset: str, params: DatasetParams, part: str, row: int) -> str:
         "row": f"{row:,} of {n_rows:,} in {dataset} {part}",
         "raw": f"{path}, line {line}",
         "group": f"{keys['group_id'][row]:016x}",
-        "keys": ", ".join(f"{name} {keys[name][row]}" for name in own),
+        "keys": ", ".join(f"{name} {_text(keys[name][row])}" for name in own),
         "labels": ", ".join(_labels(folder, part, row)) or "none",
     }
     return "".join(f"{name:7} {text}\n" for name, text in lines.items())
+
+
+def _text(value: object) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def _labels(folder: Path, part: str, row: int) -> list[str]:

@@ -121,3 +121,4 @@ def test_a_row_is_traced_to_its_line_past_lines_left_out(market, here, run):
     stamp = str(table["time"][row].astype("datetime64[ns]").astype("datetime64[s]")).replace("T", ",")
     assert "raw/ES.csv, line " in where
     assert lines[number - 1].startswith(stamp)
+    assert "instrument ES," in traced.stdout
