@@ -36,8 +36,8 @@ LARGEST_SHOWN = 3  # classes of a head in the table of labels
 UNITS_SHOWN = 5  # units in the table of duplicates
 SPLIT_DOCS = {  # of the keys that split adds to the dataset's own
     ("key", "group_id"): "64-bit id of the row's group",
-    ("key", "unit"): "raw file of the row, an index into `units`",
-    ("key", "row_in_unit"): "row of the raw file, from 0",
+    ("key", "unit"): "unit of the row, an index into `units`",
+    ("key", "row_in_unit"): "row of its unit, from 0",
 }
 
 

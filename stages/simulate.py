@@ -31,12 +31,13 @@ class Growth(Display):
     def __init__(self, dataset: str, look: Callable[[], tuple[int, int]], watch: Watch) -> None:
         self._look = look
         self._n_before, n_all = look()
-        super().__init__(f"simulate {dataset}", "units", n_all - self._n_before, self, watch)
+        super().__init__(f"simulate {dataset}", "units", max(0, n_all - self._n_before), self, watch)
 
     def busy(self) -> Mapping[str, str]:
         """Look what is done by now; the workers are the simulator's own affair."""
-        n_new = self._look()[0] - self._n_before
-        self.advance(max(0, n_new - self._n_done), 0)
+        n_now, n_all = self._look()
+        self._n_before = min(self._n_before, n_now)  # other settings: what was there is removed and made anew
+        self._n_units, self._n_done = max(0, n_all - self._n_before), n_now - self._n_before
         return {}
 
 

@@ -6,9 +6,11 @@ output that is missing here and held by DVC's cache, as after `make slim`, is no
 
 import argparse
 import json
+import logging
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from stages import cli, paths, units
@@ -74,7 +76,8 @@ def changes(dataset: str, params: DatasetParams) -> Changes:
         raise ExpectedError(
             f"{params.raw_dir}: not a folder, expected the raw files of {dataset}; `dvc repro` or `dvc pull`"
         )
-    found = units.lowest_hashes(base.finder(dataset).find(params.raw_dir, params.options), params.limit)
+    with _unheard():
+        found = units.lowest_hashes(base.finder(dataset).find(params.raw_dir, params.options), params.limit)
     now = {unit.key: unit for unit in found}
     dealt = units.deal(now, params.batch_size)
     batches = {batch: [now[key] for key in keys] for batch, keys in dealt.items()}
@@ -89,6 +92,17 @@ def changes(dataset: str, params: DatasetParams) -> Changes:
         gone=sorted(set(before) - set(batches)),
         is_first=not then,
     )
+
+
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """Drop log lines: what is strange in the raw files, discover tells."""
+    logger = logging.getLogger("batchwise")
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 def _recorded(dataset: str, batch: str) -> list[units.Unit]:
@@ -186,6 +200,8 @@ def status(dataset: str, params: DatasetParams) -> str:
     if raw.is_first:
         return f"{dataset}: nothing has run here yet on these {_size(raw)}; `dvc repro` builds all\n"
     lines = [*_raw_lines(raw), *_edit_lines(runs)]
+    edited = sorted(path for stage in runs if stage.verb == "simulate" for path in stage.changed if not is_input(path))
+    lines += [f"{path} is not what simulate wrote; `dvc repro` makes it anew, SIMULATE=no keeps it" for path in edited]
     missing = sorted({path for stage in runs for path in stage.missing})
     if missing:
         lines.append(f"missing: {', '.join(missing[:3])}{' ...' if len(missing) > 3 else ''}; `dvc repro` makes them")

@@ -3,14 +3,13 @@
 Each fault is one line with the file; the command that repairs it is stages/verify.py's to add.
 """
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
-from stages import arrays
+from stages import arrays, bits
 from stages.parts import PARTS
 from stages.shuffle import first_out_of_order
 from stages.split import CHUNK_ROWS
@@ -75,9 +74,9 @@ def part_faults(folder: Path, part: str, n_rows: int, groups: dict[int, str] | N
     features = [path for path in sorted(folder.glob(f"*_{part}.npy")) if not path.name.startswith("starts_")]
     if not features:
         yield f"{folder}: no arrays *_{part}.npy, expected the features"
-    bits = _packed_shapes(folder)
+    shapes = bits.read_shapes(folder)
     for path in features:
-        yield from _feature_faults(path, n_rows, bits.get(path.name.removesuffix(f"_{part}.npy")))
+        yield from _feature_faults(path, n_rows, shapes.get(path.name.removesuffix(f"_{part}.npy")))
     labels, masks = (read_npz(folder / f"{role}_{part}.npz") for role in ("labels", "masks"))
     wrong = [*_row_faults(folder / f"labels_{part}.npz", labels, n_rows)]
     wrong += _row_faults(folder / f"masks_{part}.npz", masks, n_rows)
@@ -90,26 +89,20 @@ def _row_faults(path: Path, members: Mapping[str, np.ndarray], n_rows: int) -> I
             yield f"{path}: {name} has {len(rows):,} rows, expected {n_rows:,} as in stats.json"
 
 
-def _packed_shapes(folder: Path) -> dict[str, list[int]]:
-    """Return the shape of an unpacked row of each field whose rows are stored as bits."""
-    path = folder / "packed.json"
-    shapes: dict[str, list[int]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return shapes
-
-
-def _feature_faults(path: Path, n_rows: int, bits: list[int] | None) -> Iterator[str]:
+def _feature_faults(path: Path, n_rows: int, shape: tuple[int, ...] | None) -> Iterator[str]:
+    """Yield what is wrong with a feature; `shape` is that of its unpacked rows, None where they are not packed."""
     header = arrays.npy_header(path)
     found = header.shape[0]
     if found != n_rows:
         yield f"{path}: {found:,} rows, expected {n_rows:,} as in stats.json"
-    n_bits = math.prod(bits or ())
-    packed = (np.dtype(np.uint8), (-(-n_bits // 8),))
-    if bits and (header.dtype, header.shape[1:]) != packed:
-        yield f"{path}: rows are {header.dtype}{header.shape[1:]}, expected {packed[0]}{packed[1]} for bits {bits}"
+    n_bits = math.prod(shape or ())
+    packed = (np.dtype(np.uint8), (bits.n_bytes(shape or ()),))
+    if shape and (header.dtype, header.shape[1:]) != packed:
+        yield f"{path}: rows are {header.dtype}{header.shape[1:]}, expected {packed[0]}{packed[1]} for bits {shape}"
         return
     start = 0
     for rows in arrays.npy_chunks(path, CHUNK_ROWS):
-        if bits and (is_set := (rows[:, -1] & (2 ** (-n_bits % 8) - 1)) != 0).any():
+        if shape and (is_set := (rows[:, -1] & (2 ** (-n_bits % 8) - 1)) != 0).any():
             yield f"{path}: row {start + int(np.flatnonzero(is_set)[0])} has bits behind its {n_bits} cells"
             return
         if rows.dtype.kind == "f" and not np.isfinite(rows).all():

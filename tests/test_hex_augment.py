@@ -6,12 +6,20 @@ import numpy as np
 import pytest
 
 from stages import arrays, bits
-from stages.datasets.hex.augment import augment, augment_all, model_input, symmetries
+from stages.datasets.hex.augment import SYMMETRIES, augment, augment_all, model_input
 from stages.errors import ExpectedError
 from stages.loader import Settings, batches
 
 REFERENCE = Path(__file__).resolve().parents[2] / "shared" / "reference" / "hex" / "augmentation.npz"
 N = 200
+
+
+def symmetries(board, policy, value, player):
+    """Return all four symmetries of n positions: the same arrays with an axis of 4 after the first."""
+    n = len(board)
+    fields = {"board": board, "label_policy": policy, "label_value": value, "player_to_move": player}
+    done = augment_all(fields, np.zeros(n, np.uint64)).values()
+    return tuple(array.reshape(n, len(SYMMETRIES), *array.shape[1:]) for array in done)
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from stages.datasets.hex.schema import CELL_NAMES, N_CELLS, SIZE, Options, neighbours, options
+from stages.datasets.hex.schema import CELL_NAMES, N_CELLS, SIZE, Options, options
 from stages.datasets.hex.schema.connection import connected, winner, winner_of_words, words
 from stages.errors import ExpectedError
+from tests.hex_boards import neighbours
 
 
 def walk(stones):

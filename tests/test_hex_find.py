@@ -110,11 +110,25 @@ def test_long_line(tmp_path, monkeypatch):
     assert len(cut(tmp_path)) == 1
 
 
-def test_folder_with_the_name_of_a_file(tmp_path):
-    """It is a bad unit, told by its name."""
+def test_file_that_cannot_be_read(tmp_path):
+    """It is one bad unit, which max_bad_units may leave out, beside those of the other files."""
     (tmp_path / "x.trmph").mkdir()
+    found = cut(write(tmp_path, lines(3)))
+    assert [(unit.key, bool(unit.digest)) for unit in found] == [("games.trmph:000000001", True), ("x.trmph", False)]
     with pytest.raises(BadUnit, match=r"x\.trmph: not a regular file"):
-        find(tmp_path, {})
+        read_games(tmp_path, found, {})
+
+
+def test_linked_folder(tmp_path):
+    """Its games would be passed over in silence, so it is an error; a hidden one and a link to a file are none."""
+    write(tmp_path, lines(3), "other/x.trmph")
+    raw = write(tmp_path / "raw", lines(3))
+    (raw / ".hidden").symlink_to(tmp_path / "other")
+    (raw / "x.trmph").symlink_to("games.trmph")
+    assert len(cut(raw)) == 2
+    (raw / "worker_0").symlink_to(tmp_path / "other")
+    with pytest.raises(ExpectedError, match="raw/worker_0: a link to a folder, expected a folder; copy it there"):
+        cut(raw)
 
 
 def test_large_file_is_cut_and_read_in_little_memory(tmp_path):

@@ -11,12 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.datasets.hex.find import find
-from stages.datasets.hex.schema import CELL_NAMES, N_CELLS, SIZE, Options, neighbours
+from stages.datasets.hex.schema import CELL_NAMES, N_CELLS, SIZE, Options
 from stages.datasets.hex.schema.games import read_games
 from stages.datasets.hex.schema.grammar import read_line
 from stages.datasets.hex.schema.lines import Records, read_lines
 from stages.datasets.hex.schema.rules import judge, select
 from stages.errors import BadUnit, ExpectedError
+from tests.hex_boards import neighbours
 
 REFERENCE = Path(__file__).resolve().parents[2] / "shared" / "reference" / "hex"
 needs_reference = pytest.mark.skipif(not REFERENCE.is_dir(), reason="the reference games are not beside the repository")
@@ -37,6 +38,7 @@ LINES = {  # line: winner and reason; every game in it is BLUE_WINS or RED_WINS
     f"#13,{RED_WINS} # no winner": (1, ""),
     f"http://www.trmph.com/hex/board#13,{BLUE_WINS} b": (0, ""),
     f"\ufeff#13,{BLUE_WINS} b": (0, ""),
+    f"\ufeff #13,{BLUE_WINS} b": (0, ""),
     f"#13,{BLUE_WINS.replace('a1m', 'a01m').replace('a13', 'a013')} b": (0, ""),
     f"#13,{RED_WINS} b": (None, "winner is not the board's"),
     f"#13,{BLUE_WINS} 1": (None, "winner is 1 or 2"),
@@ -44,6 +46,9 @@ LINES = {  # line: winner and reason; every game in it is BLUE_WINS or RED_WINS
     f"#13,{BLUE_WINS} blue": (None, "winner is not b or r"),
     f"#13,{BLUE_WINS} b 57": (None, "text after the winner"),
     f"#13,{BLUE_WINS} b#resigned": (None, "lines glued into one"),
+    f"#13,{BLUE_WINS} b\r#13,{BLUE_WINS} b": (None, "lines glued into one"),
+    f"#13,{BLUE_WINS} b # resigned\r#13,{BLUE_WINS} b": (None, "lines glued into one"),
+    f"# Self-play games\r#13,{BLUE_WINS} b": (None, "lines glued into one"),
     f"#13,{BLUE_WINS}k#13,{BLUE_WINS} b": (None, "lines glued into one"),
     f"#13,{BLUE_WINS} b#13,{BLUE_WINS} b": (None, "lines glued into one"),
     f"#13,{BLUE_WINS} #13,{BLUE_WINS} b": (None, "lines glued into one"),
@@ -165,8 +170,11 @@ def test_legacy_winners(tmp_path):
 
 @pytest.mark.parametrize(
     ("n_bad", "n_good", "share", "is_bad"),
-    [(1, 0, 0.1, 0), (2, 0, 0.1, 1), (2, 10, 0.1, 0), (3, 10, 0.1, 1), (1, 99, 0.0, 1), (9, 0, 1.0, 0)],
-)
+    [
+        (1, 0, 0.1, 0), (2, 0, 0.1, 1), (2, 10, 0.1, 0), (3, 10, 0.1, 1), (7, 18, 0.28, 0), (8, 17, 0.28, 1),
+        (1, 99, 0.0, 1), (9, 0, 1.0, 0), (2, 98, 0.005, 1),
+    ],
+)  # fmt: skip
 def test_limit_of_refused_lines(tmp_path, n_bad, n_good, share, is_bad):
     """It is a share of the game lines, rounded up: half a line at the end is none; above it the unit is bad."""
     lines = [*["# header", ""] * 20, *[f"#13,{BLUE_WINS} b"] * n_good, *["#13,a1b2 b", "#13,a0 b"] * 5][
@@ -177,7 +185,7 @@ def test_limit_of_refused_lines(tmp_path, n_bad, n_good, share, is_bad):
         return
     message = (
         rf"g.trmph:{41 + n_good}: nobody has won; {n_bad} of {n_bad + n_good} game lines of g.trmph:000000001 are "
-        rf"refused, expected at most {share:.0%}; correct the file or raise .*hex.options.max_bad_lines"
+        rf"refused, expected at most {100 * share:g}%; correct the file or raise .*hex.options.max_bad_lines"
     )
     with pytest.raises(BadUnit, match=message):
         read(tmp_path, lines, max_bad_lines=share)

@@ -7,14 +7,15 @@ import zlib
 import numpy as np
 import pytest
 
-from stages.datasets.hex.schema import BLUE, N_CELLS, RED, SIZE, STEPS
+from stages.datasets.hex.schema import BLUE, N_CELLS, RED, SIZE
 from stages.datasets.hex.schema.connection import winner
 from stages.datasets.hex.simulate import evaluate
-from stages.datasets.hex.simulate.board import boards_of, legal, movers_of, played, won
+from stages.datasets.hex.simulate.board import played, won
 from stages.datasets.hex.simulate.cache import CachedEvaluator
 from stages.datasets.hex.simulate.evaluate import DistanceEvaluator
 from stages.datasets.hex.simulate.search import Draw, choose, drawn
 from stages.errors import ExpectedError
+from tests.hex_boards import STEPS, boards_of, legal, movers_of
 
 
 def random_boards(n, most=110, seed=0):

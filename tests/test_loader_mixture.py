@@ -95,7 +95,7 @@ def test_folders_are_interleaved_evenly():
 
 def test_a_range_of_a_folder_is_taken(folders):
     """As fractions or as counts; of a single folder too, also with epochs that are shorter than it."""
-    given = [Share(folders[0], rows=(0.5, 1.0)), Share(folders[1], rows=(10, 12))]
+    given = [Share(folders[0], rows=(0.5, 1.0)), Share(folders[1], rows=(10, np.int64(12)))]
     assert sorted(epochs_of(given, 1)[0]) == [*range(35, 70), OFFSET + 10, OFFSET + 11]
     assert epochs_of(Share(folders[0], rows=(0.0, 0.1)), 1) == [list(range(7))]
     parts = epochs_of(folders[0], 4, shuffle_seed=1, epoch_samples=35)

@@ -537,6 +537,23 @@ def test_duplicates_and_bad_units_are_listed_with_reasons():
     assert "c.csv:17: gems is -1" in run_sections.bad_units(shown)[0]
 
 
+def test_what_is_not_listed_is_said():
+    """The report of merge lists no more than some duplicates either; findings say file and line where they know it."""
+    repeats = {"groups": 5000, "rows": 9000, "list": [{"group_id": 1, "kept": "a", "dropped": "b", "rows": 2}] * 1000}
+    places = [
+        {"unit": "a", "reason": "odd", "count": 2, "line": 3},
+        {"unit": "b", "reason": "odd", "count": 1, "line": 4},
+    ]
+    places[1]["where"] = "c.txt:17"
+    found = {"by_reason": {"odd": 300}, "list": places * 150}
+    shown = facts.Facts("x", report={"duplicates": repeats, "findings": found})
+    caption = "5,000 groups with 9,000 rows dropped; 200 of them, the report of merge counts all by unit"
+    assert caption in run_sections.duplicates(shown)[0]
+    listed = run_sections.findings(shown)[1]
+    assert "the first 200, all are in the report of merge" in listed
+    assert re.findall(r"<td>(3|c\.txt:17)</td>", listed) == ["3", "c.txt:17"] * 100
+
+
 # Splendor's own figures
 
 

@@ -12,6 +12,8 @@ import pytest
 from stages.datasets.rugs import schema
 from stages.datasets.rugs.find import find, scan
 from stages.datasets.rugs.schema import order
+from stages.datasets.rugs.schema.events import read_events
+from stages.datasets.rugs.schema.store import NO_TIME, _nanoseconds
 from stages.errors import ExpectedError
 from tests.rugs_rows import make_row, read_rows, session_rows, unpack_store, write_file, write_rows
 
@@ -169,7 +171,7 @@ def test_unreadable_files_are_units_without_a_digest(store, rows):
     (folder / "link.parquet").symlink_to("/etc/hostname")
     bad = {unit.key: unit.context["bad"] for unit in find(store, {}) if not unit.digest}
     assert sorted(bad) == [f"events_parquet/{name}.parquet" for name in ("column", "cut", "empty", "link")]
-    assert "no column 'ts' in seq, expected it; correct or remove it" in bad["events_parquet/column.parquet"]
+    assert "no column 'ts' in seq, expected once; correct or remove it" in bad["events_parquet/column.parquet"]
     assert "expected a Parquet file" in bad["events_parquet/cut.parquet"]
     assert len(find(store, {})) == 3 + 4
     assert not any(str(store) in reason for reason in bad.values())
@@ -229,3 +231,60 @@ def test_rewritten_reference_store_has_the_same_digests(tmp_path, rugs_store):
     before, after = digests(rugs_store), digests(write_rows(rows, tmp_path, 5000))
     assert len(before) == 40
     assert changed(before, after) == []
+
+
+def test_one_seq_of_two_games_is_two_rows(tmp_path):
+    """Each game keeps its own row, and its episode can be read alone."""
+    frames = [("g", 1, 0), ("h", 2, 0), ("g", 2, 1), ("g", 3, 2), ("h", 4, 1)]
+    rows = [make_row(seq, "gameStateUpdate", {"gameId": game, "tickCount": tick}, game) for game, seq, tick in frames]
+    root = write_rows(rows, tmp_path, 1)
+    units = find(root, {})
+    assert [read_events(root, [unit], {}).tick.tolist() for unit in units] == [[0, 1, 2], [0, 1]]
+
+
+def test_a_frame_that_cannot_be_read_begins_no_game(tmp_path):
+    """What names no game stays with the game before, also where the text is cut behind a brace."""
+    rows = [make_row(seq, "gameStateUpdate", {"gameId": game, "x": {}}, game) for seq, game in ((1, "g"), (2, "h"))]
+    rows[1]["raw_json"] = rows[1]["raw_json"][:-2]
+    rows += [make_row(3, "playerUpdate", {"cash": 5}), make_row(4, "gameStateUpdate", {"gameId": "h"}, "h")]
+    units = find(write_rows(rows, tmp_path), {"max_bad_rows": 1.0})
+    assert [(unit.key, unit.context["n_rows"], unit.context["cash"]) for unit in units] == [("g", 2, None), ("h", 2, 5)]
+
+
+def test_no_cash_is_carried_in_from_behind_the_first_frame(tmp_path):
+    """A frame without a game is the first one of the game that the session shows first."""
+    rows = [make_row(1, "gameStateUpdate", {"tickCount": 0}), make_row(2, "playerUpdate", {"cash": 5})]
+    rows.append(make_row(3, "gameStateUpdate", {"gameId": "g", "tickCount": 1}, "g"))
+    assert find(write_rows(rows, tmp_path), {})[0].context["cash"] is None
+
+
+def test_a_file_that_breaks_off_is_a_bad_unit_and_no_source(tmp_path, store):
+    """Rows before the fault are not used, so that episodes of other files can be read."""
+    before, path = digests(store), store / "events_parquet" / "x.parquet"
+    rows = [make_row(seq, "gameStateUpdate", {"gameId": "x", "tickCount": 1}, "x", "s-9") for seq in range(6000)]
+    pq.write_table(pa.Table.from_pylist(rows), path, row_group_size=5000)
+    content = bytearray(path.read_bytes())
+    for column in range(7):
+        start = pq.ParquetFile(path).metadata.row_group(1).column(column).data_page_offset
+        content[start : start + 8] = b"\xff" * 8
+    path.write_bytes(bytes(content))
+    assert digests(store) == {**before, "events_parquet/x.parquet": ""}
+
+
+def test_columns_that_are_twice_there_or_no_text_make_a_bad_unit(store, rows):
+    """Told, with the file, as any file that cannot be read."""
+    table = pa.Table.from_pylist(rows)
+    pq.write_table(table.append_column("ts", table["ts"]), store / "events_parquet" / "twice.parquet")
+    sessions = pa.array([b"\xff"] * len(rows)).view(pa.string())
+    place = table.column_names.index("session_id")
+    pq.write_table(table.set_column(place, "session_id", sessions), store / "events_parquet" / "utf8.parquet")
+    bad = [unit.context["bad"] for unit in find(store, {}) if not unit.digest]
+    assert ["more than one column 'ts'" in bad[0], "Invalid UTF8" in bad[1]] == [True, True]
+
+
+def test_a_time_does_not_depend_on_the_times_beside_it():
+    """Both ways to read times, of columns and one by one, floor to microseconds and refuse the same years."""
+    texts = ["2025-12-28T00:00:00.123456789", "2250-01-01T00:00:00", None]
+    for others in ([], ["no time"]):
+        found = _nanoseconds(pa.array([*texts, *others]))[:3].tolist()
+        assert found == [1_766_880_000_123_456_000, NO_TIME, NO_TIME]

@@ -11,7 +11,7 @@ import pytest
 
 from stages.datasets.rugs import schema
 from stages.datasets.rugs.find import find, scan
-from stages.datasets.rugs.schema import GSU, OTHER, PLAYER, PRESS, TRADE, payload
+from stages.datasets.rugs.schema import GSU, OTHER, PLAYER, PRESS, TRADE, order, payload
 from stages.datasets.rugs.schema.events import read_events
 from stages.datasets.rugs.schema.reader import content, locate
 from stages.datasets.rugs.schema.store import KINDS
@@ -87,6 +87,21 @@ def test_no_payload_and_no_json_are_told_apart():
     """A payload of null is none; a text that is cut off is broken."""
     found = payload.decode(GSU, [b'{"data": null}', b'{"data": [{"__trace": 1}]}', b'{"data": {"pr', b"", b"[]"])
     assert found == [None, None, payload.BROKEN, payload.BROKEN, None]
+
+
+def test_ids_that_are_no_text_are_missing():
+    """A number is no id; half a surrogate pair is one, and has a pseudonym."""
+    (found,) = payload.decode(OTHER, [b'{"data": {"id": 1.5, "gameId": 2.5}}'])
+    assert (found.player, found.game) == (None, None)
+    assert order.pseudonym(payload.decode(OTHER, [b'{"data": {"id": "\\ud800"}}'])[0].player, b"") > 0
+
+
+def test_numbers_beside_a_value_of_another_type_are_kept():
+    """A server's time in ms beside a bad tick; a price of thousands of digits is none."""
+    (press,) = payload.decode(PRESS, [b'{"server_ts": 5, "tick": []}'])
+    assert payload.numbers(PRESS, [press])["server_ms"].tolist() == [5]
+    text = b'{"data": {"tickCount": 7, "partialPrices": {"values": {"7": %b}}}}' % (b"1" * 5000)
+    assert np.isnan(payload.numbers(GSU, payload.decode(GSU, [text]))["price_partial"]).all()
 
 
 def test_files_and_order_of_rows_change_no_event(tmp_path):

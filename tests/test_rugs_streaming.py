@@ -252,6 +252,23 @@ def test_episodes_do_not_depend_on_the_order_of_rows():
     assert games == [*(game for game, _ in expected), "a"]
 
 
+def test_order_of_doc_types_of_one_seq_does_not_depend_on_the_order_given():
+    """The press goes before the feed's event, as in the stages."""
+    events = [{**press("g", "BUY", 0), "seq": 1, "doc_type": "button_event"}]
+    events.append({**frame("g", 0, 1.0), "seq": 1, "doc_type": "ws_event"})
+    assert canonical(messages(events)).tolist() == [0, 1]
+    assert canonical(messages(events[::-1])).tolist() == [1, 0]
+
+
+def test_builder_carries_a_balance_that_names_another_game():
+    """An update that names a game to come counts when it begins; its cash, as any, is carried into the next game."""
+    builder = ObservationBuilder()
+    for event in (frame("g", 0, 1.0), update(cash=5.0, positionQty=2.0, gameId="h"), frame("h", 0, 1.0)):
+        builder.update(event)
+    observation = builder.build()
+    assert (observation.balance, observation.position_qty) == (5, 2)
+
+
 def test_segmenter_tells_what_is_missing():
     """The start, ticks in between, and the end of an episode."""
     events = [*(frame("g1", tick, 1.0) for tick in (4, 5, 5, 8)), frame("g2", 1, 1.0), frame("g2", 2, 0, rugged=True)]

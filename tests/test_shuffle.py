@@ -355,7 +355,7 @@ def test_verify_names_a_row_out_of_order(toy, names, change, expected):
             lambda rows: rows | (np.arange(len(rows)) == 5).astype(np.uint8)[:, None],
             "row 5 has bits behind its 9 cells",
         ),
-        (lambda rows: rows[:, :1], "rows are uint8(1,), expected uint8(2,) for bits [3, 3]"),
+        (lambda rows: rows[:, :1], "rows are uint8(1,), expected uint8(2,) for bits (3, 3)"),
     ],
 )
 def test_verify_names_packed_rows_that_are_none(toy, change, expected):

@@ -11,6 +11,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ class Share:
         if self.rows is None:
             return 0, n_samples
         start, stop = self.rows
-        is_counted = isinstance(start, int) and isinstance(stop, int)
+        is_counted = isinstance(start, Integral) and isinstance(stop, Integral)
         most = n_samples if is_counted else 1
         if not 0 <= start < stop <= most:
             raise ExpectedError(

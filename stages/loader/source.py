@@ -230,21 +230,13 @@ class Source:
 
     def _shapes_of_bits(self) -> dict[str, tuple[int, ...]]:
         """Return the shapes of the rows that are stored as bits, by field."""
-        path = self.folder / "packed.json"
-        if not path.is_file():
-            return {}
-        try:
-            shapes = {name: tuple(map(int, shape)) for name, shape in json.loads(path.read_bytes()).items()}
-        except (ValueError, AttributeError, TypeError) as error:
-            raise arrays.DamagedFile(f"{path}: no shapes of fields ({error}); run `dvc repro`") from None
-        shapes = {name: shape for name, shape in shapes.items() if name in self._fields}
+        shapes = {name: shape for name, shape in bits.read_shapes(self.folder).items() if name in self._fields}
         for name, shape in shapes.items():
             values, n_bytes = self._fields[name][1], bits.n_bytes(shape)
             if values.dtype != np.uint8 or values.shape[1:] != (n_bytes,):
                 found = f"{values.dtype} {values.shape[1:]}"
-                raise arrays.DamagedFile(
-                    f"{path}: {name} is {found}, expected uint8 ({n_bytes},) for the bits of {shape}"
-                )
+                expected = f"uint8 ({n_bytes},) for the bits of {shape}"
+                raise arrays.DamagedFile(f"{self.folder / 'packed.json'}: {name} is {found}, expected {expected}")
         return shapes
 
     def _gather(self, file: MappedFile, values: np.ndarray, rows: np.ndarray) -> np.ndarray:

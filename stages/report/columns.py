@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stages import arrays
+from stages import arrays, bits
 
 CHUNK_BYTES = 1 << 22
 SAMPLE_ROWS = 1000
@@ -72,7 +72,7 @@ def read_columns(folder: Path) -> list[Column]:
     # starts_<field>_train.npy are row numbers, no feature.
     paths = [path for path in sorted(folder.glob("*_train.npy")) if not path.name.startswith("starts_")]
     fields = {path.name.removesuffix("_train.npy"): path for path in paths}
-    normaliser, packed = _normaliser(folder / "normalizer.npz"), packed_shapes(folder)
+    normaliser, packed = _normaliser(folder / "normalizer.npz"), bits.read_shapes(folder)
     for field, path in fields.items():
         if field in packed:
             continue
@@ -80,13 +80,6 @@ def read_columns(folder: Path) -> list[Column]:
         names = _names(folder / "feature_names.json", field, n_columns)
         result += _columns(field, path, names, _take(normaliser, names))
     return result
-
-
-def packed_shapes(folder: Path) -> dict[str, list[int]]:
-    """Return the shape of an unpacked row of each feature that is stored as bits."""
-    path = folder / "packed.json"
-    found: dict[str, list[int]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return found
 
 
 def _names(path: Path, field: str, n_columns: int) -> list[str]:

@@ -8,6 +8,7 @@ from stages.report.columns import Column
 from stages.report.figure import Figure
 from stages.report.markup import readable
 from stages.report.run_charts import kind, quantity
+from stages.time_parts import LEFT_OUT
 
 TOP_CLASSES = 20
 MAX_COLUMNS = 3000
@@ -33,7 +34,9 @@ def split_sizes(stats: Mapping[str, Any]) -> Figure:
     words = ", ".join(f"{part} {100 * count / max(1, total):.1f}%" for part, count in stats["rows"].items())
     rule = "Whole groups are assigned, so shares of rows differ a little."
     if stats["split"].get("by") == "time":
-        rule = "Rows are assigned by time; those near a boundary are in no part."
+        rule = "Rows are assigned by time."
+        if any(count for reason in LEFT_OUT for count in stats["split"][reason].values()):
+            rule = "Rows are assigned by time; those near a boundary are in no part."
     return Figure("Share of each part", rule, spec, f"Rows: {words}.")
 
 

@@ -65,6 +65,8 @@ def _setting(name: str, value: object, key: str) -> Html:
     """Say a setting of the split, or what it came to at each boundary."""
     if isinstance(value, Mapping):
         return Html("; ".join(_setting(f"{name} {of}", inner, f"{key}.{of}") for of, inner in value.items()))
+    if isinstance(value, bool):
+        return Html(f"{text(name)} {'yes' if value else 'no'}")
     shown = number(value, key) if isinstance(value, int | float) else text(str(value))
     return Html(f"{text(name)} {shown}")
 
@@ -161,7 +163,8 @@ def ranges(facts: Facts, charts: Charts) -> list[Html]:
         return said
     groups = {kind: [column for column in columns if column.kind == kind] for kind in data_charts.KINDS}
     standardised = sum(column.scale != 1 for column in columns)
-    summary = f"{len(columns):,} columns, {standardised:,} of them standardised with a scale other than 1."
+    noun = "column" if len(columns) == 1 else "columns"
+    summary = f"{len(columns):,} {noun}, {standardised:,} of them standardised with a scale other than 1."
     pieces = [*said, paragraph(summary)]
     pieces += [_named(kind, groups[kind]) for kind in ("not finite", "constant", "near-constant")]
     if any(column.kind != "not finite" for column in columns):

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stages import arrays, paths, units
+from stages import arrays, bits, paths, units
 from stages.errors import ExpectedError
-from stages.report.columns import Column, packed_shapes, read_columns
+from stages.report.columns import Column, read_columns
 from stages.report.figure import Figure, own_figures
 from stages.report.lock import StageState
 from stages.report.logs import Run, read_runs
@@ -41,7 +41,7 @@ class Facts:
     fields: list[Json] = field(default_factory=list)
     runs: list[Run] = field(default_factory=list)
     columns: list[Column] = field(default_factory=list)
-    packed: dict[str, list[int]] = field(default_factory=dict)
+    packed: dict[str, tuple[int, ...]] = field(default_factory=dict)
     figures: list[Figure] = field(default_factory=list)
     stages: list[StageState] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
@@ -79,7 +79,7 @@ def gather(dataset: str, stages: list[StageState]) -> Facts:
     facts.report = _try(facts, lambda: _read(paths.report(dataset)), "bad units, duplicates and batches") or {}
     facts.fields = _try(facts, lambda: _read(paths.merged_dir(dataset) / "fields.json"), "the fields") or []
     facts.columns = _try(facts, lambda: read_columns(folder), "feature ranges") or []
-    facts.packed = _try(facts, lambda: packed_shapes(folder), "packed features") or {}
+    facts.packed = _try(facts, lambda: bits.read_shapes(folder), "packed features") or {}
     facts.figures = _try(facts, lambda: own_figures(dataset, folder), "the dataset's own figures") or []
     facts.runs = _runs(dataset)
     if not (facts.columns or facts.packed) and folder.is_dir():

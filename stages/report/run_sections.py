@@ -138,16 +138,17 @@ def bad_units(facts: Facts) -> list[Html]:
 
 
 def findings(facts: Facts) -> list[Html]:
-    """Say what was wrong within units: totals by reason, and where, as lines of each unit's own bytes."""
+    """Say what was wrong within units: totals by reason, and where: file and line, or the line of the unit's bytes."""
     found = facts.report.get("findings", {})
     if not found.get("by_reason"):
         return []
     totals = [(str(reason), number(count)) for reason, count in found["by_reason"].items()]
     rows = [
-        (str(entry["unit"]), str(entry["reason"]), number(entry["count"]), number(entry["line"]))
+        (str(entry["unit"]), str(entry["reason"]), str(entry.get("where", entry["line"])), number(entry["count"]))
         for entry in found["list"][:MAX_LISTED]
     ]
-    places = table("Where it first occurs in the unit", ("unit", "reason", "count", "line"), rows, 2)
+    shown = f"; the first {MAX_LISTED}, all are in the report of merge" if len(found["list"]) > MAX_LISTED else ""
+    places = table(f"Where it first occurs in the unit{shown}", ("unit", "reason", "line", "count"), rows, 3)
     return [
         table("Found within units", ("reason", "count"), totals),
         details(f"In {len(found['list'])} places", places),
@@ -165,6 +166,6 @@ def duplicates(facts: Facts) -> list[Html]:
         (f"{entry['group_id']:016x}", str(entry["kept"]), str(entry["dropped"]), number(entry["rows"]))
         for entry in found["list"][:MAX_LISTED]
     ]
-    shown = f"; the first {MAX_LISTED}, all are in the report of merge" if found["groups"] > MAX_LISTED else ""
+    shown = f"; {len(rows):,} of them, the report of merge counts all by unit" if found["groups"] > len(rows) else ""
     caption = f"{found['groups']:,} groups with {found['rows']:,} rows dropped{shown}"
     return [table(caption, ("group", "kept from", "dropped from", "rows"), rows, 3)]

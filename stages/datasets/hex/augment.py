@@ -116,34 +116,6 @@ def augment_all(batch: Arrays, randoms: np.ndarray) -> Arrays:
     return _transformed(repeated, np.tile(np.arange(n), len(randoms)))
 
 
-def symmetries(
-    board: np.ndarray, policy: np.ndarray, value: np.ndarray, player: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return all four symmetries of n positions.
-
-    Parameters
-    ----------
-    board
-        (n, 2, 13, 13), 1 where the plane's player, blue and red, has a stone.
-    policy
-        int (n,): the cell of the next move, -1 where there is none.
-    value
-        (n,): 1 where red wins; a chance between is fine.
-    player
-        (n,): who is to move, 0 blue, 1 red.
-
-    Returns
-    -------
-    tuple
-        The same arrays with an axis of 4 after the first, of the same dtypes.
-    """
-    n = len(board)
-    fields = {"board": board, "label_policy": policy, "label_value": value, "player_to_move": player}
-    done = augment_all(fields, np.zeros(n, np.uint64)).values()
-    first, second, third, fourth = (array.reshape(n, len(SYMMETRIES), *array.shape[1:]) for array in done)
-    return first, second, third, fourth
-
-
 def model_input(board: np.ndarray, player: np.ndarray) -> np.ndarray:
     """Return what a network reads.
 

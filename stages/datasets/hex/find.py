@@ -7,14 +7,16 @@ from typing import Any
 
 from stages.datasets.hex.schema import options
 from stages.datasets.hex.schema.pieces import pieces
-from stages.errors import ExpectedError
-from stages.units import Unit
+from stages.errors import BadUnit, ExpectedError
+from stages.units import Source, Unit
 
 logger = logging.getLogger("batchwise")
 
 
 def find(raw_dir: Path, entry: Mapping[str, Any]) -> list[Unit]:
     """Return the pieces of all files, keyed like ``worker_0/games.trmph:000000501``.
+
+    A file that cannot be read is a unit of its own, keyed by its path, without a digest; discover counts it as bad.
 
     Parameters
     ----------
@@ -26,15 +28,13 @@ def find(raw_dir: Path, entry: Mapping[str, Any]) -> list[Unit]:
     Raises
     ------
     ExpectedError
-        When there is no line, a line is too long, or a name is not UTF-8.
-    BadUnit
-        When a file cannot be read.
+        When there is no line, a line is too long, a name is not UTF-8, or a folder is a link.
     """
     checked = options(entry)
     files = _files(raw_dir)
     units = []
     for path in files:
-        found = list(pieces(raw_dir, path, checked.games_per_unit))
+        found = _units(raw_dir, path, checked.games_per_unit)
         if not found:
             logger.warning("%s: empty, expected one game a line; fill or remove the file", raw_dir / path)
         units += found
@@ -43,10 +43,22 @@ def find(raw_dir: Path, entry: Mapping[str, Any]) -> list[Unit]:
     return units
 
 
+def _units(raw_dir: Path, path: str, n_lines: int) -> list[Unit]:
+    """Return the pieces of a file, or the file as a unit without a digest if it cannot be read."""
+    try:
+        return list(pieces(raw_dir, path, n_lines))
+    except BadUnit:
+        return [Unit(path, (Source(path),), "")]
+
+
 def _files(raw_dir: Path) -> list[str]:
     """Return the paths of all files, relative to the raw folder, sorted."""
-    paths = (path.relative_to(raw_dir) for path in raw_dir.rglob("*.trmph"))
-    names = sorted(path.as_posix() for path in paths if not any(part.startswith(".") for part in path.parts))
+    paths = [path.relative_to(raw_dir) for path in raw_dir.rglob("*") if path.suffix == ".trmph" or path.is_symlink()]
+    shown = sorted(path.as_posix() for path in paths if not any(part.startswith(".") for part in path.parts))
+    for name in shown:
+        if (raw_dir / name).is_symlink() and (raw_dir / name).is_dir():  # the search does not go into it
+            raise ExpectedError(f"{raw_dir / name}: a link to a folder, expected a folder; copy it there")
+    names = [name for name in shown if name.endswith(".trmph")]
     for name in names:
         try:
             name.encode()

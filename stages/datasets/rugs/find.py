@@ -1,7 +1,8 @@
 """Which episodes a store holds, which files each of them needs, and its digest.
 
 One pass over the files, some MB at a time; of a needed row some 60 bytes stay, of another one 20. JSON is parsed of
-player updates and of rows that name no game only, but each payload enters its row's hash: an edit must not be missed.
+player updates, of rows that name no game and of those that look cut off only, but each payload enters its row's hash:
+an edit must not be missed. A frame that is cut off is no frame: it begins no game.
 
 An episode is what `schema.order` says a game owns, if there is a frame of it. Its digest is that of the hashes of its
 rows in canonical order, so it does not depend on which files hold them. Its context says what its rows do not:
@@ -62,9 +63,9 @@ class Counts:
 class Scan:
     """The needed rows of a store, N of them in canonical order, each once.
 
-    `columns` are `session`, `game` (as named), `seq`, `ts_ns`, `kind`, `file`, `hash` (uint8 (N, 32)), `cash` (float64,
-    NaN but for player updates), `player` (uint64, 0 where the row does not tell the own player) and `owner`. `bad`
-    names the first rows that cannot be used, as `path:row: why`.
+    `columns` are `session`, `game` (as named), `seq`, `ts_ns`, `kind`, `is_frame` (a frame that can be read), `file`,
+    `hash` (uint8 (N, 32)), `cash` (float64, NaN but for player updates), `player` (uint64, 0 where the row does not
+    tell the own player) and `owner`. `bad` names the first rows that cannot be used, as `path:row: why`.
     """
 
     paths: list[str]
@@ -118,18 +119,21 @@ def scan(raw_dir: Path, options: Options) -> Scan:
         for chosen, why in ((broken, "the payload is not JSON"), (unplaced, "no session, seq or time")):
             places = zip(rows.file[chosen].tolist(), rows.row[chosen].tolist(), strict=True)
             bad += [f"{raw_dir / paths[file]}:{row}: {why}" for file, row in itertools.islice(places, MOST_TOLD)]
-        placed = rows.take(rows.session >= 0)
-        needed.append(_slim(reader, key, name_games(reader, placed.take(placed.kind != NOT_NEEDED))))
-        others.append(_place(placed.take(placed.kind == NOT_NEEDED)))
+        is_needed = (rows.session >= 0) & (rows.kind != NOT_NEEDED)
+        slim = _slim(reader, key, name_games(reader, rows.take(is_needed)))
+        is_whole = np.isin(np.flatnonzero(is_needed), broken, invert=True)
+        needed.append({**slim, "is_frame": (slim["kind"] == GSU) & is_whole})
+        others.append(_place(rows.take((rows.session >= 0) & (rows.kind == NOT_NEEDED))))
     columns, rest = ({name: np.concatenate([p[name] for p in ps]) for name in ps[0]} for ps in (needed, others))
+    is_read = ~np.isin(columns["file"], [paths.index(path) for path in reader.faults])  # some faults lie behind rows
+    columns = {name: column[is_read] for name, column in columns.items()}
     n_rows = len(columns["seq"]) + len(rest["seq"]) + n_unplaced
     rank = order.ranks(_first_times(len(reader.sessions), columns, rest), list(reader.sessions))
-    kept, n_twice = order.ordered(rank[columns["session"]], columns["seq"], columns["doc"])
+    kept, n_twice = order.ordered(rank[columns["session"]], columns["seq"], columns["doc"], columns["game"])
     n_twice += order.ordered(rest["session"], rest["seq"])[1]
     columns = {name: column[kept] for name, column in columns.items()}
-    is_frame = (columns["kind"] == GSU) & (columns["game"] >= 0)
-    owner = order.owners(columns["session"], columns["game"], is_frame)
-    has_frame = np.bincount(columns["game"][is_frame], minlength=len(reader.games) + 1) > 0
+    owner = order.owners(columns["session"], columns["game"], columns["is_frame"])
+    has_frame = np.bincount(owner[columns["is_frame"] & (owner >= 0)], minlength=len(reader.games) + 1) > 0
     columns["owner"] = np.where(has_frame[owner], owner, -1)
     n_unowned = int((columns["owner"] < 0).sum())
     return Scan(
@@ -138,13 +142,14 @@ def scan(raw_dir: Path, options: Options) -> Scan:
 
 
 def _broken(rows: Rows) -> np.ndarray:
-    """Return the rows whose payloads are cut off: those that do not end with a brace are looked at."""
+    """Return the rows whose payloads are cut off: those whose braces do not match at the end are looked at."""
     cut = np.flatnonzero(_is_cut(rows).to_numpy(zero_copy_only=False))
     return cut[[not payload.is_json(raw) for raw in rows.raw.take(cut).to_pylist()]] if len(cut) else cut
 
 
 def _is_cut(rows: Rows) -> Any:
-    return pc.invert(pc.ends_with(rows.raw, pattern="}"))
+    n_open, n_close = (pc.count_substring(rows.raw, pattern=brace) for brace in "{}")
+    return pc.or_(pc.invert(pc.ends_with(rows.raw, pattern="}")), pc.not_equal(n_open, n_close))
 
 
 def _place(rows: Rows | None) -> dict[str, np.ndarray]:
@@ -157,7 +162,7 @@ def _place(rows: Rows | None) -> dict[str, np.ndarray]:
 def _slim(reader: Reader, key: bytes, rows: Rows | None) -> dict[str, np.ndarray]:
     """Return what stays of needed rows; without rows, no row of each column."""
     if rows is None:
-        kinds = {"doc": "i1", "kind": "i1", "game": "i4", "file": "i4", "cash": "f8", "player": "u8"}
+        kinds = {"doc": "i1", "kind": "i1", "game": "i4", "file": "i4", "cash": "f8", "player": "u8", "is_frame": "?"}
         return {
             **_place(None),
             **{name: np.empty(0, kind) for name, kind in kinds.items()},
@@ -196,7 +201,7 @@ def _episodes(found: Scan, key: bytes) -> list[Unit]:
     games, sessions = list(found.reader.games), list(found.reader.sessions)
     units = []
     for own in groups:
-        first_frame = own[((columns["kind"][own] == GSU) & (columns["game"][own] >= 0)).argmax()]
+        first_frame = own[columns["is_frame"][own].argmax()]
         cash, before = last_cash[first_frame], own[0] - 1
         known = last_player[before] if before >= 0 and session[before] == session[own[0]] else -1
         context = {
@@ -248,6 +253,9 @@ def _tell(raw_dir: Path, found: Scan) -> None:
             logger.warning("%s: %s that are not known: %s; they are ignored", raw_dir, what, ", ".join(sorted(names)))
     for line in found.bad[:MOST_TOLD]:
         logger.warning("%s", line)
+    n_more = counts.n_broken + counts.n_unplaced - min(len(found.bad), MOST_TOLD)
+    if n_more:
+        logger.warning("%s: %s more rows that cannot be used", raw_dir, f"{n_more:,}")
 
 
 def _refuse_too_many(raw_dir: Path, found: Scan, options: Options) -> None:

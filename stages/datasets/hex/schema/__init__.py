@@ -18,7 +18,6 @@ BLUE, RED = 0, 1
 PLAYERS = ("blue", "red")
 LETTERS = "abcdefghijklm"
 CELL_NAMES = tuple(f"{letter}{row + 1}" for row in range(SIZE) for letter in LETTERS)
-STEPS = ((0, 1), (0, -1), (1, 0), (-1, 0), (1, -1), (-1, 1))  # rows and columns to the six neighbours of a cell
 
 WHERE = "params.yaml: datasets.hex.options"
 CHOICES = {
@@ -87,16 +86,3 @@ def options(entry: Mapping[str, Any]) -> Options:
     if not 0 <= result.max_bad_lines <= 1:
         raise ExpectedError(f"{WHERE}.max_bad_lines: {result.max_bad_lines:g}, expected a share from 0 to 1")
     return result
-
-
-def neighbours(cell: int) -> tuple[int, ...]:
-    """Return the cells next to a cell, two to six of them.
-
-    Examples
-    --------
-    >>> [CELL_NAMES[cell] for cell in neighbours(CELL_NAMES.index("a1"))]
-    ['b1', 'a2']
-    """
-    row, column = divmod(cell, SIZE)
-    around = ((row + down, column + right) for down, right in STEPS)
-    return tuple(r * SIZE + c for r, c in around if 0 <= r < SIZE and 0 <= c < SIZE)

@@ -104,16 +104,17 @@ def _refuse_bad_units(
 ) -> None:
     """Raise for the first unit with too many refused lines; `lines` are those that hold a game, and those refused.
 
-    The limit is rounded up, so that half a line at the end of a short piece, which a killed writer leaves, is none.
+    The limit is rounded up, so that half a line at the end of a short piece, which a killed writer leaves, is none. It
+    is compared as a quotient: the product 0.28 * 25 is above 7, and would let 8 lines pass.
     """
     records, refused = lines
     n_refused = np.bincount([unit for unit, _, _ in refused], minlength=len(units))
     early = np.bincount([unit for unit, _, _ in records.refused], minlength=len(units))
     n_lines = np.bincount(records.unit, minlength=len(units)) + early
-    for index in np.flatnonzero(n_refused > np.ceil(share * n_lines)).tolist():
+    for index in np.flatnonzero((n_refused > 0) & ((n_refused - 1) / np.maximum(n_lines, 1) >= share)).tolist():
         _, line, reason = next(found for found in refused if found[0] == index)
         raise BadUnit(
             f"{raw_dir / _where(units[index], line)}: {reason}; {n_refused[index]:,} of {n_lines[index]:,} game lines "
-            f"of {units[index].key} are refused, expected at most {share:.0%}; correct the file or raise "
+            f"of {units[index].key} are refused, expected at most {100 * share:g}%; correct the file or raise "
             f"{WHERE}.max_bad_lines"
         )

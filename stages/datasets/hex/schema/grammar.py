@@ -7,11 +7,12 @@ After white space at both ends is cut off, a line is
 
 where `word` is anything without white space and "#" (files from the web have `http://www.trmph.com/hex/board`),
 `moves` one or more letters a..m, each with a number 1..13 of at most three digits (`a01` is `a1`), and `winner` `b` or
-`r`, or, if the options say so, `1` (blue) or `2` (red). White space is ASCII's, tabs and carriage returns included.
-Without a winner the board has to decide.
+`r`, or, if the options say so, `1` (blue) or `2` (red). White space is ASCII's, tabs included. Without a winner the
+board has to decide.
 
 Everything else is refused, never repaired. A writer that was killed leaves half a line, and the next one goes on behind
-it: two "#" in one word, or a "#" with no space behind it after the moves, are two lines glued into one.
+it: two "#" in one word, or a "#" with no space behind it after the moves, are two lines glued into one. So is a line
+with a carriage return within it, comments too: a file whose lines end in nothing else would be one long comment.
 
 References
 ----------
@@ -69,7 +70,9 @@ def read_line(line: bytes, legacy_winners: bool) -> Line | None:
     >>> read_line(b"#13,a14 b", False)
     Line(cells=(), winner=-1, reason='move outside the board')
     """
-    line = line.strip().removeprefix(BYTE_ORDER_MARK)
+    line = line.removeprefix(BYTE_ORDER_MARK).strip()
+    if b"\r" in line:
+        return Line(reason=GLUED)
     if not line or (line[:1] == b"#" and not line[1:2].strip()):
         return None
     try:

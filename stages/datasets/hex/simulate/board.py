@@ -1,47 +1,13 @@
-"""Boards of games in progress: stones to planes, legal moves, a move played, a side connected.
+"""Boards of games in progress: a move played, a side connected.
 
 A batch of boards is uint8 (B, 2, 13, 13): plane 0 the blue stones, plane 1 the red ones. A cell is row * 13 + column;
 blue (0) joins row 0 with row 12 and moves first, red (1) joins column 0 with column 12.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from stages.datasets.hex.schema import BLUE, N_CELLS, RED, SIZE
+from stages.datasets.hex.schema import BLUE, N_CELLS
 from stages.datasets.hex.schema.connection import winner
-
-
-def boards_of(games: Sequence[Sequence[int] | np.ndarray]) -> np.ndarray:
-    """Return the boards after the moves of some games.
-
-    Parameters
-    ----------
-    games
-        The cells of each game in the order of play, blue first.
-
-    Returns
-    -------
-    numpy.ndarray
-        uint8 (B, 2, 13, 13).
-    """
-    boards = np.zeros((len(games), 2, N_CELLS), np.uint8)
-    for board, cells in zip(boards, games, strict=True):
-        moves = np.asarray(cells, np.intp)
-        board[BLUE, moves[::2]] = 1
-        board[RED, moves[1::2]] = 1
-    return boards.reshape(-1, 2, SIZE, SIZE)
-
-
-def movers_of(boards: np.ndarray) -> np.ndarray:
-    """Return who moves next, uint8 (B,): blue where both sides have as many stones."""
-    stones = boards.sum(axis=(2, 3), dtype=np.int64)
-    return (stones[:, BLUE] > stones[:, RED]).astype(np.uint8)
-
-
-def legal(boards: np.ndarray) -> np.ndarray:
-    """Return the empty cells of boards, bool (B, 169)."""
-    return ~boards.any(axis=1).reshape(-1, N_CELLS)
 
 
 def played(boards: np.ndarray, movers: np.ndarray, cells: np.ndarray) -> np.ndarray:

@@ -1,7 +1,8 @@
 """The canonical order of events, which game owns each of them, and what a session carries from row to row.
 
 Sessions are ordered by their smallest `ts`, rows within a session by `seq`; `ts` alone would not do, since the threads
-of the recorder swap the times of neighbours. Of rows with one session, seq and doc type the first one is kept.
+of the recorder swap the times of neighbours. Of rows with one session, seq and doc type the first one is kept; rows
+that name different games are no copies of each other, whatever their seq.
 
 A row that names its game belongs to it. Any other belongs to the current game of its session: the newest one of which
 a frame was seen so far (a late frame of an older game does not switch back), before the first frame the first one.
@@ -104,4 +105,8 @@ def fingerprint(key: bytes) -> str:
 
 def pseudonym(player: str | None, key: bytes) -> int:
     """Return the first 64 bits of the HMAC-SHA256 of a player's id, 0 for none."""
-    return int.from_bytes(hmac.digest(key, player.encode(), "sha256")[:PLAYER_BYTES], "big") if player else 0
+    return (
+        int.from_bytes(hmac.digest(key, player.encode(errors="surrogatepass"), "sha256")[:PLAYER_BYTES], "big")
+        if player
+        else 0
+    )

@@ -73,6 +73,7 @@ class Trade(Struct):
     game: Text = field(name="gameId", default=None)
     player: Text = field(name="playerId", default=None)
     type: Text = None
+    trade: Text = field(name="id", default=None)
     trade_tick: Number = field(name="tickIndex", default=None)
     trade_price: Number = field(name="price", default=None)
 
@@ -169,8 +170,10 @@ def _struct(cls: type[Any], content: Mapping[str, Any]) -> Any:
             values[item.name] = _struct(Pool, value) if isinstance(value, dict) else None
         elif item.name == "partial":
             values[item.name] = msgspec.Raw(json.dumps(value).encode())
-        elif item.type == Text or item.name == "server_ts":
-            values[item.name] = value if isinstance(value, str | float) else None
+        elif item.type == Text:
+            values[item.name] = value if isinstance(value, str) else None
+        elif item.name == "server_ts":
+            values[item.name] = value if isinstance(value, str) else number(value)
         else:
             values[item.name] = number(value)
     return cls(**values)
@@ -220,11 +223,18 @@ def _partial(frames: Sequence[Frame], price: np.ndarray, tick: np.ndarray) -> np
     """Return the price of a frame's tick in its candle; NaN where the frame has a price, which goes before."""
     result = np.full(len(frames), np.nan)
     for i in np.flatnonzero(np.isnan(price) & ~np.isnan(tick)).tolist():
-        candle = json.loads(bytes(frames[i].partial) or b"null")
+        candle = _candle(bytes(frames[i].partial))
         values = candle.get("values") if isinstance(candle, dict) else None
         if isinstance(values, dict):
             result[i] = number(values.get(str(int(tick[i]))))
     return result
+
+
+def _candle(raw: bytes) -> Any:
+    try:
+        return json.loads(raw)
+    except (ValueError, RecursionError):  # no candle, or what msgspec skips unread: numbers of thousands of digits
+        return None
 
 
 def _places(values: Sequence[Text], names: Sequence[str]) -> np.ndarray:

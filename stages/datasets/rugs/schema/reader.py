@@ -61,7 +61,7 @@ def own_rows(raw_dir: Path, units: Sequence[Unit]) -> Own:
     unit_of, place = _units_of(rows, units, reader.sessions)
     is_own = unit_of >= 0
     rows, unit_of, place = rows.take(is_own), unit_of[is_own], place[is_own]
-    kept, _ = order.ordered(unit_of, place, rows.seq, rows.doc)
+    kept, _ = order.ordered(unit_of, place, rows.seq, rows.doc, rows.game)
     offsets = np.searchsorted(unit_of[kept], np.arange(len(units) + 1))
     return Own(rows.take(kept), offsets, paths)
 

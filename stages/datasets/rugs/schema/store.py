@@ -14,7 +14,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
@@ -56,7 +56,7 @@ ZONE: Final = "(Z|[+-][0-9]{2}:?[0-9]{2})$"
 PIECE_BYTES: Final = 2 << 20  # some 16 files: with 16 MB no faster, and at most 327 MB of memory instead of 190
 BATCH_ROWS: Final = 4096
 HASH_BYTES: Final = 32
-MOST_DAYS: Final = 100_000  # int64 ns reach 292 years
+MOST_NS: Final = 8_640_000_000 * 10**9  # 100,000 days: int64 holds 106,751
 NO_TIME: Final = np.iinfo(np.int64).min
 
 
@@ -171,7 +171,9 @@ class Reader:
             self.new_columns.update(set(names) - KNOWN)
             names = self._columns(path, names)
             for batch in file.iter_batches(BATCH_ROWS, columns=names, use_threads=False):
-                yield start, batch if batch.schema.equals(SCHEMA) else _typed(batch, path)
+                typed = batch if batch.schema.equals(SCHEMA) else _typed(batch, path)
+                typed.select(HEAD).validate(full=True)  # refuses text that is not UTF-8
+                yield start, typed
                 start += batch.num_rows
         except BadUnit as error:
             self.faults[path] = str(error)
@@ -181,9 +183,9 @@ class Reader:
 
     def _columns(self, path: str, names: Sequence[str]) -> list[str]:
         for name in TYPES:
-            if name not in names and not (name == "doc_type" and _doc_of(path)):
-                where = self.raw_dir / path
-                raise BadUnit(f"{where}: no column {name!r} in {', '.join(names)}, expected it; correct or remove it")
+            if names.count(name) != 1 and not (name not in names and name == "doc_type" and _doc_of(path)):
+                where, found = self.raw_dir / path, "no column" if name not in names else "more than one column"
+                raise BadUnit(f"{where}: {found} {name!r} in {', '.join(names)}, expected once; correct or remove it")
         return [name for name in TYPES if name in names]
 
     def _rows(self, pieces: Sequence[Piece]) -> Rows:
@@ -254,13 +256,14 @@ def lookup(column: pa.Array, function: Callable[[str | None], int], dtype: Any) 
 
 
 def _nanoseconds(column: pa.Array) -> np.ndarray:
-    """Return ISO times, UTC where they name no zone, as int64 ns since 1970 UTC; `NO_TIME` where they are none."""
+    """Return ISO times, UTC where they name no zone, as int64 ns since 1970 UTC, floored to us; `NO_TIME` for none."""
     has_zone = pc.match_substring_regex(column, ZONE)
     try:
         zoned = pc.if_else(has_zone, column, pc.binary_join_element_wise(column, "Z", ""))
-        return zoned.cast(pa.timestamp("ns", "UTC")).cast(pa.int64()).fill_null(NO_TIME).to_numpy()
-    except pa.ArrowInvalid:
-        return np.array([_nanosecond(text) for text in column.to_pylist()], np.int64)
+        found = zoned.cast(pa.timestamp("ns", "UTC")).cast(pa.int64()).fill_null(NO_TIME).to_numpy()
+    except pa.ArrowInvalid:  # the other way to read them, one by one, must not give other times
+        found = np.array([_nanosecond(text) for text in column.to_pylist()], np.int64)
+    return np.where((found >= -MOST_NS) & (found <= MOST_NS), found // 1000 * 1000, NO_TIME)
 
 
 def _nanosecond(text: str | None) -> int:
@@ -269,8 +272,5 @@ def _nanosecond(text: str | None) -> int:
     except ValueError:
         return NO_TIME
     since = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - datetime(1970, 1, 1, tzinfo=UTC)
-    return (
-        (since.days * 86_400 + since.seconds) * 10**9 + since.microseconds * 1000
-        if abs(since.days) < 10**5
-        else NO_TIME
-    )
+    found = since // timedelta(microseconds=1) * 1000
+    return found if abs(found) <= MOST_NS else NO_TIME

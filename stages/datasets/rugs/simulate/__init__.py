@@ -23,6 +23,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
+from stages.datasets.base import remove_others
 from stages.datasets.rugs.schema.store import FOLDER
 from stages.datasets.rugs.simulate import store
 from stages.datasets.rugs.simulate.game import SECOND, moment
@@ -79,7 +80,8 @@ def write(folder: Path, options: Mapping[str, Any]) -> dict[str, float]:
     store_dir = folder / FOLDER
     store_dir.mkdir(parents=True, exist_ok=True)
     written = list(ordered(partial(_write_session, store_dir), tasks))
-    _remove_others(store_dir, {store_dir / path for part in written for path in part.paths})
+    # truth.json goes too: it may be a link to DVC's copy, so it is made anew
+    remove_others(folder, {store_dir / path for part in written for path in part.paths})
     truth = _joined([part.truth for part in written])
     n_files = truth["files"] = sum(len(part.paths) for part in written)
     (folder / TRUTH).write_text(json.dumps(truth, indent=1) + "\n", encoding="utf-8")
@@ -206,13 +208,3 @@ def _joined(parts: list[dict[str, Any]]) -> dict[str, Any]:
             result[name] = result[name] + part[name]
         result["sessions"].update(part["sessions"])
     return result
-
-
-def _remove_others(folder: Path, kept: set[Path]) -> None:
-    """Remove what an earlier or a killed run left of another store."""
-    for path in folder.glob("doc_type=*/date=*/*"):
-        if path not in kept:
-            path.unlink()
-    for path in sorted(folder.glob("doc_type=*/**/"), reverse=True):
-        if path.is_dir() and not any(path.iterdir()):
-            path.rmdir()

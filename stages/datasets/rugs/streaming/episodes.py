@@ -108,7 +108,8 @@ def canonical(events: Sequence[Message]) -> np.ndarray:
     np.minimum.at(first_ns, session, np.array([event.ts_ns for event in events], np.int64))
     place = order.ranks(first_ns, names)[session]
     seq = np.array([event.seq for event in events], np.int64)
-    return order.ordered(place, seq, _codes([event.doc_type for event in events])[0])[0]
+    doc_type, game = (np.array([getattr(event, name) for event in events]) for name in ("doc_type", "game_id"))
+    return order.ordered(place, seq, doc_type, game)[0]
 
 
 def _codes(texts: Sequence[str]) -> tuple[np.ndarray, list[str]]:

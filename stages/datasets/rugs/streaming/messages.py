@@ -122,7 +122,7 @@ def read(kind: int, raws: Sequence[bytes], envelopes: Sequence[Mapping[str, Any]
     table = payload.numbers(kind, [contents[i] for i in usable]) if usable else {}
     rows = np.stack([*table.values()], axis=-1).tolist() if table else [[]] * len(usable)
     for i, row in zip(usable, rows, strict=True):
-        told = _told(kind, contents[i], raws[i], envelopes[i])
+        told = _told(kind, contents[i], envelopes[i])
         numbers = {name: number for name, number in zip(table, row, strict=True) if not math.isnan(number)}
         found[i] = Message(kind, numbers=numbers, **{**envelopes[i], **told})
     return found
@@ -177,7 +177,7 @@ def _envelope(event: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _told(kind: int, content: Any, raw: bytes, envelope: Mapping[str, Any]) -> dict[str, Any]:
+def _told(kind: int, content: Any, envelope: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a payload says beside its numbers; its game counts where the row names none."""
     found: dict[str, Any] = {}
     if content.game not in NO_GAME and not envelope.get("game_id"):
@@ -185,7 +185,7 @@ def _told(kind: int, content: Any, raw: bytes, envelope: Mapping[str, Any]) -> d
     if kind in (PLAYER, OTHER):
         found["own_id"] = content.player or ""
     elif kind == TRADE:
-        found |= {"player_id": content.player or "", "trade_id": _last_dict(json.loads(raw).get("data")).get("id")}
+        found |= {"player_id": content.player or "", "trade_id": content.trade}
     return found
 
 

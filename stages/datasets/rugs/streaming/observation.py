@@ -23,7 +23,7 @@ from stages.datasets.rugs.streaming.messages import Message, message
 from stages.datasets.rugs.streaming.state import GameState
 
 N_RECENT = 64  # games whose late frames are known as such
-N_EARLY = 256  # presses and trades kept of games that have not begun
+N_EARLY = 256  # events kept of games that have not begun
 
 
 @dataclass(frozen=True)
@@ -108,6 +108,7 @@ class ObservationBuilder:
         self.game_id = self.player_id = ""
         self._trade_id: str | None = None
         self._state = GameState()
+        self._cash = math.nan
         self._recent: deque[str] = deque(maxlen=N_RECENT)
         self._early: deque[Message] = deque(maxlen=N_EARLY)
 
@@ -125,7 +126,8 @@ class ObservationBuilder:
         """Take in one event, of any of the forms of `messages`, and tell whether it is a step.
 
         A frame of a new game begins that game: only the balance is carried over. Events of another game than the
-        present one change nothing now; presses and trades that come before their game count when it begins. A trade
+        present one change nothing now; those that come before their game count when it begins, and any balance is
+        carried into the next game. A trade
         counts once an event of its game told who the own player is.
         """
         return self.take(message(event))
@@ -133,11 +135,12 @@ class ObservationBuilder:
     def take(self, event: Message) -> bool:
         """Take in one event that is read already; see `update`."""
         self.player_id = event.own_id or self.player_id
+        self._cash = event.numbers.get("cash", self._cash)
         if event.kind == GSU and event.game_id not in ("", self.game_id, *self._recent):
             self._begin(event.game_id)
         if event.game_id in ("", self.game_id):
             return self._apply(event)
-        if event.kind in (PRESS, TRADE) and event.game_id not in self._recent:
+        if event.game_id not in self._recent:
             self._early.append(event)
         return False
 
@@ -150,7 +153,7 @@ class ObservationBuilder:
         """Begin a game; what came before the first game of a session belongs to it."""
         if self.game_id:
             self._recent.append(self.game_id)
-            self._state, self._trade_id = GameState(self._state.cash), None
+            self._state, self._trade_id = GameState(self._cash), None
         self.game_id = game_id
         early = [event for event in self._early if event.game_id == game_id]
         self._early = deque((event for event in self._early if event.game_id != game_id), maxlen=N_EARLY)
