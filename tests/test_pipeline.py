@@ -143,3 +143,15 @@ def test_trace_refuses_a_row_that_is_not_there(finished):
     done = finished[0].run(sys.executable, "-m", "stages.trace", "splendor", "val", "99999999", check=False)
     assert done.returncode == 1
     assert "row 99999999, expected 0.." in done.stderr
+
+
+def test_status_says_that_a_sample_was_edited(clone):
+    path = next((clone.folder / "data/sample/splendor").rglob("*.csv"))
+    content = path.read_bytes()
+    path.unlink()  # it may be a link into DVC's cache
+    path.write_bytes(content + content[-100:])
+    said = clone.run(sys.executable, "-m", "stages.status", "splendor").stdout.splitlines()
+    assert said == [
+        "splendor: 1 file changed in 1 of 5 batches",
+        "splendor: data/sample/splendor is not what simulate wrote; `dvc repro` makes it anew, SIMULATE=no keeps it",
+    ]
