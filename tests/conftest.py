@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -24,6 +25,11 @@ TOY_FIELDS = {
     "mask_kind": ("uint8", (3,), "mask", ["win", "draw", "loss"], None),
     "step": ("int32", (), "key", None, None),
 }
+
+if (
+    signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+):  # as under `nohup make test &`: the processes tested would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
