@@ -38,7 +38,7 @@ $(READY): pyproject.toml .constraints.txt
 setup: $(READY)  ## Make the virtual environment and install the pinned packages
 
 preprocess: $(READY)  ## Make sample data if configured, run the pipeline, say what it made and where
-	@python -m stages.preprocess $(DATASET)
+	@python -m stages.commands.preprocess $(DATASET)
 
 test: $(READY)  ## Run the tests, without those marked slow
 	@python -m pytest -m 'not slow' --numprocesses auto --dist loadfile
@@ -69,16 +69,16 @@ bench: $(READY)  ## Measure CPU and memory against plain pandas and pyarrow loop
 	@python tests/bench/loader.py
 
 status: $(READY)  ## Say what is out of date and why
-	@python -m stages.status $(DATASET)
+	@python -m stages.commands.status $(DATASET)
 
 plan: $(READY)  ## Say what a run would do and cost; runs nothing
-	@python -m stages.plan $(DATASET)
+	@python -m stages.commands.plan $(DATASET)
 
 report: $(READY)  ## Write data/reports/index.html, a page of plots and figures, and the data cards
 	@python -m stages.report $(DATASET)
 
 verify: $(READY)  ## Read everything again and check bytes, rows, groups and values
-	@python -m stages.verify $(DATASET)
+	@python -m stages.commands.verify $(DATASET)
 
 remote: $(READY)  ## Set the remote to share through: make remote URL=ssh://host/path, s3://bucket/path or a folder
 	@dvc remote add --force --default store $(URL)
@@ -91,16 +91,16 @@ pull: $(READY)  ## Get arrays and run cache from the remote; runs nothing
 	@dvc pull --run-cache
 
 work: $(READY)  ## Build batches together with other machines that share the remote
-	@python -m stages.work $(DATASET)
+	@python -m stages.commands.work $(DATASET)
 
 dag: $(READY)  ## Draw the stages
 	@dvc dag --collapse-foreach-matrix
 
 trace: $(READY)  ## Name the raw file and line of a row: make trace DATASET=splendor PART=train ROW=123
-	@python -m stages.trace $(DATASET) $(PART) $(ROW)
+	@python -m stages.commands.trace $(DATASET) $(PART) $(ROW)
 
 slim: $(READY)  ## Drop workspace copies of intermediate and merged arrays; DVC's cache keeps them
-	@python -m stages.slim $(DATASET)
+	@python -m stages.commands.slim $(DATASET)
 
 clean:  ## Remove everything the pipeline made from the workspace; raw data, lists and DVC's cache stay
 	rm -rf data/intermediate data/merged data/processed data/metrics data/plots data/reports data/logs

@@ -1,7 +1,7 @@
 """List the raw units of a dataset, with their digests, and deal them into batches.
 
-In: the dataset's raw folder. Out: one manifest per batch and the batch list (see `stages.units`). Files whose content
-is unchanged are not rewritten.
+In: the dataset's raw folder. Out: one manifest per batch and the batch list (see `stages.core.manifests`). Files whose
+content is unchanged are not rewritten.
 
 Under `dvc repro` the list of batches is already in use, so when it changes, discover leaves a note for `expand` and
 keeps the manifests and arrays of vanished batches until the run is over; run directly, it removes them at once.
@@ -12,12 +12,14 @@ import os
 import sys
 from collections.abc import Collection, Sequence
 
-from stages import cli, paths, units
-from stages.arrays import write_text
+from stages.core import manifests, paths, units
+from stages.core.errors import BadUnit, ExpectedError
+from stages.core.files import write_text
+from stages.core.params import DatasetParams, load
 from stages.datasets import base
-from stages.errors import BadUnit, ExpectedError
-from stages.memory_log import MemoryLog
-from stages.params import DatasetParams, load
+from stages.datasets.base.raw import read_unit
+from stages.runtime import cli
+from stages.runtime.memory_log import MemoryLog
 
 logger = logging.getLogger("batchwise")
 
@@ -45,10 +47,10 @@ def discover(dataset: str, params: DatasetParams) -> None:
     by_key = {unit.key: unit for unit in chosen}
     batches = units.deal((unit.key for unit in chosen), params.batch_size)
     for batch, keys in batches.items():
-        text = units.manifest_text(dataset, batch, [by_key[key] for key in keys])
+        text = manifests.manifest_text(dataset, batch, [by_key[key] for key in keys])
         write_text(paths.manifest(dataset, batch), text)
-    before = set(units.read_batch_list(dataset))
-    write_text(paths.batch_list(dataset), units.batch_list_text(dataset, batches))
+    before = set(manifests.read_batch_list(dataset))
+    write_text(paths.batch_list(dataset), manifests.batch_list_text(dataset, batches))
     gone = before - set(batches)
     _remove_vanished(dataset, set(batches), before)
     if before != set(batches) and "DVC_STAGE" in os.environ:
@@ -67,7 +69,7 @@ def _refuse_unreadable(chosen: Sequence[units.Unit], params: DatasetParams) -> N
     if len(unreadable) > params.max_bad_units:
         if reason := unreadable[0].context.get("bad"):
             raise BadUnit(f"{params.raw_dir}/{reason}")
-        units.read_unit(params.raw_dir, unreadable[0])
+        read_unit(params.raw_dir, unreadable[0])
         raise BadUnit(f"{params.raw_dir / unreadable[0].key}: was not readable a moment ago; run discover again")
 
 
@@ -87,7 +89,7 @@ def _keep_plan_runnable(dataset: str, gone: Collection[str]) -> None:
     """
     for batch in gone:
         if not paths.manifest(dataset, batch).is_file():
-            write_text(paths.manifest(dataset, batch), units.manifest_text(dataset, batch, []))
+            write_text(paths.manifest(dataset, batch), manifests.manifest_text(dataset, batch, []))
 
 
 def main() -> int:

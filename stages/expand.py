@@ -18,11 +18,12 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from stages import cli, paths, units
-from stages.arrays import write_text
-from stages.errors import ExpectedError
-from stages.params import load
-from stages.signals import die_with_parent
+from stages.core import manifests, paths
+from stages.core.errors import ExpectedError
+from stages.core.files import write_text
+from stages.core.params import load
+from stages.runtime import cli
+from stages.runtime.signals import die_with_parent
 
 LOCK = Path("dvc.lock")
 LOCK_ORDER = ("simulate", "discover", "process", "expand", "merge", "split")  # that of a first run
@@ -37,7 +38,7 @@ def expand(dataset: str) -> None:
     ExpectedError
         When the nested run fails.
     """
-    batches = units.read_batch_list(dataset)
+    batches = manifests.read_batch_list(dataset)
     marker = paths.list_changed_marker(dataset)
     tidy_lock(dataset, batches)  # before the nested run, which must not take a placeholder from the run cache
     if marker.exists():
@@ -50,7 +51,7 @@ def expand(dataset: str) -> None:
             )
         marker.unlink()
     tidy_lock(dataset, batches)
-    write_text(paths.expanded(dataset), units.batch_list_text(dataset, batches))
+    write_text(paths.expanded(dataset), manifests.batch_list_text(dataset, batches))
 
 
 def tidy_lock(dataset: str, batches: Collection[str]) -> None:

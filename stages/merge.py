@@ -2,7 +2,7 @@
 
 In: data/intermediate/<dataset>/<batch>.npz of exactly the listed batches. Out:
 
-- data/merged/<dataset>/<field>.npy: rows in the order that stages/groups.py says;
+- data/merged/<dataset>/<field>.npy: rows in the order that stages/merging/groups.py says;
 - data/merged/<dataset>/fields.json: name, dtype, shape of a row, role and doc of each field, and its column or class
   names;
 - data/merged/<dataset>/groups.npz: ``group_id`` uint64 (G,), ``group_offsets`` int64 (G+1,), ``source`` int32 (G,) an
@@ -24,12 +24,15 @@ from typing import Any
 
 import numpy as np
 
-from stages import arrays, cli, groups, paths, units
-from stages.display import Steps
-from stages.errors import BadUnit, ExpectedError
-from stages.groups import Groups
-from stages.memory_log import MemoryLog
-from stages.params import load
+from stages.core import arrays, manifests, paths
+from stages.core.errors import BadUnit, ExpectedError
+from stages.core.files import atomic_dir, write_text
+from stages.core.params import load
+from stages.merging import groups
+from stages.merging.groups import Groups
+from stages.runtime import cli
+from stages.runtime.display import Steps
+from stages.runtime.memory_log import MemoryLog
 
 CHUNK_BYTES = 1 << 19  # stays in a core's cache between reading, checksum and writing
 MOST_LISTED = 1000  # duplicates named one by one in the report; all are counted by unit
@@ -64,7 +67,7 @@ def merge(dataset: str, max_bad_units: int) -> None:
     """
     with MemoryLog("merge", dataset) as log:
         log.record("start")
-        names = units.read_batch_list(dataset)
+        names = manifests.read_batch_list(dataset)
         if not names:
             raise ExpectedError(f"{paths.batch_list(dataset)}: no batches, expected at least one; run discover first")
         batches = [_open(paths.intermediate(dataset, name)) for name in names]
@@ -77,7 +80,7 @@ def merge(dataset: str, max_bad_units: int) -> None:
         report = _report(names, batches, table)
         title = f"Merging {dataset} ({len(batches)} batches, {report['rows']:,} rows)"
         with (
-            arrays.atomic_dir(paths.merged_dir(dataset)) as folder,
+            atomic_dir(paths.merged_dir(dataset)) as folder,
             Steps(title, "fields", len(fields), log.watch) as steps,
         ):
             for field in fields:
@@ -85,7 +88,7 @@ def merge(dataset: str, max_bad_units: int) -> None:
                 _join(folder / f"{field['name']}.npy", field, batches, table, order)
             _write_groups(folder / "groups.npz", table, order, by_unit)
             (folder / "fields.json").write_text(_json(fields), encoding="utf-8")
-        arrays.write_text(paths.report(dataset), _json(report))
+        write_text(paths.report(dataset), _json(report))
         _remove_unlisted(dataset, names)
         counts = {"n_rows": report["rows"], "n_groups": report["groups"]}
         log.record("end", **counts, n_duplicates=report["duplicates"]["groups"])

@@ -20,17 +20,18 @@ from typing import Any
 
 import numpy as np
 
-from stages import cli, paths, units
-from stages.chunks import GROUP_DTYPES, Chunk, encode_chunk
+from stages.core import manifests, paths, units
+from stages.core.errors import BadUnit, ExpectedError
+from stages.core.params import DatasetParams, load
 from stages.datasets import base
-from stages.display import Display
-from stages.errors import BadUnit, ExpectedError
-from stages.memory import share_heaps
-from stages.memory_log import MemoryLog
-from stages.pacing import Pacer, room_mb
-from stages.params import DatasetParams, load
-from stages.spool import Spool
-from stages.workers import Workers
+from stages.processing.chunk_budget import Pacer, room_mb
+from stages.processing.chunks import GROUP_DTYPES, Chunk, encode_chunk
+from stages.processing.spool import Spool
+from stages.runtime import cli
+from stages.runtime.display import Display
+from stages.runtime.memory import share_heaps
+from stages.runtime.memory_log import MemoryLog
+from stages.runtime.workers import Workers
 
 logger = logging.getLogger("batchwise")
 
@@ -48,7 +49,7 @@ def process(dataset: str, batch: str, params: DatasetParams) -> None:
         When a raw file changed since discover, the encoder fails on a unit, or the memory budget is exceeded.
     """
     share_heaps()
-    batch_units = units.read_manifest(dataset, batch)
+    batch_units = manifests.read_manifest(dataset, batch)
     whole = Chunk(dataset, params.raw_dir, params.options, batch_units, 0, 0.0)
     counts = {"n_units": len(batch_units), "n_files": len({s.path for unit in batch_units for s in unit.sources})}
     with (
@@ -107,7 +108,7 @@ def _tell(whole: Chunk, findings: Sequence[Mapping[str, Any]]) -> None:
 
 def _title(dataset: str, batch: str, batch_units: Sequence[units.Unit]) -> str:
     """Return the line that says which batch this is: "Processing batch 3/16 (b0101, 500 files)"."""
-    listed, n_units = units.read_batch_list(dataset), len(batch_units)
+    listed, n_units = manifests.read_batch_list(dataset), len(batch_units)
     place = f"{listed.index(batch) + 1}/{len(listed)}" if batch in listed else f"of {dataset}"
     return f"Processing batch {place} ({batch}, {n_units:,} {units.noun(batch_units, n_units)})"
 
@@ -149,7 +150,7 @@ def main() -> int:
 
     def action() -> None:
         params = load().dataset(dataset)
-        listed = units.read_batch_list(dataset)
+        listed = manifests.read_batch_list(dataset)
         if arguments.batch and arguments.batch not in listed and "DVC_STAGE" in os.environ:
             _leave_placeholder(dataset, arguments.batch)
             return
@@ -164,7 +165,9 @@ def main() -> int:
 
     return cli.run(
         action,
-        lambda: f"{len(finished)} of {len(units.read_batch_list(dataset))} batches of {dataset} are finished and kept",
+        lambda: (
+            f"{len(finished)} of {len(manifests.read_batch_list(dataset))} batches of {dataset} are finished and kept"
+        ),
     )
 
 

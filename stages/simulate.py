@@ -12,13 +12,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from stages import cli
+from stages.core.errors import ExpectedError
+from stages.core.params import load
 from stages.datasets import base
-from stages.display import Display
-from stages.errors import ExpectedError
-from stages.memory import Watch
-from stages.memory_log import MemoryLog
-from stages.params import load
+from stages.runtime import cli
+from stages.runtime.display import Display
+from stages.runtime.memory import Watch
+from stages.runtime.memory_log import MemoryLog
 
 SAMPLE_DIR = Path("data/sample")
 

@@ -7,16 +7,17 @@ In: data/merged/<dataset>/ and `split` of params.yaml. Out, in data/processed/<d
 - labels_<part>.npz: int16 (N,) per head; masks_<part>.npz: uint8 0/1 (N, classes) per head;
 - keys_<part>.npz: ``group_id`` uint64 (N,), ``unit`` int32 (N,) an index into ``units`` (text), ``row_in_unit`` int64
   (N,), and the dataset's own keys;
-- starts_<field>_<part>.npy: int64, the rows with which sliding windows of a feature begin (see stages/runs.py);
+- starts_<field>_<part>.npy: int64, the rows with which sliding windows of a feature begin (see
+  stages/splitting/window_starts.py);
 
 and for all parts feature_names.json, label_mappings.json (class name to index per head), normalizer.npz (``names``,
 ``mean``, ``scale``, ``is_normalised``; mean 0 and scale 1 where a column is not standardised), stats.json and, where
-rows of a field are stored as bits (see stages/bits.py), packed.json: field name to shape of an unpacked row. Beside
-them the metrics and plots that stages/stats.py describes.
+rows of a field are stored as bits (see stages/core/bits.py), packed.json: field name to shape of an unpacked row.
+Beside them the metrics and plots that stages/splitting/stats.py describes.
 
 Mean and population standard deviation are taken over train rows only, in one pass and in merged order. The rows of a
-part stay in merged order, or come in the order of a hash with ``shuffle: true``: see stages/shuffle.py. Arrays are read
-and written a chunk at a time.
+part stay in merged order, or come in the order of a hash with ``shuffle: true``: see stages/splitting/shuffle.py.
+Arrays are read and written a chunk at a time.
 """
 
 import itertools
@@ -29,15 +30,19 @@ from typing import Any
 
 import numpy as np
 
-from stages import arrays, cli, paths, stats
-from stages.display import Steps
-from stages.errors import ExpectedError
-from stages.memory_log import MemoryLog
-from stages.moments import Moments
-from stages.params import SplitParams, load
-from stages.parts import PARTS, Merged, open_merged
-from stages.runs import write_starts
-from stages.shuffle import shuffled, working_bytes
+from stages.core import arrays, paths
+from stages.core.errors import ExpectedError
+from stages.core.files import atomic_dir
+from stages.core.params import SplitParams, load
+from stages.core.part_files import PARTS
+from stages.runtime import cli
+from stages.runtime.display import Steps
+from stages.runtime.memory_log import MemoryLog
+from stages.splitting import stats
+from stages.splitting.moments import Moments
+from stages.splitting.parts import Merged, open_merged
+from stages.splitting.shuffle import shuffled, working_bytes
+from stages.splitting.window_starts import write_starts
 
 CHUNK_ROWS = 1024
 DERIVED_KEYS = ("group_id", "row_in_unit", "unit")
@@ -73,7 +78,7 @@ def _write(
     log.record("normaliser", n_rows=merged.n_rows()[0])
     report = json.loads(paths.report(dataset).read_text(encoding="utf-8"))
     with ExitStack() as stack:
-        folder = stack.enter_context(arrays.atomic_dir(paths.processed_dir(dataset)))
+        folder = stack.enter_context(atomic_dir(paths.processed_dir(dataset)))
         if params.shuffle:
             steps.begin("order of the rows", int(merged.offsets[-1]))
         rows = stack.enter_context(_in_final_order(merged, params, folder, log))

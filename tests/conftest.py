@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages import arrays, paths, units
+from stages.core import arrays, manifests, paths
+from stages.core.files import write_text
 from stages.datasets.splendor import simulate
+from tests.helpers.places import REPOSITORY, module_of
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 KNOBS = ("JOBS", "BACKEND", "DASK_SCHEDULER", "MEMORY_GB", "LOG", "DVC_STAGE")
 VERBS = ("discover", "process", "merge", "split")
 TOY_FIELDS = {
@@ -42,7 +43,7 @@ def _no_knobs(monkeypatch):
 def _run(verb, *args, cwd=None, **env):
     clean = {key: value for key, value in os.environ.items() if key not in KNOBS}
     return subprocess.run(
-        [sys.executable, "-m", f"stages.{verb}", *args],
+        [sys.executable, "-m", module_of(verb), *args],
         cwd=cwd,
         env={**clean, "PYTHONPATH": str(REPOSITORY), **env},
         capture_output=True,
@@ -165,7 +166,7 @@ def _write_toy(batches, bad=None):
         meta["findings"] = []
         members["meta"] = [np.frombuffer(json.dumps({**meta, "fields": fields}).encode(), np.uint8)]
         arrays.save_npz(paths.intermediate("toy", batch), members)
-    arrays.write_text(paths.batch_list("toy"), units.batch_list_text("toy", batches))
+    write_text(paths.batch_list("toy"), manifests.batch_list_text("toy", batches))
 
 
 @pytest.fixture

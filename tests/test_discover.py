@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from stages import paths, units
+from stages.core import manifests, paths, units
 
 
-def manifests():
+def written():
     return {path.stem: path.read_text() for path in paths.manifest_dir("splendor").iterdir()}
 
 
@@ -52,9 +52,9 @@ def rewritten():
 
 def test_discover_lists_every_game_once(discovered):
     expected = sorted(str(path.relative_to(discovered / "raw")) for path in (discovered / "raw").rglob("*.csv"))
-    assert sorted(key for text in manifests().values() for key in unit_keys(text)) == expected
-    assert sorted(manifests()) == units.read_batch_list("splendor")
-    assert all(len(unit_keys(text)) <= 16 for text in manifests().values())
+    assert sorted(key for text in written().values() for key in unit_keys(text)) == expected
+    assert sorted(written()) == manifests.read_batch_list("splendor")
+    assert all(len(unit_keys(text)) <= 16 for text in written().values())
 
 
 def test_discover_again_writes_nothing(discovered, run):
@@ -89,10 +89,10 @@ def test_no_raw_data_is_an_error_that_changes_nothing(workspace, run, snapshot, 
 
 
 def test_one_file_more_changes_one_manifest(discovered, run):
-    before = manifests()
+    before = written()
     shutil.copy(discovered / "raw/2_games/2.csv", discovered / "raw/2_games/9001.csv")
     ok(run("discover", "splendor"))
-    after = manifests()
+    after = written()
     changed = [batch for batch in before if after.get(batch) != before[batch]]
     assert len(changed) == 1
     assert rewritten() == {batch for batch in after if before.get(batch) != after[batch]}
@@ -102,8 +102,8 @@ def test_one_file_more_changes_one_manifest(discovered, run):
 
 
 def test_a_full_batch_is_replaced_by_two_and_its_files_go(discovered, run):
-    full = next(batch for batch, text in manifests().items() if len(unit_keys(text)) == 16)
-    others = set(manifests()) - {full}
+    full = next(batch for batch, text in written().items() if len(unit_keys(text)) == 16)
+    others = set(written()) - {full}
     paths.intermediate_dir("splendor").mkdir(parents=True)
     for batch in [full, *others]:
         paths.intermediate("splendor", batch).write_bytes(b"npz")
@@ -113,46 +113,46 @@ def test_a_full_batch_is_replaced_by_two_and_its_files_go(discovered, run):
             break
     shutil.copy(discovered / "raw/2_games/2.csv", discovered / "raw" / name)
     result = ok(run("discover", "splendor"))
-    assert set(manifests()) == others | {full + "0", full + "1"} == set(units.read_batch_list("splendor"))
+    assert set(written()) == others | {full + "0", full + "1"} == set(manifests.read_batch_list("splendor"))
     assert rewritten() == {full + "0", full + "1"}
     assert {path.stem for path in paths.intermediate_dir("splendor").iterdir()} == others
     assert "(2 new, 1 gone)" in result.stderr
     (discovered / "raw" / name).unlink()
     ok(run("discover", "splendor"))
-    assert set(manifests()) == others | {full}
+    assert set(written()) == others | {full}
 
 
 def test_one_file_less_changes_one_manifest(discovered, run):
-    before = manifests()
+    before = written()
     batch, key = next((b, unit_keys(text)[0]) for b, text in before.items() if len(unit_keys(text)) > 12)
     (discovered / "raw" / key).unlink()
     ok(run("discover", "splendor"))
     assert rewritten() == {batch}
-    assert unit_keys(manifests()[batch]) == unit_keys(before[batch])[1:]
+    assert unit_keys(written()[batch]) == unit_keys(before[batch])[1:]
 
 
 def test_one_changed_byte_changes_one_manifest(discovered, run):
-    before = manifests()
+    before = written()
     with (discovered / "raw/2_games/2.csv").open("ab") as file:
         file.write(b"\n")
     ok(run("discover", "splendor"))
     assert rewritten() == {batch for batch, text in before.items() if "2_games/2.csv" in unit_keys(text)}
-    assert list(manifests()) == list(before)
+    assert list(written()) == list(before)
 
 
 def test_under_dvc_vanished_batches_stay_and_a_note_is_left(discovered, write_params, run):
-    old = set(manifests())
+    old = set(written())
     paths.intermediate_dir("splendor").mkdir(parents=True)
     for batch in old:
         paths.intermediate("splendor", batch).write_bytes(b"npz")
     write_params(discovered, batch_size=64)
     ok(run("discover", "splendor", DVC_STAGE="discover@splendor"))
-    assert set(manifests()) == old | {"b"}
+    assert set(written()) == old | {"b"}
     assert {path.stem for path in paths.intermediate_dir("splendor").iterdir()} == old
-    assert units.read_batch_list("splendor") == ["b"]
+    assert manifests.read_batch_list("splendor") == ["b"]
     assert paths.list_changed_marker("splendor").read_text() == "b\n"
     ok(run("discover", "splendor"))
-    assert set(manifests()) == {"b"}
+    assert set(written()) == {"b"}
     assert not list(paths.intermediate_dir("splendor").iterdir())
 
 
@@ -168,7 +168,7 @@ def test_a_limit_takes_some_and_a_larger_one_adds_to_them(workspace, write_param
     for limit in (5, 20, 60, 1000):
         write_params(workspace, limit=limit)
         ok(run("discover", "splendor"))
-        found.append({key for text in manifests().values() for key in unit_keys(text)})
+        found.append({key for text in written().values() for key in unit_keys(text)})
     assert [len(keys) for keys in found] == [5, 20, 60, 60]
     assert found[0] < found[1] < found[2]
     by_hash = sorted(found[2], key=lambda key: hashlib.sha256(key.encode()).digest())
@@ -184,7 +184,7 @@ def test_an_unreadable_file_is_an_error_unless_it_may_be_left_out(workspace, wri
     assert_refused(run("discover", "splendor"), "raw/3_games/900.csv: not readable")
     write_params(workspace, max_bad_units=2)
     ok(run("discover", "splendor"))
-    listed = {unit["key"]: unit["digest"] for text in manifests().values() for unit in json.loads(text)["units"]}
+    listed = {unit["key"]: unit["digest"] for text in written().values() for unit in json.loads(text)["units"]}
     assert {key for key, digest in listed.items() if not digest} == {"3_games/900.csv", "3_games/901.csv"}
 
 
@@ -212,7 +212,7 @@ def test_a_batch_list_with_a_merge_conflict_is_mended_or_says_what_to_remove(dis
     if result.returncode:
         assert_refused(result, "batches.yaml", "remove")
     else:
-        assert units.read_batch_list("splendor") == sorted(manifests())
+        assert manifests.read_batch_list("splendor") == sorted(written())
 
 
 def test_only_games_are_taken(workspace, run):

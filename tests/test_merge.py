@@ -7,9 +7,10 @@ import shutil
 import numpy as np
 import pytest
 
-from stages import arrays, merge, paths
-from stages.arrays import DamagedFile
-from stages.errors import BadUnit, ExpectedError
+from stages import merge
+from stages.core import arrays, paths
+from stages.core.arrays import DamagedFile
+from stages.core.errors import BadUnit, ExpectedError
 
 FOLDER = paths.merged_dir("toy")
 # Unit b of batch b1 repeats group 1, and unit e repeats 1 and 4.

@@ -8,11 +8,12 @@ import socket
 import numpy as np
 import pytest
 
-from stages import arrays, paths, process, units
+from stages import process
+from stages.core import arrays, manifests, paths, units
+from stages.core.errors import ExpectedError
+from stages.core.params import DatasetParams, load
 from stages.datasets.splendor import encode, find
-from stages.errors import ExpectedError
-from stages.params import DatasetParams, load
-from tests.scripts import Workspace
+from tests.helpers.scripts import Workspace
 
 BATCH = paths.intermediate("splendor", "b")
 WORKERS = [("1", "threading"), ("2", "threading"), ("4", "threading"), ("2", "loky")]
@@ -53,8 +54,8 @@ def spoil(path, column="gems_board_white", row=1):
 
 def batch_of(key):
     """Return the batch whose manifest lists a unit."""
-    batches = units.read_batch_list("splendor")
-    return next(b for b in batches if any(unit.key == key for unit in units.read_manifest("splendor", b)))
+    batches = manifests.read_batch_list("splendor")
+    return next(b for b in batches if any(unit.key == key for unit in manifests.read_manifest("splendor", b)))
 
 
 @pytest.fixture
@@ -97,24 +98,25 @@ def test_the_order_of_files_on_disk_does_not_matter(workspace, finished, snapsho
         batches = units.deal([unit.key for unit in found], 16)
         by_key = {unit.key: unit for unit in found}
         texts = {
-            f"{b}.json": units.manifest_text("splendor", b, [by_key[k] for k in keys]) for b, keys in batches.items()
+            f"{b}.json": manifests.manifest_text("splendor", b, [by_key[k] for k in keys])
+            for b, keys in batches.items()
         }
-        manifests = snapshot(finished / paths.manifest_dir("splendor"))
-        assert {name: text.encode() for name, text in texts.items()} == manifests
+        expected = snapshot(finished / paths.manifest_dir("splendor"))
+        assert {name: text.encode() for name, text in texts.items()} == expected
 
 
 @pytest.mark.parametrize("chunk_units", [1, 5, 59, 60, 1000])
 def test_the_chunk_size_does_not_matter(processed, finished, monkeypatch, chunk_units):
     monkeypatch.setenv("JOBS", "1")
     monkeypatch.setattr(encode, "CHUNK_UNITS", chunk_units)
-    for batch in units.read_batch_list("splendor"):
+    for batch in manifests.read_batch_list("splendor"):
         assert in_process(batch) == (finished / paths.intermediate("splendor", batch)).read_bytes()
 
 
 def test_process_of_all_batches_is_process_of_each(processed, finished, snapshot, run):
     for path in paths.intermediate_dir("splendor").iterdir():
         path.unlink()
-    for batch in units.read_batch_list("splendor"):
+    for batch in manifests.read_batch_list("splendor"):
         assert run("process", "splendor", batch).returncode == 0
     folder = paths.intermediate_dir("splendor")
     assert snapshot(folder) == snapshot(finished / folder)
@@ -356,8 +358,8 @@ def test_each_chunk_is_logged_with_worker_time_and_rows(processed, run):
 
 
 def test_the_title_says_which_batch_of_how_many_and_what_its_units_are(processed):
-    batch_units = units.read_manifest("splendor", "b01")
-    listed = units.read_batch_list("splendor")
+    batch_units = manifests.read_manifest("splendor", "b01")
+    listed = manifests.read_batch_list("splendor")
     place = f"{listed.index('b01') + 1}/{len(listed)}"
     title = process._title("splendor", "b01", batch_units)
     assert title == f"Processing batch {place} (b01, {len(batch_units)} files)"

@@ -3,12 +3,12 @@
 import importlib.util
 import re
 import subprocess
-from pathlib import Path
 
 import pytest
 import yaml
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+from tests.helpers.places import REPOSITORY
+
 README = (REPOSITORY / "README.md").read_text()
 TARGETS = set(re.findall(r"^([a-z-]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
 

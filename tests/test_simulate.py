@@ -7,7 +7,7 @@ from itertools import chain, repeat
 import pytest
 
 from stages.datasets import base
-from stages.memory import Watch
+from stages.runtime.memory import Watch
 from stages.simulate import Growth
 
 BARS = {"bar_minutes": 30, "start": "2024-01-02", "dialect": "excel", "price": 100.0, "roll": 0.0}

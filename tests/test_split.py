@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages import merge, parts, paths, split, stats
-from stages.arrays import DamagedFile
-from stages.errors import ExpectedError
-from stages.params import SplitParams
+from stages import merge, split
+from stages.core import paths
+from stages.core.arrays import DamagedFile
+from stages.core.errors import ExpectedError
+from stages.core.params import SplitParams
+from stages.splitting import parts, stats
 
 PARTS = ("train", "val", "test")
 FOLDER = paths.processed_dir("toy")

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from stages import arrays
-from stages.errors import ExpectedError
+from stages.core import arrays
+from stages.core.errors import ExpectedError
 from stages.loader.source import Source
 
 FILES = ("feature_names.json", "label_mappings.json", "normalizer.npz")

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from stages import arrays
-from stages.errors import ExpectedError
+from stages.core.errors import ExpectedError
+from stages.core.files import write_text
 
 KEPT = 5
 KEYS = {"epoch", "next", "data", "settings", "check"}
@@ -29,7 +29,7 @@ def save(folder: Path, state: State) -> None:
     paths = _paths(folder)
     number = _number(paths[-1]) + 1 if paths else 1
     text = json.dumps(state, sort_keys=True, indent=1)
-    arrays.write_text(folder / f"checkpoint_{number:08d}.json", text + "\n")
+    write_text(folder / f"checkpoint_{number:08d}.json", text + "\n")
     for path in paths[: max(0, len(paths) + 1 - KEPT)]:
         path.unlink(missing_ok=True)
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.errors import ExpectedError
+from stages.core.errors import ExpectedError
 from stages.loader.agreement import require_alike
 from stages.loader.order import Mixed, Order, firsts
 from stages.loader.settings import Batch, Settings

@@ -15,7 +15,7 @@ comes once before any of them comes again.
 References
 ----------
 Luby and Rackoff (1988): four rounds already look random; Black and Rogaway (2002): arbitrary ranges and cycle walking.
-The hash is `mix` of stages/hashing.py.
+The hash is `mix` of stages/core/hashing.py.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ from typing import Protocol
 
 import numpy as np
 
-from stages.hashing import mix
+from stages.core.hashing import mix
 
 ROUNDS = 8
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.errors import ExpectedError
+from stages.core.errors import ExpectedError
 
 Batch = dict[str, np.ndarray]
 Transform = Callable[[Batch, np.ndarray], Batch]
@@ -48,7 +48,7 @@ class Settings:
         The field whose windows are the samples: every array given gets an axis of rows after the first. None means
         that rows are the samples.
     packed
-        Give fields of bits as they are stored, eight in a byte, instead of unpacked (see stages/bits.py).
+        Give fields of bits as they are stored, eight in a byte, instead of unpacked (see stages/core/bits.py).
     epoch_samples
         About how many samples an epoch has; the next epoch goes on where this one ended. None is all of them, or for
         weighted folders as many as their weights allow, see `Share`.

@@ -7,8 +7,8 @@ of this process and its descendants, not the machine's: what the neighbours use 
 import time
 from collections.abc import Callable
 
-from stages import memory
 from stages.loader.settings import Adaptive
+from stages.runtime import memory
 
 GROW_BELOW = 0.7  # of the limit
 REST_SHARE = 50  # times as long as a measurement took nothing is measured: a trainer of 10 GB takes 0.1 s

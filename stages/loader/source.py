@@ -20,10 +20,11 @@ from pathlib import Path
 
 import numpy as np
 
-from stages import arrays, bits, windows
-from stages.errors import ExpectedError
+from stages.core import arrays, bits
+from stages.core.errors import ExpectedError
 from stages.loader.order import Order, of_epoch
 from stages.loader.settings import Batch
+from stages.processed import windows
 
 KEPT_MB = 64
 CHUNK_BYTES = 32 << 20  # mapped at once of a file that gives its pages back

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
-from stages.errors import ExpectedError
+from stages.core.errors import ExpectedError
 from stages.loader.mixture import Mixture
 from stages.loader.settings import Settings
 from stages.loader.source import Source

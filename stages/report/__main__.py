@@ -6,10 +6,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from stages import arrays, card, cli
-from stages.errors import ExpectedError
-from stages.params import load
-from stages.report import facts, lock
+from stages.core.errors import ExpectedError
+from stages.core.files import write_text
+from stages.core.params import load
+from stages.report import cards, facts, lock
+from stages.runtime import cli
 
 logger = logging.getLogger("batchwise")
 
@@ -22,7 +23,7 @@ def report(datasets: Sequence[str]) -> Path:
 
     comparison = lock.compare()
     gathered = [facts.gather(dataset, comparison.of(dataset)) for dataset in datasets]
-    arrays.write_text(PAGE, page(gathered, comparison))
+    write_text(PAGE, page(gathered, comparison))
     logger.info("report: wrote %s (%.1f MB)", PAGE, PAGE.stat().st_size / 1e6)
     return PAGE
 
@@ -31,7 +32,7 @@ def write_cards(datasets: Sequence[str]) -> None:
     """Write the data card of each dataset that has one and whose arrays are here."""
     for dataset in datasets:
         try:
-            logger.info("report: wrote %s", card.write(dataset))
+            logger.info("report: wrote %s", cards.write(dataset))
         except (ExpectedError, OSError) as error:
             logger.warning("report: no data card: %s", error)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stages import arrays, bits
+from stages.core import arrays, bits
 
 CHUNK_BYTES = 1 << 22
 SAMPLE_ROWS = 1000

@@ -4,11 +4,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from stages.core.part_files import LEFT_OUT
 from stages.report.columns import Column
 from stages.report.figure import Figure
 from stages.report.markup import readable
 from stages.report.run_charts import kind, quantity
-from stages.time_parts import LEFT_OUT
 
 TOP_CLASSES = 20
 MAX_COLUMNS = 3000

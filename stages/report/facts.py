@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stages import arrays, bits, paths, units
-from stages.errors import ExpectedError
+from stages.core import arrays, bits, manifests, paths
+from stages.core.errors import ExpectedError
 from stages.report.columns import Column, read_columns
 from stages.report.figure import Figure, own_figures
 from stages.report.lock import StageState
@@ -108,7 +108,7 @@ def _read(path: Path) -> Any:
 
 def _runs(dataset: str) -> list[Run]:
     """Return the last runs; those of batches that are no longer listed are left out."""
-    listed = units.read_batch_list(dataset) if paths.batch_list(dataset).is_file() else None
+    listed = manifests.read_batch_list(dataset) if paths.batch_list(dataset).is_file() else None
     runs = read_runs(paths.LOG_DIR, dataset)
     return [run for run in runs if not run.batch or listed is None or run.batch in listed]
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from stages.errors import ExpectedError
+from stages.core.errors import ExpectedError
 from stages.report.figure import Figure
 
 MAX_TABLE_ROWS = 200

@@ -23,8 +23,9 @@ BATCH = "b"
 
 def run_child() -> None:
     """Process the batch; write the CPU seconds of the display's thread into a file."""
-    from stages import display, process
-    from stages.params import load
+    from stages import process
+    from stages.core.params import load
+    from stages.runtime import display
 
     spent = [0.0]
     genuine = display.Display._draw
@@ -68,7 +69,7 @@ def _drain(terminal: int) -> None:
 
 def measure(folder: Path, games: int, repeats: int) -> str:
     """Return the figures in one line."""
-    from stages import units
+    from stages.core import manifests
     from stages.datasets.splendor import find, simulate
 
     simulate.write(folder / "raw", {"games": games, "seed": 42})
@@ -76,7 +77,7 @@ def measure(folder: Path, games: int, repeats: int) -> str:
     manifest = folder / f"data/manifests/splendor/batches/{BATCH}.json"
     manifest.parent.mkdir(parents=True)
     manifest.write_text(
-        units.manifest_text("splendor", BATCH, sorted(find.find(folder / "raw", {}), key=attrgetter("key")))
+        manifests.manifest_text("splendor", BATCH, sorted(find.find(folder / "raw", {}), key=attrgetter("key")))
     )
     times: dict[str, list[tuple[float, float]]] = {"info": [], "warning": []}
     for repeat in range(repeats):

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from stages.arrays import save_npz
+from stages.core.arrays import save_npz
 from stages.datasets.splendor import encode
 from stages.datasets.splendor.find import find
 

@@ -25,7 +25,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from stages import arrays, bits  # noqa: E402
+from stages.core import arrays, bits  # noqa: E402
 from stages.datasets.hex import encode, find  # noqa: E402
 from stages.datasets.hex.schema import CELL_NAMES, N_CELLS, SIZE, connection  # noqa: E402
 

@@ -18,9 +18,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from stages import arrays, memory
+from stages.core import arrays
 from stages.loader import Settings, Share, batches
 from stages.loader.mixture import Folders
+from stages.runtime import memory
 
 WINDOW, STEP = 48, 1
 CASES = {"1,000,000 rows of 13 columns": (1_000_000, 13), "8,000,000 rows of 13 columns": (8_000_000, 13)}

@@ -29,9 +29,9 @@ from pyarrow import csv
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from stages import windows  # noqa: E402
 from stages.datasets.market import encode, find, simulate  # noqa: E402
 from stages.datasets.market.encode import strategic, tactical  # noqa: E402
+from stages.splitting import window_starts  # noqa: E402
 
 REPEATS = 5
 PARSED = ["Timestamp", "Close", "Volume"]
@@ -78,8 +78,8 @@ def starts(arrays: list[dict[str, np.ndarray]], case: Case) -> np.ndarray:
         np.concatenate([chunk[name] for chunk in arrays]) for name in ("segment", f"valid_{case.feature}")
     )
     is_first = np.diff(segment, prepend=segment[0] - 1) != 0
-    first, length = windows.runs(np.ones(len(segment), bool), is_first, is_valid.astype(bool))
-    return windows.starts(first, length, case.window, case.step)
+    first, length = window_starts.runs(np.ones(len(segment), bool), is_first, is_valid.astype(bool))
+    return window_starts.starts(first, length, case.window, case.step)
 
 
 def without(feature: str) -> Any:

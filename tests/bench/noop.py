@@ -40,7 +40,7 @@ def make_repository(folder: Path, n_games: int) -> None:
     code = "from pathlib import Path; from stages.datasets.splendor.simulate import write; "
     run(folder, sys.executable, "-c", code + f"write(Path('data/games'), {{'games': {n_games}, 'seed': 42}})")
     run(folder, sys.executable, "-m", "dvc", "config", "--local", "cache.type", "hardlink,copy")
-    run(folder, sys.executable, "-m", "stages.preprocess")
+    run(folder, sys.executable, "-m", "stages.commands.preprocess")
 
 
 def run(folder: Path, *command: str) -> float:

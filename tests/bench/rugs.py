@@ -34,9 +34,10 @@ import pyarrow.parquet as pq
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from stages import arrays  # noqa: E402
+from stages.core import arrays  # noqa: E402
 from stages.datasets.rugs import encode, find, simulate  # noqa: E402
-from stages.datasets.rugs.schema import GSU, OTHER, PLAYER, PRESS, TRADE, payload, store  # noqa: E402
+from stages.datasets.rugs.reading import payload, store  # noqa: E402
+from stages.datasets.rugs.schema import GSU, OTHER, PLAYER, PRESS, TRADE  # noqa: E402
 
 REPEATS = 5
 GAMES, TIMES = 37, 4

@@ -32,7 +32,7 @@ FIELDS = [
 
 def write_merged(folder: Path, n_rows: int) -> None:
     """Write what merge would, a chunk at a time."""
-    from stages import arrays
+    from stages.core import arrays
 
     rng = np.random.default_rng(1)
     folder.mkdir(parents=True)

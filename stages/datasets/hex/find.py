@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from stages.core.errors import BadUnit, ExpectedError
+from stages.core.units import Source, Unit
+from stages.datasets.hex.reading.pieces import pieces
 from stages.datasets.hex.schema import options
-from stages.datasets.hex.schema.pieces import pieces
-from stages.errors import BadUnit, ExpectedError
-from stages.units import Source, Unit
 
 logger = logging.getLogger("batchwise")
 

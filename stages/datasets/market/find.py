@@ -26,11 +26,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from stages.core.errors import BadUnit, ExpectedError
+from stages.core.units import Source, Unit, digest_of
+from stages.datasets.base.raw import read_source
 from stages.datasets.market import schema
-from stages.datasets.market.schema import DAY_FIRST, LOOKBACK, MONTH_FIRST, Options, rows, segments, times
-from stages.datasets.market.schema.rows import Rows
-from stages.errors import BadUnit, ExpectedError
-from stages.units import Source, Unit, digest_of, read_source
+from stages.datasets.market.reading import rows, segments, times
+from stages.datasets.market.reading.header import header_of, instrument_of
+from stages.datasets.market.reading.rows import Rows
+from stages.datasets.market.schema import DAY_FIRST, LOOKBACK, MONTH_FIRST, Options
 
 logger = logging.getLogger("batchwise")
 
@@ -89,7 +92,7 @@ def find(raw_dir: Path, options: Mapping[str, Any]) -> list[Unit]:
     checked = schema.options_of(options)
     files: dict[str, str] = {}
     for path in sorted(path.relative_to(raw_dir).as_posix() for path in raw_dir.rglob("*.csv")):
-        instrument = schema.instrument_of(path)
+        instrument = instrument_of(path)
         if instrument in files:
             raise ExpectedError(
                 f"{raw_dir}: {files[instrument]!r} and {path!r} both hold {instrument}, expected one file of an "
@@ -241,7 +244,7 @@ def _scan(raw_dir: Path, path: str, instrument: str, options: Options) -> File |
 def _columns(raw_dir: Path, body: Source, instrument: str, options: Options, head: bytes) -> dict[str, np.ndarray]:
     """Return what stays of the rows of a file, read in blocks; `head` is its first line, `body` the rest."""
     where, order = f"{raw_dir / body.path}", options.date_order(instrument)
-    header = schema.header_of(head, where)
+    header = header_of(head, where)
     readings = {name: _Reading() for name in (DAY_FIRST, MONTH_FIRST)} if order is None else {}
     n_lines, size = 2, body.start
     parts = [_slim(rows.parse(b"", header)[0], size, n_lines, options.split_at_rolls)]

@@ -28,12 +28,13 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
+from stages.core.errors import ExpectedError
+from stages.core.units import Source, Unit, digest_of
 from stages.datasets.rugs import schema
-from stages.datasets.rugs.schema import GSU, OTHER, PLAYER, Options, order, payload
-from stages.datasets.rugs.schema.reader import name_games
-from stages.datasets.rugs.schema.store import FOREIGN, NOT_NEEDED, Reader, Rows, files, hashes
-from stages.errors import ExpectedError
-from stages.units import Source, Unit, digest_of
+from stages.datasets.rugs.reading import order, payload
+from stages.datasets.rugs.reading.reader import name_games
+from stages.datasets.rugs.reading.store import FOREIGN, NOT_NEEDED, Reader, Rows, files, hashes
+from stages.datasets.rugs.schema import GSU, OTHER, PLAYER, Options
 
 logger = logging.getLogger("batchwise")
 

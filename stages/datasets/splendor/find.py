@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from stages.core.errors import ExpectedError
+from stages.core.units import Unit
+from stages.datasets.base.raw import file_units
 from stages.datasets.splendor.schema import FOLDERS
-from stages.errors import ExpectedError
-from stages.units import Unit, file_units
 
 
 def find(raw_dir: Path, options: Mapping[str, Any]) -> list[Unit]:

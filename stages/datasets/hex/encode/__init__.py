@@ -13,8 +13,8 @@ import numpy as np
 from stages.datasets.base import Field, Finding, Unit
 from stages.datasets.hex import schema
 from stages.datasets.hex.encode import positions
+from stages.datasets.hex.encode.games import Games, read_games
 from stages.datasets.hex.encode.identity import group_ids
-from stages.datasets.hex.schema.games import Games, read_games
 
 CHUNK_UNITS = 2  # 1,000 games, 70,000 positions, 10 MB of arrays: larger chunks are no faster, measured
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from stages import paths
+from stages.core import paths
 from stages.datasets.hex.report import board
 from stages.datasets.hex.report.tally import Position, Tally, count, positions_of_a_game
 from stages.datasets.hex.schema import CELL_NAMES, PLAYERS

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stages import arrays, bits
+from stages.core import arrays, bits
 from stages.datasets.hex.schema import N_CELLS, SIZE
 
 PARTS = ("train", "val", "test")

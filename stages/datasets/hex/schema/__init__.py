@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from stages.errors import ExpectedError
-from stages.params import build, require_choices
+from stages.core.errors import ExpectedError
+from stages.core.params import build, require_choices
 
 SIZE = 13
 N_CELLS = SIZE * SIZE

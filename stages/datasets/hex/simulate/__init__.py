@@ -30,15 +30,15 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
+from stages.core.errors import ExpectedError
+from stages.core.params import build
 from stages.datasets.base import remove_others
 from stages.datasets.hex.schema import BLUE, N_CELLS
 from stages.datasets.hex.simulate import evaluate, record
 from stages.datasets.hex.simulate.driver import Lookups, Play, Stream, Task, deal, play_streams
 from stages.datasets.hex.simulate.openings import OPENINGS
 from stages.datasets.hex.simulate.temperature import DECAYS, Schedule, as_decay
-from stages.errors import ExpectedError
-from stages.params import build
-from stages.workers import Workers
+from stages.runtime.workers import Workers
 
 # Names the program that plays. Raise it when the same options give other games: older files are then begun anew.
 ENGINE = "fixed-tree minimax 2"

@@ -19,7 +19,7 @@ from stages.datasets.hex.simulate.board import won
 from stages.datasets.hex.simulate.cache import CachedEvaluator
 from stages.datasets.hex.simulate.openings import opening
 from stages.datasets.hex.simulate.temperature import Schedule
-from stages.desks import working_on
+from stages.runtime.notes import working_on
 
 
 @dataclass(frozen=True)

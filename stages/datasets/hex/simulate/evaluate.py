@@ -20,8 +20,8 @@ from typing import Protocol
 
 import numpy as np
 
+from stages.core.errors import ExpectedError
 from stages.datasets.hex.schema import BLUE, N_CELLS, RED, SIZE
-from stages.errors import ExpectedError
 
 EMBEDDED = "distance"
 
@@ -104,7 +104,7 @@ def load(name: str = EMBEDDED) -> Evaluator:
 
     Raises
     ------
-    stages.errors.ExpectedError
+    stages.core.errors.ExpectedError
         When there is no such evaluator.
     """
     if name == EMBEDDED:

@@ -18,8 +18,8 @@ import numpy as np
 
 from stages.datasets.base import Field, Finding, Unit, group_id
 from stages.datasets.market.encode import strategic, tactical
+from stages.datasets.market.encode.bars import Bars, read_bars
 from stages.datasets.market.schema import LOOKBACK, NAME_BYTES, STRATEGIC_LOOKBACK, TACTICAL_LOOKBACK
-from stages.datasets.market.schema.bars import Bars, read_bars
 
 CHUNK_UNITS = 8  # 50,000 bars of 5 minutes: 16 columns of a chunk stay within the processor's cache
 LOOKBACKS = {"strategic": STRATEGIC_LOOKBACK, "tactical": TACTICAL_LOOKBACK}

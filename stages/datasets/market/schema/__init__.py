@@ -11,12 +11,11 @@ The instrument is the first word of the file's name, without a leading `@`: `@CL
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from stages.errors import BadUnit, ExpectedError
-from stages.params import build
+from stages.core.errors import ExpectedError
+from stages.core.params import build
 
 STRATEGIC_LOOKBACK = 40  # bars before the current one that structural_break reads, the longest of the 13 columns
 BODY_BARS = 10  # bars in the mean body, with the current one, that a fair-value gap is measured against
@@ -25,21 +24,10 @@ TACTICAL_LOOKBACK = GAP_BARS + BODY_BARS - 1
 LOOKBACK = max(STRATEGIC_LOOKBACK, TACTICAL_LOOKBACK)
 
 VALUES = ("open", "high", "low", "close", "volume")
-ALIASES = {"llow": "low"}
-TIMES = ("timestamp", "datetime", "date", "time")
 NAME_BYTES = 16
 
 DAY_FIRST, MONTH_FIRST = "day_first", "month_first"
 WHERE = "params.yaml: datasets.market.options"
-
-
-@dataclass(frozen=True)
-class Header:
-    """The columns of a file: how many there are, where the time stands (one or two) and where `VALUES` do."""
-
-    n_columns: int
-    time: tuple[int, ...]
-    values: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -122,62 +110,3 @@ def _check_zone(name: str, where: str) -> None:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise ExpectedError(f"{where}: {name!r}, expected a time zone such as 'Asia/Jerusalem' or 'UTC'") from None
-
-
-def instrument_of(path: str) -> str:
-    """Return the instrument that a file holds.
-
-    Raises
-    ------
-    ExpectedError
-        When the name is not 1 to 16 ASCII characters.
-
-    Examples
-    --------
-    >>> instrument_of("futures/@CL - 30 min - ETH.csv")
-    'CL'
-    """
-    words = PurePosixPath(path).stem.lstrip("@").split()
-    name = words[0] if words else ""
-    if not (name.isascii() and 1 <= len(name) <= NAME_BYTES):
-        raise ExpectedError(
-            f"{path}: instrument {name!r}, expected 1 to {NAME_BYTES} ASCII characters before the first blank; "
-            "rename the file"
-        )
-    return name
-
-
-def header_of(line: bytes, where: str) -> Header:
-    """Find the columns in a header line.
-
-    Parameters
-    ----------
-    line
-        The first line of a file.
-    where
-        The file, for errors.
-
-    Raises
-    ------
-    BadUnit
-        When a column is missing or there twice.
-    """
-    text = line.decode("utf-8-sig", "replace").strip("\r\n")
-    found = [name.strip(' "').lower() for name in text.split(",")]
-    names = [ALIASES.get(name, name) for name in found]
-    for name in VALUES:
-        if names.count(name) != 1:
-            number = "twice or more" if name in names else "missing"
-            raise BadUnit(f"{where}:1: column {name!r} is {number} in {text[:200]!r}, expected it once; correct it")
-    return Header(len(names), _time_columns(names, where), tuple(names.index(name) for name in VALUES))
-
-
-def _time_columns(names: list[str], where: str) -> tuple[int, ...]:
-    if "date" in names and "time" in names:
-        return names.index("date"), names.index("time")
-    for name in TIMES:
-        if name in names:
-            return (names.index(name),)
-    if names[0] == "":
-        return (0,)
-    raise BadUnit(f"{where}:1: no column of times, expected one of {', '.join(TIMES)}; correct the header")

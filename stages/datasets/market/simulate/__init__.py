@@ -21,13 +21,13 @@ from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from stages.core.errors import ExpectedError
+from stages.core.params import build
 from stages.datasets.base import remove_others
 from stages.datasets.market.schema import NAME_BYTES
 from stages.datasets.market.simulate.dialects import DIALECTS, csv_text
 from stages.datasets.market.simulate.walk import Walk, simulate
-from stages.errors import ExpectedError
-from stages.params import build
-from stages.workers import ordered
+from stages.runtime.workers import ordered
 
 _WHERE = "simulate.market"
 _MINUTES = 60

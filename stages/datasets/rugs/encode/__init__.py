@@ -22,11 +22,11 @@ from stages.datasets.base import Field, Finding, Unit, group_id
 from stages.datasets.rugs import schema
 from stages.datasets.rugs.encode import actions, formulas, observe, rewards
 from stages.datasets.rugs.encode.actions import Presses
+from stages.datasets.rugs.encode.events import Events, read_events
 from stages.datasets.rugs.encode.matches import match, own_trades, recognised
 from stages.datasets.rugs.encode.steps import Steps, steps
+from stages.datasets.rugs.reading.reader import content, locate
 from stages.datasets.rugs.schema import ACTIONS, FEATURE_COUNT, FEATURE_NAMES, Options
-from stages.datasets.rugs.schema.events import Events, read_events
-from stages.datasets.rugs.schema.reader import content, locate
 
 __all__ = ["CHUNK_UNITS", "FIELDS", "Table", "content", "encode", "findings", "line", "locate", "read"]
 

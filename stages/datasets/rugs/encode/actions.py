@@ -11,10 +11,10 @@ import numpy as np
 
 from stages.datasets.rugs.encode import formulas
 from stages.datasets.rugs.encode.carry import carry_at
+from stages.datasets.rugs.encode.events import Events
 from stages.datasets.rugs.encode.matches import is_action
 from stages.datasets.rugs.encode.steps import Steps
 from stages.datasets.rugs.schema import ACTIONS, BUY, HOLD, SELL, SIDEBET
-from stages.datasets.rugs.schema.events import Events
 
 REASONS = ("pre_round", "post_terminal", "no_next_observation", "conflict", "no_step_within_tolerance")
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stages.datasets.rugs.schema.events import Events
+from stages.datasets.rugs.encode.events import Events
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ import numpy as np
 
 from stages.datasets.rugs.encode import formulas
 from stages.datasets.rugs.encode.carry import carry_at
+from stages.datasets.rugs.encode.events import BUY_SIDE, OTHER, PLAYER, PRESS, SELL_SIDE, TRADE, Events
 from stages.datasets.rugs.schema import CATEGORIES
-from stages.datasets.rugs.schema.events import BUY_SIDE, OTHER, PLAYER, PRESS, SELL_SIDE, TRADE, Events
 
 ACTION = CATEGORIES.index("action")
 

@@ -4,10 +4,10 @@ import numpy as np
 
 from stages.datasets.rugs.encode import formulas, state
 from stages.datasets.rugs.encode.carry import carry_at
+from stages.datasets.rugs.encode.events import Events
 from stages.datasets.rugs.encode.matches import Matches
 from stages.datasets.rugs.encode.steps import Steps
 from stages.datasets.rugs.schema import FEATURE_NAMES, Options
-from stages.datasets.rugs.schema.events import Events
 
 
 def features(events: Events, steps: Steps, matches: Matches, options: Options) -> dict[str, np.ndarray]:

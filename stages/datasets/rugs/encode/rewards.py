@@ -11,9 +11,9 @@ from stages.datasets.base import group_id, numbers
 from stages.datasets.rugs.encode import formulas, state
 from stages.datasets.rugs.encode.actions import has_next
 from stages.datasets.rugs.encode.carry import carry_at
+from stages.datasets.rugs.encode.events import Events
 from stages.datasets.rugs.encode.steps import Steps
 from stages.datasets.rugs.schema import HOLD
-from stages.datasets.rugs.schema.events import Events
 
 
 def rewards(events: Events, steps: Steps, features: dict[str, np.ndarray]) -> np.ndarray:

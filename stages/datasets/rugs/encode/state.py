@@ -8,9 +8,9 @@ import numpy as np
 
 from stages.datasets.rugs.encode import formulas
 from stages.datasets.rugs.encode.carry import Carry
+from stages.datasets.rugs.encode.events import GSU, PLAYER, PRESS, Events
 from stages.datasets.rugs.encode.matches import Matches
 from stages.datasets.rugs.encode.steps import Steps
-from stages.datasets.rugs.schema.events import GSU, PLAYER, PRESS, Events
 
 STATE = {
     "cooldown_timer_ms": "timer",

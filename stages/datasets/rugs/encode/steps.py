@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stages.datasets.rugs.encode import formulas
-from stages.datasets.rugs.schema.events import GSU, Events
+from stages.datasets.rugs.encode.events import GSU, Events
 
 EPISODE_STRIDE = 1 << 32  # above all ticks: a running maximum of episode * stride + tick begins anew in each episode
 

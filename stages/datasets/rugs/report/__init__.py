@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from stages import paths
+from stages.core import paths
 from stages.datasets.rugs.report.tally import EDGES, MAX_POINTS, PARTS, SMALLEST, PricePath, Tally, count, paths_of
 from stages.datasets.rugs.schema import ACTIONS, HOLD
 from stages.report.figure import Figure

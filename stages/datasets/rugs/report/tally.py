@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from stages import arrays
+from stages.core import arrays
 from stages.datasets.rugs.schema import ACTIONS, BUY, FEATURE_NAMES, SELL
 
 PARTS: Final = ("train", "val", "test")

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from stages.errors import ExpectedError
-from stages.params import build, require_choices
+from stages.core.errors import ExpectedError
+from stages.core.params import build, require_choices
 
 FEATURE_NAMES: Final = (
     "tick", "price", "game_phase", "cooldown_timer_ms", "allow_pre_round_buys", "active", "rugged",
@@ -49,6 +49,7 @@ BUTTONS: Final = (
     "SELL_10", "SELL_25", "SELL_50", "SELL_100",
 )  # fmt: skip
 
+FOLDER = "events_parquet"
 WHERE = "params.yaml: datasets.rugs.options"
 CHOICES = {"phase_rule": ("evidence", "design"), "risk_numerator": ("qty", "value")}
 

@@ -23,15 +23,15 @@ from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
+from stages.core.errors import ExpectedError
+from stages.core.params import build
 from stages.datasets.base import remove_others
-from stages.datasets.rugs.schema.store import FOLDER
+from stages.datasets.rugs.schema import FOLDER
 from stages.datasets.rugs.simulate import store
 from stages.datasets.rugs.simulate.game import SECOND, moment
 from stages.datasets.rugs.simulate.rows import Row
 from stages.datasets.rugs.simulate.session import Session, Task, simulate
-from stages.errors import ExpectedError
-from stages.params import build
-from stages.workers import ordered
+from stages.runtime.workers import ordered
 
 TRUTH = "truth.json"
 _WHERE = "simulate.rugs"

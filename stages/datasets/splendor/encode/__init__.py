@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from stages.datasets.base import BadUnit, Field, Unit, group_id
+from stages.datasets.base.raw import read_unit
 from stages.datasets.splendor import schema
 from stages.datasets.splendor.encode import features, labels, masks, parse
 from stages.datasets.splendor.encode.validate import validate
-from stages.units import read_unit
 
 CHUNK_UNITS = 32  # 2.5 MB of CSV: larger chunks leave the processor's cache, smaller ones pay more per call
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stages.core.errors import BadUnit
 from stages.datasets.splendor.schema import ACTION_COLUMN, ACTION_TYPES, N_COLUMNS, NOBLE_SELECTION_COLUMN, RAW_COLUMNS
-from stages.errors import BadUnit
 
 MISSING = -128  # below every value of the table
 HEADER = ",".join(RAW_COLUMNS).encode()

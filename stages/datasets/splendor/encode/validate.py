@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stages.core.errors import BadUnit
 from stages.datasets.splendor import schema
 from stages.datasets.splendor.encode.parse import MISSING, Table
-from stages.errors import BadUnit
 
 BUILD, RESERVE, TAKE2, TAKE3 = range(4)
 PLAYERS_END = schema.ACTION_COLUMN

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from stages.core.errors import ExpectedError
 from stages.datasets.base import remove_others
 from stages.datasets.splendor.schema import PLAYER_COUNTS
 from stages.datasets.splendor.simulate import csv_log, engine, invariants, players
-from stages.errors import ExpectedError
-from stages.workers import ordered
+from stages.runtime.workers import ordered
 
 # Games with 2, 3 and 4 players in the published data.
 _REAL_GAMES = (3500, 2054, 1705)

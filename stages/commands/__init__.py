@@ -1,0 +1,1 @@
+"""What a user types around the pipeline; none of these modules is a DVC stage."""

@@ -1,0 +1,158 @@
+"""Run the whole pipeline and print what it made: the command behind `make preprocess`.
+
+It makes the sample data that params.yaml asks for (with ``SIMULATE=no`` it takes the raw folders as they are), brings
+the batch lists up to date, so that `dvc repro` sees the right batches from its start, runs `dvc repro`, and reads the
+table it prints from the logs of this run and from stats.json.
+"""
+
+import argparse
+import json
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from stages.core import manifests, paths
+from stages.core.errors import ExpectedError
+from stages.core.params import Params, load
+from stages.discover import discover
+from stages.expand import tidy_lock
+from stages.runtime import cli
+from stages.runtime.signals import die_with_parent
+
+logger = logging.getLogger("batchwise")
+
+COLUMNS = ("dataset", "units", "run", "reused", "train rows", "val rows", "test rows", "peak MB", "seconds", "arrays")
+
+
+@dataclass(frozen=True)
+class LogEntry:
+    """One record of the memory log, as far as the table needs it."""
+
+    time: float
+    stage: str
+    name: str
+    event: str
+    peak_mb: float
+
+
+def preprocess(params: Params, datasets: Sequence[str]) -> None:
+    """Bring the arrays of some datasets up to date.
+
+    Raises
+    ------
+    ExpectedError
+        When a stage fails; DVC and the stage have then said why.
+    """
+    simulates = may_simulate()
+    simulated = [f"simulate@{dataset}" for dataset in datasets if dataset in params.simulate]
+    if simulated and simulates:
+        _dvc_repro(simulated)
+    for dataset in datasets:
+        discover(dataset, params.datasets[dataset])
+        tidy_lock(dataset, manifests.read_batch_list(dataset))
+    if simulates:
+        _dvc_repro([f"split@{dataset}" for dataset in datasets])
+    else:
+        _dvc_repro(["--single-item", *(stage for dataset in datasets for stage in _after_simulate(dataset))])
+    for dataset in datasets:
+        tidy_lock(dataset, manifests.read_batch_list(dataset))
+
+
+def may_simulate() -> bool:
+    """Say whether sample data may be made: the environment variable ``SIMULATE``, yes (or empty) or no.
+
+    Raises
+    ------
+    ExpectedError
+        When it is anything else.
+    """
+    value = os.environ.get("SIMULATE", "") or "yes"
+    if value not in ("yes", "no"):
+        raise ExpectedError(f"SIMULATE: {value!r}, expected yes or no; correct it")
+    return value == "yes"
+
+
+def _after_simulate(dataset: str) -> list[str]:
+    """Return the stages that a dataset's raw folder goes through, in order."""
+    batches = [f"process@{dataset}-{batch}" for batch in manifests.read_batch_list(dataset)]
+    return [f"discover@{dataset}", f"expand@{dataset}", *batches, f"merge@{dataset}", f"split@{dataset}"]
+
+
+def _dvc_repro(targets: Sequence[str]) -> None:
+    if subprocess.run(
+        [sys.executable, "-m", "dvc", "repro", *targets], check=False, preexec_fn=die_with_parent
+    ).returncode:
+        raise ExpectedError("dvc repro failed, see above; finished batches are kept, correct it and run again")
+
+
+def read_logs(since: float) -> list[LogEntry]:
+    """Return the records of all stages that were written at or after `since` (s since the epoch)."""
+    entries = []
+    for path in sorted(paths.LOG_DIR.glob("*.jsonl")):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            entry = json.loads(line)
+            if entry["time"] >= since:
+                entries.append(LogEntry(**{name: entry[name] for name in LogEntry.__dataclass_fields__}))
+    return entries
+
+
+def table_row(dataset: str, entries: Sequence[LogEntry]) -> tuple[str, ...]:
+    """Return what the table says of one dataset, as text, in the order of `COLUMNS`."""
+    stats: dict[str, Any] = json.loads((paths.processed_dir(dataset) / "stats.json").read_text(encoding="utf-8"))
+    mine = [entry for entry in entries if entry.name.partition("-")[0] == dataset]
+    n_run = len({entry.name for entry in mine if entry.stage == "process" and entry.event == "end"})
+    peak = f"{max(entry.peak_mb for entry in mine):,.0f}" if mine else "-"
+    n_reused = len(manifests.read_batch_list(dataset)) - n_run
+    rows = [f"{count:,}" for count in stats["rows"].values()]
+    where = f"{paths.processed_dir(dataset)}/"
+    return (dataset, f"{stats['units']:,}", str(n_run), str(n_reused), *rows, peak, f"{_seconds(mine):.1f}", where)
+
+
+def _seconds(entries: Iterable[LogEntry]) -> float:
+    """Return the seconds that the stages themselves took, from their first record to their last."""
+    times: dict[tuple[str, str], list[float]] = {}
+    for entry in entries:
+        times.setdefault((entry.stage, entry.name), []).append(entry.time)
+    return sum(max(seen) - min(seen) for seen in times.values())
+
+
+def layout(rows: Sequence[Sequence[str]]) -> str:
+    """Align columns: the first and the last to the left, the others, which are numbers, to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
+        cells[0], cells[-1] = row[0].ljust(widths[0]), row[-1]
+        lines.append("  ".join(cells))
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Run the command."""
+    parser = argparse.ArgumentParser(prog="python -m stages.commands.preprocess", description="Run the whole pipeline.")
+    parser.add_argument("dataset", nargs="*", help="datasets of params.yaml; default: all of them")
+    chosen = parser.parse_args().dataset
+
+    def action() -> None:
+        started = time.time()
+        params = load()
+        datasets = chosen or sorted(params.datasets)
+        for dataset in datasets:
+            params.dataset(dataset)
+        preprocess(params, datasets)
+        entries = read_logs(started)
+        rows = [COLUMNS, *(table_row(dataset, entries) for dataset in datasets)]
+        total = time.time() - started
+        sys.stdout.write(f"\n{layout(rows)}\n\n`run` and `reused` count batches. ")
+        sys.stdout.write(f"In all {total:.1f} s, of which {total - _seconds(entries):.1f} s DVC and start-up.\n")
+
+    return cli.run(action)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

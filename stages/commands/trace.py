@@ -1,0 +1,85 @@
+"""Name the raw file and line that a row of the processed arrays came from, with its keys and labels.
+
+In: data/processed/<dataset>/keys_<part>.npz and labels_<part>.npz.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from stages.core import arrays, manifests, paths
+from stages.core.errors import ExpectedError
+from stages.core.params import DatasetParams, load
+from stages.core.part_files import PARTS
+from stages.datasets import base
+from stages.runtime import cli
+
+
+def trace(dataset: str, params: DatasetParams, part: str, row: int) -> str:
+    """Return what is known of one row, as lines of text.
+
+    Raises
+    ------
+    ExpectedError
+        When the part has no such row, or the arrays are not there.
+    """
+    folder = paths.processed_dir(dataset)
+    keys = _read(folder / f"keys_{part}.npz")
+    n_rows = len(keys["unit"])
+    if not 0 <= row < n_rows:
+        raise ExpectedError(f"{dataset} {part}: row {row}, expected 0..{n_rows - 1}")
+    key = str(keys["units"][keys["unit"][row]])
+    line = int(keys["line"][row]) if "line" in keys else base.encoder(dataset).line(int(keys["row_in_unit"][row]))
+    path, line = base.locate(dataset, params.raw_dir, manifests.find_unit(dataset, key), line)
+    own = [name for name in keys if name not in ("group_id", "row_in_unit", "unit", "units")]
+    lines = {
+        "row": f"{row:,} of {n_rows:,} in {dataset} {part}",
+        "raw": f"{path}, line {line}",
+        "group": f"{keys['group_id'][row]:016x}",
+        "keys": ", ".join(f"{name} {_text(keys[name][row])}" for name in own),
+        "labels": ", ".join(_labels(folder, part, row)) or "none",
+    }
+    return "".join(f"{name:7} {text}\n" for name, text in lines.items())
+
+
+def _text(value: object) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _labels(folder: Path, part: str, row: int) -> list[str]:
+    """Return the labels that apply to a row, each with its class name and index."""
+    classes = json.loads((folder / "label_mappings.json").read_text(encoding="utf-8"))
+    result = []
+    for head, values in _read(folder / f"labels_{part}.npz").items():
+        if (label := int(values[row])) >= 0:
+            names = list(classes[head])
+            result.append(f"{head} {names[label]!r} ({label})")
+    return result
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    return {name: arrays.read_member(path, header) for name, header in arrays.npz_headers(path).items()}
+
+
+def main() -> int:
+    """Run the command."""
+    parser = argparse.ArgumentParser(
+        prog="python -m stages.commands.trace", description="Name the raw file and line of a row."
+    )
+    parser.add_argument("dataset", help="a dataset of params.yaml")
+    parser.add_argument("part", choices=PARTS, help="the part of the split")
+    parser.add_argument("row", type=int, help="row of the part's arrays, from 0")
+    arguments = parser.parse_args()
+
+    def action() -> None:
+        params = load().dataset(arguments.dataset)
+        sys.stdout.write(trace(arguments.dataset, params, arguments.part, arguments.row))
+
+    return cli.run(action)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,272 @@
+"""Read everything again and check it: bytes against dvc.lock, rows and groups through all stages, values.
+
+- Every output and the object of DVC's cache behind it has the digest that dvc.lock records.
+- Raw files are those of the manifests, and each NPZ holds the units of its manifest.
+- Rows and groups agree from the NPZ files through merged to the parts; no group is in two parts.
+- X has no NaN or infinity; masks are 0 or 1 and hold their labels; packed rows have no bit behind their last one.
+- Rows that are shuffled are all there, each once, in the order of their hash.
+
+Each fault is one line with the file and the command that repairs it. An output may be a hard link to its object in the
+cache, so that both are damaged; then both must go. The output of a stage that still has its object is checked out
+again; else the stage runs again, or is pulled where a remote is set.
+"""
+
+import argparse
+import hashlib
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from stages.commands.verify_parts import order_faults, part_faults, read_npz, time_faults
+from stages.core import arrays, manifests, paths
+from stages.core.errors import ExpectedError
+from stages.core.params import DatasetParams, Params, load
+from stages.core.part_files import LEFT_OUT, PARTS
+from stages.datasets import base
+from stages.runtime import cli
+from stages.runtime.workers import ordered
+
+LOCK = Path("dvc.lock")
+VERBS = ("discover", "expand", "merge", "split")
+
+
+@dataclass(frozen=True)
+class Store:
+    """DVC's cache: where its objects lie, and the command that makes a lost one again."""
+
+    folder: Path
+    repro: str
+
+    def object(self, md5: str) -> Path:
+        """Path of the object with a digest."""
+        return self.folder / "files/md5" / md5[:2] / md5[2:]
+
+
+@dataclass(frozen=True)
+class Output:
+    """A file that dvc.lock records as an output of `stage`, its digest, and its object in the cache.
+
+    `is_listed` is True for the batch list, which git holds and not the cache.
+    """
+
+    path: Path
+    md5: str
+    stage: str
+    object: Path
+    is_listed: bool = False
+
+
+def open_store() -> Store:
+    """Ask DVC where its cache is and whether it has a remote."""
+    from dvc.repo import Repo  # DVC's import costs 0.4 s, which --help need not pay
+
+    with Repo() as repo:
+        folder, remote = Path(repo.cache.local.path).parent.parent, repo.config["core"].get("remote")
+    here = Path.cwd()
+    folder = folder.relative_to(here) if folder.is_relative_to(here) else folder
+    return Store(folder, "dvc repro --pull" if remote else "dvc repro")
+
+
+def verify(dataset: str, params: Params) -> list[str]:
+    """Return one line per fault of a dataset, none if all is well."""
+    faults = list(damaged_files(dataset, dataset in params.simulate, open_store()))
+    if faults:  # what the bytes already tell need not be told again
+        return faults
+    checks = (_raw, _batches, _merged, _parts)
+    for check in checks:
+        try:
+            faults += check(dataset, params.dataset(dataset))
+        except ExpectedError as error:
+            faults.append(str(error))
+    return faults
+
+
+def damaged_files(dataset: str, is_simulated: bool, store: Store) -> Iterator[str]:
+    """Yield a line for each output of the dataset, or object of DVC's cache, whose bytes are not those of dvc.lock."""
+    outputs: list[Output] = []
+    for stage, path, md5 in _recorded(dataset, is_simulated):
+        if not md5.endswith(".dir"):
+            outputs.append(Output(path, md5, stage, store.object(md5), path == paths.batch_list(dataset)))
+            continue
+        try:
+            entries = _dir_entries(path, md5, store)
+        except ExpectedError as error:
+            yield str(error)
+            continue
+        outputs += [Output(path / e["relpath"], e["md5"], stage, store.object(e["md5"])) for e in entries]
+    for output, found in zip(outputs, ordered(_md5_pair, outputs, "threading"), strict=True):
+        if fault := _fault(output, *found, store.repro):
+            yield fault
+
+
+def _fault(output: Output, workspace: str | None, cached: str | None, repro: str) -> str | None:
+    """Return what is wrong with an output, given the MD5 of the workspace file and of the object, None if absent."""
+    path, stage = output.path, output.stage
+    if output.is_listed:  # DVC cannot start without it
+        again = f"rm -f {path} && python -m stages.{stage.replace('@', ' ')} && dvc repro"
+        return None if workspace == output.md5 else f"{path}: not the list that {stage} wrote; `{again}`"
+    if cached not in (output.md5, None):
+        return f"{output.object}: DVC's copy of {path} is damaged; `rm -f {output.object} {path} && {repro}`"
+    if workspace == output.md5:
+        return None
+    again = repro if cached is None else f"dvc checkout --force {stage}"
+    if workspace is None:
+        return f"{path}: missing, expected an output of {stage}; `{again}`"
+    return f"{path}: not what {stage} wrote; `rm -f {path} && {again}`"
+
+
+def _recorded(dataset: str, is_simulated: bool) -> Iterator[tuple[str, Path, str]]:
+    """Yield stage, path and digest of every output that dvc.lock records for the dataset's current stages."""
+    if not LOCK.is_file():
+        raise ExpectedError(f"{LOCK}: not found, expected the record of a run; `dvc repro`")
+    verbs = ("simulate", *VERBS) if is_simulated else VERBS
+    names = [f"{verb}@{dataset}" for verb in verbs]
+    names += [f"process@{dataset}-{batch}" for batch in manifests.read_batch_list(dataset)]
+    stages: dict[str, Any] = yaml.safe_load(LOCK.read_text(encoding="utf-8"))["stages"]
+    for name in names:
+        if name not in stages:
+            raise ExpectedError(f"{LOCK}: no {name}, expected the record of its last run; `dvc repro`")
+        for out in stages[name]["outs"]:
+            yield name, Path(out["path"]), str(out["md5"])
+
+
+def _dir_entries(path: Path, md5: str, store: Store) -> list[dict[str, str]]:
+    """Return what DVC's list of a folder says: file and digest."""
+    listing = store.object(md5)
+    try:
+        content = listing.read_bytes()
+    except FileNotFoundError:
+        raise ExpectedError(f"{listing}: DVC's list of {path} is missing; `{store.repro}`") from None
+    if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5.removesuffix(".dir"):
+        raise ExpectedError(f"{listing}: DVC's list of {path} is damaged; `rm -f {listing} && {store.repro}`")
+    entries: list[dict[str, str]] = json.loads(content)
+    return entries
+
+
+def _md5_pair(output: Output) -> tuple[str | None, str | None]:
+    """Return the MD5 of a workspace file and of the cache's object, None for one that is not there."""
+    path, cached = output.path, output.object
+    workspace_md5 = _md5(path)
+    if workspace_md5 is not None and cached.exists() and path.samefile(cached):
+        return workspace_md5, workspace_md5
+    return workspace_md5, _md5(cached)
+
+
+def _md5(path: Path) -> str | None:
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def _raw(dataset: str, params: DatasetParams) -> Iterator[str]:
+    """Check the raw files against the manifests."""
+    for batch in manifests.read_batch_list(dataset):
+        for unit in manifests.read_manifest(dataset, batch):
+            try:
+                base.check_unit(dataset, params.raw_dir, unit)
+            except ExpectedError as error:
+                yield f"{error}, or put back the file it was"
+
+
+def _batches(dataset: str, params: DatasetParams) -> Iterator[str]:
+    """Check that each NPZ reads whole and holds the units of its manifest."""
+    for batch in manifests.read_batch_list(dataset):
+        path = paths.intermediate(dataset, batch)
+        members = read_npz(path)
+        if "meta" not in members or "group_offsets" not in members:
+            yield f"{path}: no meta or groups, expected a batch's arrays; {_redo('process', f'{dataset}-{batch}')}"
+            continue
+        meta = json.loads(members["meta"].tobytes())
+        if meta["units"] != [unit.key for unit in manifests.read_manifest(dataset, batch)]:
+            where = paths.manifest(dataset, batch)
+            yield f"{path}: its units are not those of {where}; {_redo('process', f'{dataset}-{batch}')}"
+        n_rows = int(members["group_offsets"][-1])
+        for field in meta["fields"]:
+            found = len(members[field["name"]])
+            if found != n_rows:
+                again = _redo("process", f"{dataset}-{batch}")
+                yield f"{path}: {field['name']} has {found:,} rows, expected {n_rows:,}; {again}"
+
+
+def _redo(verb: str, what: str) -> str:
+    """Return the command that runs a stage again though DVC sees nothing changed, and what depends on it."""
+    return f"`dvc repro --force --single-item {verb}@{what} && dvc repro`"
+
+
+def _merged(dataset: str, params: DatasetParams) -> Iterator[str]:
+    """Check that merged has the rows and groups of all batches but the duplicates."""
+    report = json.loads(paths.report(dataset).read_text(encoding="utf-8"))
+    n_rows, n_groups = -report["duplicates"]["rows"], -report["duplicates"]["groups"]
+    for batch in manifests.read_batch_list(dataset):
+        path = paths.intermediate(dataset, batch)
+        offsets = arrays.read_member(path, arrays.npz_headers(path)["group_offsets"])
+        n_rows, n_groups = n_rows + int(offsets[-1]), n_groups + len(offsets) - 1
+    folder, again = paths.merged_dir(dataset), _redo("merge", dataset)
+    for field in json.loads((folder / "fields.json").read_text(encoding="utf-8")):
+        path = folder / f"{field['name']}.npy"
+        found = arrays.npy_header(path).shape[0]
+        if found != n_rows:
+            yield f"{path}: {found:,} rows, expected {n_rows:,} as in the batches; {again}"
+    groups = read_npz(folder / "groups.npz")
+    found, end = len(np.unique(groups["group_id"])), int(groups["group_offsets"][-1])
+    if (found, len(groups["group_id"]), end) != (n_groups, n_groups, n_rows):
+        where = f"{folder / 'groups.npz'}: {found:,} groups with {end:,} rows"
+        yield f"{where}, expected {n_groups:,} with {n_rows:,} as in the batches; {again}"
+
+
+def _parts(dataset: str, params: DatasetParams) -> Iterator[str]:
+    """Check rows, groups, values and masks of the three parts."""
+    folder, again = paths.processed_dir(dataset), _redo("split", dataset)
+    stats = json.loads((folder / "stats.json").read_text(encoding="utf-8"))
+    table = read_npz(paths.merged_dir(dataset) / "groups.npz")
+    merged = table["group_offsets"]
+    is_by_time = stats["split"].get("by") == "time"
+    left_out = sum(sum(stats["split"][reason].values()) for reason in LEFT_OUT) if is_by_time else 0
+    found = sum(stats["rows"].values()) + left_out
+    if found != merged[-1]:
+        yield f"{folder / 'stats.json'}: {found:,} rows in or between parts, expected {merged[-1]:,} as merged; {again}"
+    groups: dict[int, str] | None = None if is_by_time else {}
+    for part in PARTS:
+        yield from (f"{fault}; {again}" for fault in part_faults(folder, part, stats["rows"][part], groups))
+        if stats["split"].get("shuffle"):
+            path = folder / f"keys_{part}.npz"
+            yield from (f"{fault}; {again}" for fault in order_faults(path, table, stats["split"]["seed"]))
+    if is_by_time:
+        yield from (f"{fault}; {again}" for fault in time_faults(folder, stats["split"]["boundaries"]))
+    elif groups is not None and len(groups) != len(merged) - 1:
+        yield f"{folder}: {len(groups):,} groups, expected {len(merged) - 1:,} as merged; {again}"
+
+
+def main() -> int:
+    """Run the command."""
+    parser = argparse.ArgumentParser(
+        prog="python -m stages.commands.verify", description="Read everything again and check it."
+    )
+    parser.add_argument("dataset", nargs="*", help="datasets of params.yaml; default: all of them")
+    chosen = parser.parse_args().dataset
+
+    def action() -> None:
+        params = load()
+        n_faults = 0
+        for dataset in chosen or sorted(params.datasets):
+            params.dataset(dataset)
+            faults = verify(dataset, params)
+            n_faults += len(faults)
+            sys.stdout.writelines(f"{line}\n" for line in faults)
+            if not faults:
+                sys.stdout.write(f"{dataset}: every file is as written; rows, groups, values and masks agree\n")
+        if n_faults:
+            raise ExpectedError(f"{n_faults} faults, see above; repair the first and run `make verify` again")
+
+    return cli.run(action)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

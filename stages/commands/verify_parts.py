@@ -1,0 +1,126 @@
+"""Check what split wrote for one part: rows, groups, order, values and masks.
+
+Each fault is one line with the file; the command that repairs it is stages/commands/verify.py's to add.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from stages.core import arrays, bits
+from stages.core.part_files import PARTS
+from stages.split import CHUNK_ROWS
+from stages.splitting.shuffle import first_out_of_order
+
+
+def read_npz(path: Path) -> dict[str, np.ndarray]:
+    """Return all arrays of an NPZ, each checked."""
+    return {name: arrays.read_member(path, header) for name, header in arrays.npz_headers(path).items()}
+
+
+def time_faults(folder: Path, boundaries: Mapping[str, str]) -> Iterator[str]:
+    """Yield what lies on the wrong side of a boundary in time."""
+    val, test = (np.datetime64(boundaries[part].removesuffix("Z"), "ns").astype(np.int64) for part in PARTS[1:])
+    limits = {"train": (None, val), "val": (val, test), "test": (test, None)}
+    for part, (low, high) in limits.items():
+        path = folder / f"keys_{part}.npz"
+        time = arrays.read_member(path, arrays.npz_headers(path)["time"])
+        if (low is not None and time.min() < low) or (high is not None and time.max() > high):
+            yield f"{path}: a row lies beyond the boundaries {boundaries['val']} and {boundaries['test']}"
+
+
+def order_faults(path: Path, table: Mapping[str, np.ndarray], seed: int) -> Iterator[str]:
+    """Yield what is wrong with the order of shuffled rows; in order, none is there twice.
+
+    Parameters
+    ----------
+    path
+        The keys of a part.
+    table
+        The merged group table, groups.npz.
+    seed
+        Of the split.
+    """
+    headers = arrays.npz_headers(path)
+    group_id, row_in_unit = (arrays.read_member(path, headers[name]) for name in ("group_id", "row_in_unit"))
+    by_id = np.argsort(table["group_id"])
+    group = by_id[np.minimum(np.searchsorted(table["group_id"][by_id], group_id), len(by_id) - 1)]
+    row = row_in_unit - table["row_in_unit"][group]
+    is_known = (table["group_id"][group] == group_id) & (row >= 0) & (row < np.diff(table["group_offsets"])[group])
+    if not is_known.all():
+        yield f"{path}: row {int(np.flatnonzero(~is_known)[0])} is of no merged group, expected one of groups.npz"
+    elif (wrong := first_out_of_order(group_id, row, seed)) is not None:
+        yield f"{path}: row {wrong} does not come after the one before it, expected the order of their hashes"
+
+
+def part_faults(folder: Path, part: str, n_rows: int, groups: dict[int, str] | None) -> Iterator[str]:
+    """Yield what is wrong with one part.
+
+    Parameters
+    ----------
+    folder, part, n_rows
+        The processed arrays, the part, and how many rows it must have.
+    groups
+        The part of each group seen so far; those of this part are added. None where groups may be in several parts.
+    """
+    path = folder / f"keys_{part}.npz"
+    keys = read_npz(path)
+    yield from _row_faults(path, {name: rows for name, rows in keys.items() if name != "units"}, n_rows)
+    for group in np.unique(keys["group_id"]).tolist() if groups is not None else ():
+        if groups is not None and groups.setdefault(group, part) != part:
+            yield f"{path}: group {group:016x} is in {groups[group]} and {part}, expected one part"
+    features = [path for path in sorted(folder.glob(f"*_{part}.npy")) if not path.name.startswith("starts_")]
+    if not features:
+        yield f"{folder}: no arrays *_{part}.npy, expected the features"
+    shapes = bits.read_shapes(folder)
+    for path in features:
+        yield from _feature_faults(path, n_rows, shapes.get(path.name.removesuffix(f"_{part}.npy")))
+    labels, masks = (read_npz(folder / f"{role}_{part}.npz") for role in ("labels", "masks"))
+    wrong = [*_row_faults(folder / f"labels_{part}.npz", labels, n_rows)]
+    wrong += _row_faults(folder / f"masks_{part}.npz", masks, n_rows)
+    yield from wrong or _mask_faults(folder / f"masks_{part}.npz", masks, labels)
+
+
+def _row_faults(path: Path, members: Mapping[str, np.ndarray], n_rows: int) -> Iterator[str]:
+    for name, rows in members.items():
+        if len(rows) != n_rows:
+            yield f"{path}: {name} has {len(rows):,} rows, expected {n_rows:,} as in stats.json"
+
+
+def _feature_faults(path: Path, n_rows: int, shape: tuple[int, ...] | None) -> Iterator[str]:
+    """Yield what is wrong with a feature; `shape` is that of its unpacked rows, None where they are not packed."""
+    header = arrays.npy_header(path)
+    found = header.shape[0]
+    if found != n_rows:
+        yield f"{path}: {found:,} rows, expected {n_rows:,} as in stats.json"
+    n_bits = math.prod(shape or ())
+    packed = (np.dtype(np.uint8), (bits.n_bytes(shape or ()),))
+    if shape and (header.dtype, header.shape[1:]) != packed:
+        yield f"{path}: rows are {header.dtype}{header.shape[1:]}, expected {packed[0]}{packed[1]} for bits {shape}"
+        return
+    start = 0
+    for rows in arrays.npy_chunks(path, CHUNK_ROWS):
+        if shape and (is_set := (rows[:, -1] & (2 ** (-n_bits % 8) - 1)) != 0).any():
+            yield f"{path}: row {start + int(np.flatnonzero(is_set)[0])} has bits behind its {n_bits} cells"
+            return
+        if rows.dtype.kind == "f" and not np.isfinite(rows).all():
+            is_finite = np.isfinite(rows.reshape(len(rows), -1)).all(1)
+            yield f"{path}: row {start + int(np.flatnonzero(~is_finite)[0])} is not finite"
+            return
+        start += len(rows)
+
+
+def _mask_faults(path: Path, masks: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray]) -> Iterator[str]:
+    for head, mask in masks.items():
+        label = labels.get(head, np.empty(0, np.int16))
+        if mask.size and mask.max() > 1:
+            yield f"{path}: {head} has a value {mask.max()}, expected 0 or 1"
+        elif len(label) and not (label.min() >= -1 and label.max() < mask.shape[1]):
+            yield f"{path}: {head} has labels {label.min()}..{label.max()}, expected -1..{mask.shape[1] - 1}"
+        else:
+            rows = np.flatnonzero(label >= 0)
+            illegal = rows[mask[rows, label[rows]] == 0]
+            if len(illegal):
+                yield f"{path}: {head} of row {illegal[0]} refuses its label ({len(illegal):,} such rows)"

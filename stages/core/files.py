@@ -1,0 +1,103 @@
+"""Files and folders that are there whole or not at all: written beside their place, then renamed."""
+
+import errno
+import glob
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Give a temporary path next to `path`; rename it to `path` on success, remove it on failure.
+
+    A reader, or a run after a crash, sees the old file or the whole new one and nothing between.
+    """
+    temporary = _temporary(path)
+    try:
+        with _full_disk_named(path):
+            yield temporary
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_dir(path: Path) -> Iterator[Path]:
+    """Give an empty temporary folder next to `path`; put it in the place of `path` on success, else remove it."""
+    temporary = _temporary(path)
+    old = temporary.with_suffix(".old.tmp")
+    temporary.mkdir()
+    try:
+        with _full_disk_named(path):
+            yield temporary
+        if path.exists():
+            path.replace(old)
+        try:
+            temporary.replace(path)
+        except OSError:
+            if old.exists():
+                old.replace(path)
+            raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def _full_disk_named(path: Path) -> Iterator[None]:
+    """Name the path, and how much space is left, when a write finds no room: the system's own error names neither."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT) or error.filename is not None:
+            raise
+        free = shutil.disk_usage(path.parent).free
+        reason = f"{error.strerror}, {free / 1e6:,.0f} MB free; make room and run `dvc repro` again"
+        raise OSError(error.errno, reason, str(path)) from None
+
+
+def _temporary(path: Path) -> Path:
+    """Return a name next to `path` that tells whose it is; remove what killed processes of this machine left there.
+
+    A left-over under this very name is one too: in a container a process has the same id in every run.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    host = socket.gethostname()
+    for left_over in path.parent.glob(f".*.{glob.escape(host)}-*.tmp"):
+        process = left_over.name.removesuffix(".tmp").removesuffix(".old").rpartition("-")[2]
+        if process.isdecimal() and not _is_alive(int(process)):
+            _remove(left_over)
+    temporary = path.parent / f".{path.name}.{host}-{os.getpid()}.tmp"
+    _remove(temporary)
+    return temporary
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` as UTF-8 atomically; leave the file alone when it already holds just that."""
+    content = text.encode()
+    if path.is_file() and path.read_bytes() == content:
+        return
+    with atomic(path) as temporary:
+        temporary.write_bytes(content)

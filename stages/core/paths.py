@@ -1,0 +1,76 @@
+"""Where every artefact lies, relative to the repository's root, which is the working directory of all verbs."""
+
+from pathlib import Path
+
+PARAMS_FILE = Path("params.yaml")
+LOG_DIR = Path("data/logs")
+
+
+def batch_list(dataset: str) -> Path:
+    """Path of the committed list of batch ids of `dataset`, which dvc.yaml reads."""
+    return Path("data/manifests", dataset, "batches.yaml")
+
+
+def manifest_dir(dataset: str) -> Path:
+    """Folder with one manifest (units and digests) per batch."""
+    return Path("data/manifests", dataset, "batches")
+
+
+def manifest(dataset: str, batch: str) -> Path:
+    """Path of one batch's manifest."""
+    return manifest_dir(dataset) / f"{batch}.json"
+
+
+def expanded(dataset: str) -> Path:
+    """Path of the copy of the batch list that `expand` hands to `merge`."""
+    return Path("data/manifests", dataset, "expanded.yaml")
+
+
+def list_changed_marker(dataset: str) -> Path:
+    """Path of the note from discover to expand: the list of batches changed in this DVC run."""
+    return Path(".dvc/tmp/batchwise", f"{dataset}.list-changed")
+
+
+def intermediate_dir(dataset: str) -> Path:
+    """Folder with one NPZ per batch."""
+    return Path("data/intermediate", dataset)
+
+
+def intermediate(dataset: str, batch: str) -> Path:
+    """Path of one batch's arrays."""
+    return intermediate_dir(dataset) / f"{batch}.npz"
+
+
+def merged_dir(dataset: str) -> Path:
+    """Folder with one .npy per field, all batches together."""
+    return Path("data/merged", dataset)
+
+
+def report(dataset: str) -> Path:
+    """Path of merge's account of a dataset: rows, duplicates, bad units."""
+    return Path("data/reports", f"{dataset}.json")
+
+
+def processed_dir(dataset: str) -> Path:
+    """Folder with the arrays a trainer reads."""
+    return Path("data/processed", dataset)
+
+
+def metrics_dir(dataset: str) -> Path:
+    """Folder with the figures of a dataset that `dvc metrics` compares."""
+    return Path("data/metrics", dataset)
+
+
+def plots_dir(dataset: str) -> Path:
+    """Folder with the tables of a dataset that `dvc plots` draws."""
+    return Path("data/plots", dataset)
+
+
+def card(dataset: str) -> Path:
+    """Path of the committed data card of a dataset."""
+    return Path("data/cards", f"{dataset}.md")
+
+
+def card_template(dataset: str) -> Path:
+    """Path of the words of a dataset's data card."""
+    return Path(__file__).parents[1] / "datasets" / dataset / "card.md"

@@ -1,0 +1,187 @@
+"""What a dataset package provides, and the small types it provides it with.
+
+A dataset called `<name>` is the package `stages/datasets/<name>/` with
+
+- `schema/`: the facts of the raw format, and what of its reading `find` and `encode` share;
+- `find.py`: ``find(raw_dir, options) -> list[Unit]``: which units the raw folder holds, with their digests;
+- `encode/`: ``FIELDS: dict[str, Field]``, ``CHUNK_UNITS: int`` (units per chunk),
+  ``read(raw_dir, units, options) -> table`` (I/O and validation of a chunk of units, file and line in every error) and
+  ``encode(table, options) -> dict[str, ndarray]`` (pure, whole-chunk NumPy), and
+  ``line(row) -> int`` (the line of the unit's file that row `row` of the unit came from);
+- optionally, in `encode/`, ``findings(table) -> list[Finding]``: what was wrong within units and left out; and, if a
+  unit's own bytes are not simply those of its sources, ``content(raw_dir, unit) -> bytes``, which its digest is the
+  digest of, and ``locate(raw_dir, unit, line) -> (path, line)``;
+- `simulate/` (optional): ``write(folder, options)``: small real raw data into a folder that may hold what an earlier or
+  a killed run left; it may return figures for the log, and have ``progress(folder, options) -> (done, all)``.
+
+They are apart so that an edit reruns only the verb that uses it, and no verb imports what it does not need.
+
+`encode` returns each field of `FIELDS` with its rows, and three arrays over groups, the rows that belong together
+(a game, an episode): `group_id` uint64 (G,), `group_offsets` int64 (G+1,), `source` int32 (G,), the index of the unit
+each group came from. Rows of a group, and groups of a unit, are contiguous and in the order of the units.
+"""
+
+import importlib
+import importlib.util
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol, cast
+
+import numpy as np
+
+from stages.core import units
+from stages.core.errors import BadUnit, ExpectedError
+from stages.core.hashing import group_id, mix, numbers, seeded
+from stages.core.units import Unit
+from stages.datasets.base import raw
+from stages.datasets.base.raw import read_unit
+
+__all__ = [
+    "BadUnit",
+    "Encoder",
+    "Field",
+    "Finder",
+    "Finding",
+    "Unit",
+    "check_unit",
+    "encoder",
+    "finder",
+    "findings",
+    "group_id",
+    "locate",
+    "mix",
+    "numbers",
+    "remove_others",
+    "seeded",
+]
+
+Options = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Field:
+    """One output array.
+
+    `dtype` is NumPy's name of it and `shape` the shape of one row. `doc` says meaning, unit and range. `names` are the
+    columns of a feature or the classes of a label or mask; `normalise` says for each feature column whether split
+    standardises it. `bits` is the shape of a row that is stored as bits (see stages/core/bits.py): then `dtype` is
+    uint8 and `shape` the one axis of its bytes.
+
+    Roles of a time series, whose rows merge puts in the order of the units' keys: `time` (int64 ns, UTC), `series`
+    (what the row is of; time rises within it), `segment` (rows of one belong together without a gap), `lookback`
+    (int32: how many rows back the oldest one lies that a feature of this row depends on), and `valid_<feature>`
+    (uint8: 0 where the feature has no value yet).
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+    role: Literal["feature", "label", "mask", "key", "time", "series", "segment", "lookback", "valid"]
+    doc: str
+    names: tuple[str, ...] | None = None
+    normalise: tuple[bool, ...] | None = None
+    bits: tuple[int, ...] | None = None
+
+    def header(self, name: str) -> dict[str, object]:
+        """Return this field as it stands in fields.json."""
+        return {"name": name, **asdict(self)}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something wrong within a unit that was left out of its arrays.
+
+    `unit` is the index of the unit in the chunk, `reason` a short text, `count` how often it occurs in the unit, and
+    `line` the first of these lines, from 1 in the unit's own bytes. `where` is file and line as `path:line`, if the
+    unit's key says in which line of which file it begins, and empty if it does not: then other units' bytes decide it.
+    """
+
+    unit: int
+    reason: str
+    count: int
+    line: int
+    where: str = ""
+
+
+class Finder(Protocol):
+    """The `find` module of a dataset."""
+
+    def find(self, raw_dir: Path, options: Options) -> list[Unit]:
+        """Return the units of the raw folder."""
+
+
+class Encoder(Protocol):
+    """The `encode` package of a dataset."""
+
+    FIELDS: dict[str, Field]
+    CHUNK_UNITS: int
+
+    def read(self, raw_dir: Path, units: Sequence[Unit], options: Options) -> Any:
+        """Return the validated raw table of a chunk of units; raise `BadUnit` for the first that is not well-formed."""
+
+    def encode(self, table: Any, options: Options) -> dict[str, np.ndarray]:
+        """Return the arrays of a chunk."""
+
+    def line(self, row: int) -> int:
+        """Return the line, from 1, of the unit's file that holds row `row`, from 0, of the unit."""
+
+
+class Simulator(Protocol):
+    """The `simulate` package of a dataset."""
+
+    def write(self, folder: Path, options: Options) -> Mapping[str, float] | None:
+        """Write raw data, a function of `options` alone, into `folder`; return figures for the log, if it has any."""
+
+
+def finder(dataset: str) -> Finder:
+    """Import the `find` module of a dataset."""
+    return cast(Finder, _room(dataset, "find"))
+
+
+def encoder(dataset: str) -> Encoder:
+    """Import the `encode` package of a dataset."""
+    return cast(Encoder, _room(dataset, "encode"))
+
+
+def findings(dataset: str, table: Any) -> list[Finding]:
+    """Return what the encoder of a dataset found wrong within the units of a table, if it looks for anything."""
+    function = getattr(_room(dataset, "encode"), "findings", None)
+    return function(table) if function else []
+
+
+def check_unit(dataset: str, raw_dir: Path, unit: Unit) -> None:
+    """Raise `ExpectedError` unless the raw bytes of a unit are those that discover saw."""
+    content = getattr(_room(dataset, "encode"), "content", None)
+    if content is None:
+        read_unit(raw_dir, unit)
+    elif units.digest_of(content(raw_dir, unit), unit.context) != unit.digest:
+        raise ExpectedError(f"{raw_dir}: {unit.key} changed since discover listed it; run `dvc repro` again")
+
+
+def locate(dataset: str, raw_dir: Path, unit: Unit, line: int) -> tuple[Path, int]:
+    """Return the raw file, and the line in it, of line `line`, from 1, of a unit's own bytes."""
+    place: tuple[Path, int] = getattr(_room(dataset, "encode"), "locate", raw.locate)(raw_dir, unit, line)
+    return place
+
+
+def simulator(dataset: str) -> Simulator:
+    """Import the `simulate` package of a dataset."""
+    return cast(Simulator, _room(dataset, "simulate"))
+
+
+def remove_others(folder: Path, expected: set[Path]) -> None:
+    """Remove every file below a folder that is not expected, and the folders that are then empty."""
+    for path in sorted(folder.rglob("*"), reverse=True):  # a folder comes after what lies in it
+        if path in expected:
+            continue
+        if not path.is_dir() or path.is_symlink():
+            path.unlink()
+        elif not any(path.iterdir()):
+            path.rmdir()
+
+
+def _room(dataset: str, name: str) -> object:
+    """Import one module of a dataset's package."""
+    if importlib.util.find_spec(f"stages.datasets.{dataset}") is None:
+        raise ExpectedError(f"params.yaml: datasets.{dataset} has no package, expected stages/datasets/{dataset}/")
+    return importlib.import_module(f"stages.datasets.{dataset}.{name}")

@@ -1,0 +1,144 @@
+"""The bytes of the raw folder: read, hashed, checked against what discover saw, and found again by line."""
+
+import contextlib
+import hashlib
+import re
+import stat
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+from stages.core.errors import BadUnit, ExpectedError
+from stages.core.units import Source, Unit, digest_of
+from stages.runtime.notes import working_on
+from stages.runtime.workers import ordered
+
+HASH_CHUNK = 256  # files hashed per task
+CACHE_OBJECT = re.compile(r"/files/md5/[0-9a-f]{2}/[0-9a-f]{30}$")
+
+
+def file_units(raw_dir: Path, files: Iterable[str]) -> list[Unit]:
+    """Make one unit of each file, keyed by its path, with its digest; hashing runs on threads.
+
+    Parameters
+    ----------
+    raw_dir
+        The dataset's raw folder.
+    files
+        Paths relative to it.
+
+    Returns
+    -------
+    list of Unit
+        Sorted by key. A file that cannot be read has an empty digest.
+    """
+    names = sorted(files)
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise ExpectedError(f"{raw_dir}: file name {name!r} is not UTF-8; rename the file") from None
+    tasks = [(raw_dir, names[i : i + HASH_CHUNK]) for i in range(0, len(names), HASH_CHUNK)]
+    digests = [digest for chunk in ordered(_digest_files, tasks, "threading") for digest in chunk]
+    return [Unit(name, (Source(name),), digest) for name, digest in zip(names, digests, strict=True)]
+
+
+def _digest_files(task: tuple[Path, list[str]]) -> list[str]:
+    raw_dir, names = task
+    return [_digest_or_empty(raw_dir, Source(name)) for name in names]
+
+
+def _digest_or_empty(raw_dir: Path, source: Source) -> str:
+    try:
+        return hashlib.sha256(read_source(raw_dir, source)).hexdigest()
+    except BadUnit:
+        return ""
+
+
+def read_source(raw_dir: Path, source: Source) -> bytes:
+    """Return the bytes of one source.
+
+    Raises
+    ------
+    BadUnit
+        When it is no regular file or cannot be read.
+    """
+    path = raw_dir / source.path
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise BadUnit(f"{path}: not a regular file, expected one; remove it from the raw folder")
+        if not is_inside(raw_dir, path):
+            raise BadUnit(f"{path}: a link to {path.resolve()}, expected a file of the raw folder; copy it there")
+        with path.open("rb") as file:
+            file.seek(source.start)
+            return file.read(-1 if source.stop is None else source.stop - source.start)
+    except OSError as error:
+        raise BadUnit(
+            f"{path}: not readable ({error.strerror}), expected a readable file; correct or remove it"
+        ) from None
+
+
+def is_inside(raw_dir: Path, path: Path) -> bool:
+    """Say whether a file, links followed, lies in the raw folder, or is an object that DVC linked from its cache."""
+    if not path.is_symlink():
+        return _real(path.parent).is_relative_to(_real(raw_dir))
+    target = path.resolve()
+    return target.is_relative_to(_real(raw_dir)) or CACHE_OBJECT.search(target.as_posix()) is not None
+
+
+@cache
+def _real(folder: Path) -> Path:
+    return folder.resolve()
+
+
+def read_unit(raw_dir: Path, unit: Unit) -> bytes:
+    """Return the bytes of a unit, checked against the digest that discover recorded.
+
+    Raises
+    ------
+    BadUnit
+        When a source cannot be read.
+    ExpectedError
+        When the bytes are not those that discover saw.
+    """
+    where = raw_dir / unit.sources[0].path
+    working_on(unit.key)
+    try:
+        content = b"".join(read_source(raw_dir, source) for source in unit.sources)
+    except BadUnit as error:
+        if not unit.digest:
+            raise
+        raise ExpectedError(f"{error}; discover could read it: run `dvc repro` again") from None
+    if digest_of(content, unit.context) != unit.digest:
+        raise ExpectedError(f"{where}: changed since discover listed it; run `dvc repro` again")
+    return content
+
+
+def raw_mb(raw_dir: Path, unit: Unit) -> float:
+    """Return the size in MB of the bytes of a unit's sources; those that cannot be read count nothing."""
+    total = 0
+    for source in unit.sources:
+        stop = source.stop
+        if stop is None:
+            with contextlib.suppress(OSError):
+                stop = (raw_dir / source.path).stat().st_size
+        total += max(0, (stop or 0) - source.start)
+    return total / 2**20
+
+
+def locate(raw_dir: Path, unit: Unit, line: int) -> tuple[Path, int]:
+    """Return the file, and the line in it, of line `line`, from 1, of a unit's own bytes.
+
+    A unit's own bytes are those after the first ``context["own"]`` ones, which came before only to be looked back on.
+    """
+    skip = int(unit.context.get("own", 0))
+    for source in unit.sources:
+        content = read_source(raw_dir, source)
+        own, skip = content[skip:], max(0, skip - len(content))
+        n_lines = own.count(b"\n") + (own[-1:] not in (b"\n", b""))
+        if line <= n_lines:
+            start = source.start + len(content) - len(own)
+            before = read_source(raw_dir, Source(source.path, 0, start)).count(b"\n")
+            return raw_dir / source.path, before + line
+        line -= n_lines
+    return raw_dir / unit.sources[-1].path, line

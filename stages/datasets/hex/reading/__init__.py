@@ -1,0 +1,1 @@
+"""What find and encode share of reading .trmph files: where in a file the pieces begin."""

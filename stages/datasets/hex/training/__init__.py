@@ -1,0 +1,1 @@
+"""What a trainer of Hex positions needs."""

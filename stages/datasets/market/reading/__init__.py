@@ -1,0 +1,1 @@
+"""What find and encode share of reading bars: the header, rows, times and segments."""

@@ -1,0 +1,227 @@
+"""Units -> the table of the events of their episodes: one row an event that an encoder needs, one column a number.
+
+`read` makes it, `encode` reads it. Rows of an episode are contiguous and in canonical order (sessions by their smallest
+`ts`, then `seq`); episodes are in the order of the units. NaN stands for what is missing: null, no such key, NaN or
+infinite, text that is no number. Numbers as text are numbers; booleans are 0 and 1.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from stages.core.errors import BadUnit, ExpectedError
+from stages.core.units import Unit, digest_of
+from stages.datasets.base import Finding
+from stages.datasets.rugs import schema
+from stages.datasets.rugs.reading import order, payload  # fmt: skip
+from stages.datasets.rugs.reading.reader import Own, own_rows
+from stages.datasets.rugs.reading.store import Rows, hashes
+from stages.datasets.rugs.schema import BUY_SIDE, GSU, OTHER, PLAYER, PRESS, SELL_SIDE, SIDES, TRADE, WHERE, Options
+from stages.runtime.notes import working_on
+
+__all__ = [
+    "BUY_SIDE", "GSU", "OTHER", "PLAYER", "PRESS", "SELL_SIDE", "SIDES", "TRADE", "Events", "read_events",
+]  # fmt: skip
+
+NOT_JSON: Final = "the payload is not JSON"
+
+
+@dataclass(frozen=True)
+class Events:
+    """The events of E episodes, R rows.
+
+    Columns are float64 (R,) with NaN for missing unless another dtype is named; a column is NaN in the rows of other
+    kinds than its own.
+
+    Attributes
+    ----------
+    episode
+        int32 (R,): index of the row's episode in the chunk.
+    kind
+        int8 (R,): `GSU`, `PLAYER`, `TRADE`, `PRESS` or `OTHER`.
+    ts_ms
+        int64 (R,): when the row was recorded, ms since 1970 UTC, floored.
+    line
+        int32 (R,): number of the row among all rows of its episode in canonical order, from 1.
+    tick, price, timer, active, rugged, presale, connected, avg_mult, c2, c10, c50, c100, highest, pool
+        Frames: tickCount; price; cooldownTimer (ms); active; rugged; allowPreRoundBuys; connectedPlayers;
+        averageMultiplier; count2x, count10x, count50x, count100x; highestToday; rugpool.rugpoolAmount.
+    pool_threshold, instarug, price_partial
+        Frames: rugpool.threshold; rugpool.instarugCount; partialPrices.values[str(tickCount)], where there is no price.
+    cash, qty, avg, pnl, invested
+        Player updates: cash (SOL); positionQty; avgCost; cumulativePnL (SOL); totalInvested (SOL).
+    side, trade_tick, trade_price, is_own
+        Trades: index in `SIDES`; tickIndex; price; 1 if the player is the own one as known by then, else 0.
+    button, category, press_tick, bet, client_ms, server_ms
+        Presses: index in `schema.BUTTONS`; index in `schema.CATEGORIES`; tick; bet_amount before the press (SOL);
+        client_timestamp (ms since 1970); server_ts (ms since 1970).
+    game_ids
+        E game ids.
+    cash_carried
+        float64 (E,): last cash of the session before the episode's first frame; NaN if there is none.
+    start_ns
+        int64 (E,): when the episode's first row was recorded, ns since 1970 UTC.
+    players
+        uint64 (E,): pseudonym of the own player; 0 without a key or a known player.
+    offsets
+        int64 (E+1,): first row of each episode, and R.
+    findings
+        What was wrong within the episodes and left out.
+    """
+
+    episode: np.ndarray
+    kind: np.ndarray
+    ts_ms: np.ndarray
+    line: np.ndarray
+
+    tick: np.ndarray
+    price: np.ndarray
+    timer: np.ndarray
+    active: np.ndarray
+    rugged: np.ndarray
+    presale: np.ndarray
+    connected: np.ndarray
+    avg_mult: np.ndarray
+    c2: np.ndarray
+    c10: np.ndarray
+    c50: np.ndarray
+    c100: np.ndarray
+    highest: np.ndarray
+    pool: np.ndarray
+    pool_threshold: np.ndarray
+    instarug: np.ndarray
+    price_partial: np.ndarray
+
+    cash: np.ndarray
+    qty: np.ndarray
+    avg: np.ndarray
+    pnl: np.ndarray
+    invested: np.ndarray
+
+    side: np.ndarray
+    trade_tick: np.ndarray
+    trade_price: np.ndarray
+    is_own: np.ndarray
+
+    button: np.ndarray
+    category: np.ndarray
+    press_tick: np.ndarray
+    bet: np.ndarray
+    client_ms: np.ndarray
+    server_ms: np.ndarray
+
+    game_ids: tuple[str, ...]
+    cash_carried: np.ndarray
+    start_ns: np.ndarray
+    players: np.ndarray
+    offsets: np.ndarray
+    findings: tuple[Finding, ...]
+
+
+def read_events(raw_dir: Path, units: Sequence[Unit], options: Mapping[str, Any]) -> Events:
+    """Read the events of a chunk of units, each file once.
+
+    Raises
+    ------
+    BadUnit
+        When discover could not read a unit, or more of its rows than `max_bad_rows` are bad.
+    ExpectedError
+        When a file changed since discover.
+    """
+    checked = schema.options(options)
+    key = order.player_key(checked)
+    working_on(units[0].key)
+    own = own_rows(raw_dir, units)
+    _check(raw_dir, units, own, key)
+    columns, is_broken, players = _columns(own.rows, key)
+    episode = np.repeat(np.arange(len(units), dtype=np.int32), np.diff(own.offsets))
+    line = (np.arange(len(episode)) - own.offsets[episode] + 1).astype(np.int32)
+    findings = _findings(raw_dir, units, own, is_broken, checked)
+    known = _known(units, own.offsets, episode, columns.pop("own"))
+    columns["is_own"] = np.where(own.rows.kind == TRADE, (players == known) & (players > 0), np.nan)
+    good = ~is_broken
+    return Events(
+        episode=episode[good],
+        kind=own.rows.kind[good],
+        ts_ms=own.rows.ts_ns[good] // 10**6,
+        line=line[good],
+        **{name: column[good] for name, column in columns.items()},
+        game_ids=tuple(unit.key for unit in units),
+        cash_carried=np.array([unit.context["cash"] for unit in units], np.float64),
+        start_ns=own.rows.ts_ns[own.offsets[:-1]],
+        players=known[own.offsets[1:] - 1] if key else np.zeros(len(units), np.uint64),
+        offsets=np.searchsorted(episode[good], np.arange(len(units) + 1)),
+        findings=tuple(findings),
+    )
+
+
+def _check(raw_dir: Path, units: Sequence[Unit], own: Own, key: bytes) -> None:
+    """Check that the rows, and the key of the pseudonyms in the context, are those that discover saw."""
+    if any(unit.context.get("key") != (order.fingerprint(key) if key else None) for unit in units):
+        raise ExpectedError(f"{WHERE}.player_key_file: not the key that discover used; run `dvc repro -f` for discover")
+    found = hashes(own.rows)
+    for unit, start, stop in zip(units, own.offsets[:-1].tolist(), own.offsets[1:].tolist(), strict=True):
+        if digest_of(found[start:stop].tobytes(), unit.context) != unit.digest:
+            where = raw_dir / unit.sources[0].path
+            raise ExpectedError(f"{where}: rows of {unit.key} changed since discover listed it; run `dvc repro` again")
+
+
+def _columns(rows: Rows, key: bytes) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+    """Return the columns of R rows, which of them are broken (bool), and the pseudonym of the player of each trade.
+
+    The column `own` is the pseudonym of the own player where a row tells it, else 0, uint64 (R,).
+    """
+    n_rows = len(rows.seq)
+    columns = {name: np.full(n_rows, np.nan) for names in payload.COLUMNS.values() for name in names}
+    columns |= {name: np.full(n_rows, np.nan) for name in (*payload.POOL_COLUMNS, *payload.MORE_COLUMNS)}
+    is_broken, own, players = np.zeros(n_rows, bool), np.zeros(n_rows, np.uint64), np.zeros(n_rows, np.uint64)
+    for kind in (GSU, PLAYER, TRADE, PRESS, OTHER):
+        chosen = np.flatnonzero(rows.kind == kind)
+        found = payload.decode(kind, rows.raw.take(chosen).to_pylist())
+        is_broken[chosen] = [item is payload.BROKEN for item in found]
+        is_good = np.array([isinstance(item, payload.STRUCTS[kind]) for item in found], bool)
+        chosen, good = chosen[is_good], [item for item in found if isinstance(item, payload.STRUCTS[kind])]
+        for name, column in payload.numbers(kind, good).items():
+            columns[name][chosen] = column
+        if kind in (PLAYER, OTHER, TRADE):
+            target = players if kind == TRADE else own
+            target[chosen] = _pseudonyms([getattr(item, "player", None) for item in good], key)
+    return columns | {"own": own}, is_broken, players
+
+
+def _pseudonyms(players: Sequence[str | None], key: bytes) -> np.ndarray:
+    codes = {player: order.pseudonym(player, key) for player in set(players)}
+    return np.array([codes[player] for player in players], np.uint64)
+
+
+def _known(units: Sequence[Unit], offsets: np.ndarray, episode: np.ndarray, own: np.ndarray) -> np.ndarray:
+    """Return the pseudonym of the own player as it is known at each row, uint64 (R,), 0 before."""
+    own = own.copy()
+    for unit, start in zip(units, offsets[:-1].tolist(), strict=True):
+        if not own[start] and unit.context["player"]:
+            own[start] = int(unit.context["player"], 16)
+    last = order.last_seen(own > 0, episode)
+    return np.where(last >= 0, own[last], np.uint64(0))
+
+
+def _findings(raw_dir: Path, units: Sequence[Unit], own: Own, is_broken: np.ndarray, options: Options) -> list[Finding]:
+    """Return what is wrong within units; refuse those of which too much is."""
+    result = []
+    for index in range(len(units)):
+        start, stop = own.offsets[index : index + 2].tolist()
+        n_bad, most = int(is_broken[start:stop].sum()), math.ceil(options.max_bad_rows * (stop - start))
+        if not n_bad:
+            continue
+        line = int(is_broken[start:stop].argmax())
+        if n_bad > most:
+            path, row = own.paths[own.rows.file[start + line]], own.rows.row[start + line]
+            raise BadUnit(
+                f"{raw_dir / path}:{row}: {NOT_JSON}, as of {n_bad:,} of {stop - start:,} rows of {units[index].key}, "
+                f"expected at most {most}; correct them or raise {WHERE}.max_bad_rows"
+            )
+        result.append(Finding(index, NOT_JSON, n_bad, line + 1))
+    return result

@@ -1,0 +1,1 @@
+"""What find and encode share of reading the store: its rows, their order and owners, and their JSON."""

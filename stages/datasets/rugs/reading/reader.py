@@ -1,0 +1,101 @@
+"""Units -> the events of their episodes, and where in which file each row stands.
+
+The files of a chunk of units are read once. Of their rows those stay that name a game of the chunk, or name none and
+lie in the span of seqs that discover recorded for the unit; the digest shows whether these are the rows it saw.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from stages.core.errors import BadUnit, ExpectedError
+from stages.core.units import Unit
+from stages.datasets.rugs.reading import order, payload
+from stages.datasets.rugs.reading.store import FOREIGN, NOT_NEEDED, Reader, Rows, hashes, join
+from stages.datasets.rugs.schema import GSU, OTHER, PLAYER, PRESS, TRADE
+
+FAR: Final = 1 << 30
+
+
+@dataclass(frozen=True)
+class Own:
+    """The rows of a chunk of U units in canonical order, unit by unit, and where each unit begins (int64 (U+1,))."""
+
+    rows: Rows
+    offsets: np.ndarray
+    paths: list[str]
+
+
+def name_games(reader: Reader, rows: Rows) -> Rows:
+    """Return needed rows with the game that the payload names, where the column names none."""
+    game = rows.game.copy()
+    for kind in (GSU, PLAYER, TRADE, PRESS, OTHER):
+        chosen = np.flatnonzero((game < 0) & (rows.kind == kind))
+        payloads = payload.decode(kind, rows.raw.take(chosen).to_pylist())
+        game[chosen] = [reader.code_of_game(getattr(found, "game", None)) for found in payloads]
+    return dataclasses.replace(rows, game=game)
+
+
+def own_rows(raw_dir: Path, units: Sequence[Unit]) -> Own:
+    """Read the rows of a chunk of units.
+
+    Raises
+    ------
+    BadUnit
+        When discover could not read one of the units.
+    ExpectedError
+        When a file cannot be read any more.
+    """
+    for unit in units:
+        if not unit.digest:
+            raise BadUnit(f"{raw_dir}/{unit.context['bad']}")
+    paths = sorted({source.path for unit in units for source in unit.sources})
+    reader = Reader(raw_dir, games={unit.key: i for i, unit in enumerate(units)})
+    parts = [_near(reader, rows, len(units)) for rows in reader.pieces(paths)]
+    for fault in reader.faults.values():
+        raise ExpectedError(f"{fault}; discover could read it: run `dvc repro` again")
+    rows = join(parts)
+    unit_of, place = _units_of(rows, units, reader.sessions)
+    is_own = unit_of >= 0
+    rows, unit_of, place = rows.take(is_own), unit_of[is_own], place[is_own]
+    kept, _ = order.ordered(unit_of, place, rows.seq, rows.doc, rows.game)
+    offsets = np.searchsorted(unit_of[kept], np.arange(len(units) + 1))
+    return Own(rows.take(kept), offsets, paths)
+
+
+def _near(reader: Reader, rows: Rows, n_units: int) -> Rows:
+    """Return the rows that name one of the first games, or none."""
+    needed = rows.take((rows.kind != NOT_NEEDED) & (rows.kind != FOREIGN) & (rows.session >= 0) & (rows.game < n_units))
+    named = name_games(reader, needed)
+    return named.take(named.game < n_units)
+
+
+def _units_of(rows: Rows, units: Sequence[Unit], codes: Mapping[str, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the unit of each row, -1 for none, and the place of its session in the unit, both int64 (N,)."""
+    unit_of, place = rows.game.astype(np.int64), np.full(len(rows.seq), FAR)
+    loose = np.flatnonzero(unit_of < 0)
+    for index, unit in enumerate(units):
+        for number, (session, low, high) in enumerate(unit.context["sessions"]):
+            is_session = rows.session == codes.get(session, -1)
+            place[(unit_of == index) & is_session] = number
+            if low is not None:
+                chosen = loose[is_session[loose] & (rows.seq[loose] >= low) & (rows.seq[loose] <= high)]
+                unit_of[chosen], place[chosen] = index, number
+    return unit_of, place
+
+
+def content(raw_dir: Path, unit: Unit) -> bytes:
+    """Return the hashes of a unit's rows in canonical order, 32 bytes each: what its digest is the digest of."""
+    return hashes(own_rows(raw_dir, [unit]).rows).tobytes()
+
+
+def locate(raw_dir: Path, unit: Unit, line: int) -> tuple[Path, int]:
+    """Return the file, and the row in it from 1, of row `line`, from 1, of a unit."""
+    own = own_rows(raw_dir, [unit])
+    if not 1 <= line <= len(own.rows.seq):
+        raise ExpectedError(f"{unit.key}: row {line}, expected 1..{len(own.rows.seq)}; run `dvc repro` again")
+    return raw_dir / own.paths[own.rows.file[line - 1]], int(own.rows.row[line - 1])

@@ -1,0 +1,276 @@
+"""The Parquet files of the store and their rows.
+
+    [events_parquet/]doc_type=<doc_type>/date=<YYYY-MM-DD>/<UTC time of the flush>_<8 hex>.parquet
+
+The recorder flushes every 100 rows or 5 seconds, under a hidden name that it then renames: dot-files and `*.tmp` are no
+files of the store. `doc_type` is a column and a folder; each file is opened by itself, since a read of the whole folder
+refuses a column that is both. Columns may be of any Arrow type that casts to theirs, and others are ignored.
+
+Needed are ws_event rows of the events of `KINDS`, and button_event rows; of the others only the number counts.
+"""
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from stages.core.errors import BadUnit, ExpectedError
+from stages.core.units import Source
+from stages.datasets.base.raw import read_source
+from stages.datasets.rugs.schema import FOLDER, GSU, OTHER, PLAYER, PRESS, TRADE
+
+KINDS: Final = {"gameStateUpdate": GSU, "playerUpdate": PLAYER, "standard/newTrade": TRADE, "usernameStatus": OTHER}
+NOT_NEEDED: Final = -1  # a ws_event that no encoder needs
+FOREIGN: Final = -2  # a row of another doc type
+DOCS: Final = {"button_event": 0, "ws_event": 1}
+DOC_TYPES: Final = (
+    *DOCS, "player_action", "server_state", "game_tick", "system_event", "complete_game", "bbc_round",
+    "candleflip_round", "short_position",
+)  # fmt: skip
+TYPES: Final = {
+    "ts": pa.string(),
+    "session_id": pa.string(),
+    "seq": pa.int64(),
+    "doc_type": pa.string(),
+    "event_name": pa.string(),
+    "game_id": pa.string(),
+    "raw_json": pa.string(),
+}
+SCHEMA: Final = pa.schema(list(TYPES.items()))
+KNOWN: Final = {
+    *TYPES, "date", "source", "direction", "player_id", "username", "price", "tick", "action_type", "cash",
+    "position_qty", "button_id", "button_category", "sequence_id", "sequence_position",
+}  # fmt: skip
+HEAD: Final = ("session_id", "seq", "doc_type", "event_name", "game_id", "ts")
+NO_GAME: Final = (None, "", "unknown")
+ZONE: Final = "(Z|[+-][0-9]{2}:?[0-9]{2})$"
+PIECE_BYTES: Final = 2 << 20  # some 16 files: with 16 MB no faster, and at most 327 MB of memory instead of 190
+BATCH_ROWS: Final = 4096
+HASH_BYTES: Final = 32
+MOST_NS: Final = 8_640_000_000 * 10**9  # 100,000 days: int64 holds 106,751
+NO_TIME: Final = np.iinfo(np.int64).min
+
+
+Piece = tuple[int, int, pa.RecordBatch]  # index of the file, place of the first row in it, rows
+
+
+@dataclass(frozen=True)
+class Rows:
+    """N rows of the store.
+
+    Attributes
+    ----------
+    session, game
+        int32 (N,): codes of the session, and of the game that the row names, -1 for none.
+    seq, ts_ns
+        int64 (N,): number within the session; when it was recorded, ns since 1970 UTC.
+    doc, kind
+        int8 (N,): index in `DOCS`, and a kind of `events`, `NOT_NEEDED` or `FOREIGN`.
+    file, row
+        int32 (N,): index of the file in the paths that are read, and row in it, from 1.
+    head
+        N texts: the columns of `HEAD`, as they stand in the file, joined.
+    raw
+        N payloads as bytes.
+    """
+
+    session: np.ndarray
+    game: np.ndarray
+    seq: np.ndarray
+    ts_ns: np.ndarray
+    doc: np.ndarray
+    kind: np.ndarray
+    file: np.ndarray
+    row: np.ndarray
+    head: pa.Array
+    raw: pa.Array
+
+    def take(self, chosen: np.ndarray) -> "Rows":
+        """Return some rows, by index or as a mask."""
+        index = np.flatnonzero(chosen) if chosen.dtype == bool else chosen
+        return Rows(*(column.take(index) for column in vars(self).values()))
+
+
+def join(parts: Sequence[Rows]) -> Rows:
+    """Return the rows of all parts, one part at least, as one."""
+    columns = zip(*(vars(part).values() for part in parts), strict=True)
+    return Rows(*(pa.concat_arrays(c) if isinstance(c[0], pa.Array) else np.concatenate(c) for c in columns))
+
+
+def hashes(rows: Rows) -> np.ndarray:
+    """Return the SHA-256 of each row, all that arrays can depend on: uint8 (N, 32)."""
+    heads, raws = rows.head.to_pylist(), rows.raw.to_pylist()
+    parts = [hashlib.sha256(b"%b\n%b" % pair).digest() for pair in zip(heads, raws, strict=True)]
+    return np.frombuffer(b"".join(parts), np.uint8).reshape(-1, HASH_BYTES)
+
+
+def files(raw_dir: Path) -> list[str]:
+    """Return the files of the store, relative to the raw folder, sorted.
+
+    Parameters
+    ----------
+    raw_dir
+        The store's folder, or the one above `events_parquet`.
+    """
+    root = raw_dir / FOLDER if (raw_dir / FOLDER).is_dir() else raw_dir
+    found = []
+    for folder, below, names in os.walk(root):
+        below[:] = [name for name in below if not name.startswith(".")]
+        chosen = [name for name in names if name.endswith(".parquet") and not name.startswith(".")]
+        found += [Path(folder, name).relative_to(raw_dir).as_posix() for name in chosen]
+    for name in found:
+        if not name.isprintable():
+            raise ExpectedError(f"{raw_dir}: file name {name!r} is not printable UTF-8; rename the file")
+    return sorted(found)
+
+
+@dataclass
+class Reader:
+    """Reads files of the store and gives codes to the texts that it meets.
+
+    `sessions` and `games` are code by text; `faults` tells for each file that could not be read why; `new_columns` and
+    `new_docs` are those that nobody knows, `unused` the rows of each event that has no use here.
+    """
+
+    raw_dir: Path
+    sessions: dict[str, int] = field(default_factory=dict)
+    games: dict[str, int] = field(default_factory=dict)
+    faults: dict[str, str] = field(default_factory=dict)
+    new_columns: set[str] = field(default_factory=set)
+    new_docs: set[str] = field(default_factory=set)
+    unused: Counter[str] = field(default_factory=Counter)
+
+    def pieces(self, paths: Sequence[str]) -> Iterator[Rows]:
+        """Yield the rows of files in their order, some MB at a time."""
+        waiting, n_bytes = list[Piece](), 0
+        for number, path in enumerate(paths):
+            for start, batch in self._batches(path):
+                waiting.append((number, start, batch))
+                n_bytes += batch.nbytes
+                if n_bytes > PIECE_BYTES:
+                    yield self._rows(waiting)
+                    waiting, n_bytes = [], 0
+        if waiting:
+            yield self._rows(waiting)
+
+    def _batches(self, path: str) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """Yield the rows of one file in columns of `TYPES`, with the place of the first; note why it cannot be read."""
+        start, where = 0, self.raw_dir / path
+        try:
+            file = pq.ParquetFile(pa.BufferReader(read_source(self.raw_dir, Source(path))))
+            names = file.schema_arrow.names
+            self.new_columns.update(set(names) - KNOWN)
+            names = self._columns(path, names)
+            for batch in file.iter_batches(BATCH_ROWS, columns=names, use_threads=False):
+                typed = batch if batch.schema.equals(SCHEMA) else _typed(batch, path)
+                typed.select(HEAD).validate(full=True)  # refuses text that is not UTF-8
+                yield start, typed
+                start += batch.num_rows
+        except BadUnit as error:
+            self.faults[path] = str(error)
+        except (pa.ArrowException, OSError) as error:
+            what = " ".join(str(error).split())[:200]
+            self.faults[path] = f"{where}: {what}, expected a Parquet file of events; correct or remove it"
+
+    def _columns(self, path: str, names: Sequence[str]) -> list[str]:
+        for name in TYPES:
+            if names.count(name) != 1 and not (name not in names and name == "doc_type" and _doc_of(path)):
+                where, found = self.raw_dir / path, "no column" if name not in names else "more than one column"
+                raise BadUnit(f"{where}: {found} {name!r} in {', '.join(names)}, expected once; correct or remove it")
+        return [name for name in TYPES if name in names]
+
+    def _rows(self, pieces: Sequence[Piece]) -> Rows:
+        columns = {name: pa.concat_arrays([batch.column(name) for _, _, batch in pieces]) for name in TYPES}
+        events = lookup(columns["event_name"], lambda text: KINDS.get(text or "", NOT_NEEDED), np.int8)
+        doc = lookup(columns["doc_type"], self._doc, np.int8)
+        self._count_unused(columns["event_name"].filter(pa.array((doc == DOCS["ws_event"]) & (events == NOT_NEEDED))))
+        seq, ts_ns = columns["seq"], _nanoseconds(columns["ts"])
+        session = lookup(columns["session_id"], lambda text: self._code(self.sessions, text, (None,)), np.int32)
+        is_placed = (session >= 0) & (ts_ns != NO_TIME) & seq.is_valid().to_numpy(zero_copy_only=False)
+        head = [columns[name].cast(pa.string()).fill_null("\0") for name in HEAD]
+        return Rows(
+            session=np.where(is_placed, session, -1),
+            game=lookup(columns["game_id"], lambda text: self._code(self.games, text, NO_GAME), np.int32),
+            seq=seq.fill_null(0).to_numpy(),
+            ts_ns=ts_ns,
+            doc=doc,
+            kind=np.select([doc == DOCS["button_event"], doc == DOCS["ws_event"]], [np.int8(PRESS), events], FOREIGN),
+            file=np.repeat(
+                np.array([number for number, _, _ in pieces], np.int32), [batch.num_rows for *_, batch in pieces]
+            ),
+            row=np.concatenate([np.arange(batch.num_rows, dtype=np.int32) + start + 1 for _, start, batch in pieces]),
+            head=pc.binary_join_element_wise(*head, "\x1f").cast(pa.large_binary()),
+            raw=columns["raw_json"].cast(pa.large_binary()).fill_null(b""),
+        )
+
+    def _count_unused(self, names: pa.Array) -> None:
+        for entry in pc.value_counts(names).to_pylist():
+            self.unused[str(entry["values"])] += entry["counts"]
+
+    def _doc(self, text: str | None) -> int:
+        if text not in DOC_TYPES:
+            self.new_docs.add(str(text))
+        return DOCS.get(text or "", -1)
+
+    def code_of_game(self, text: str | None) -> int:
+        """Return the code of a game, -1 for none."""
+        return self._code(self.games, text, NO_GAME)
+
+    @staticmethod
+    def _code(codes: dict[str, int], text: str | None, none: Iterable[str | None]) -> int:
+        return -1 if text is None or text in none else codes.setdefault(text, len(codes))
+
+
+def _typed(batch: pa.RecordBatch, path: str) -> pa.RecordBatch:
+    """Return rows in the types of `TYPES`, with the doc type that the folder names if the file does not."""
+    doc = pa.repeat(pa.scalar(_doc_of(path), pa.string()), batch.num_rows)
+    given = {name: batch.column(name) if name in batch.schema.names else doc for name in TYPES}
+    return pa.RecordBatch.from_arrays([column.cast(TYPES[name]) for name, column in given.items()], schema=SCHEMA)
+
+
+def _doc_of(path: str) -> str | None:
+    """Return the doc type that a folder of the path names, if one does."""
+    for part in PurePosixPath(path).parts:
+        if part.startswith("doc_type="):
+            return part.removeprefix("doc_type=")
+    return None
+
+
+def lookup(column: pa.Array, function: Callable[[str | None], int], dtype: Any) -> np.ndarray:
+    """Return a function of each text, called once for each different one."""
+    coded = column.dictionary_encode()
+    texts = coded.dictionary.to_pylist()
+    values = np.array([function(text) for text in [*texts, *([None] if coded.null_count else [])]], dtype)
+    if not len(values):
+        return np.empty(0, dtype)
+    return values[coded.indices.fill_null(len(texts)).to_numpy()]
+
+
+def _nanoseconds(column: pa.Array) -> np.ndarray:
+    """Return ISO times, UTC where they name no zone, as int64 ns since 1970 UTC, floored to us; `NO_TIME` for none."""
+    has_zone = pc.match_substring_regex(column, ZONE)
+    try:
+        zoned = pc.if_else(has_zone, column, pc.binary_join_element_wise(column, "Z", ""))
+        found = zoned.cast(pa.timestamp("ns", "UTC")).cast(pa.int64()).fill_null(NO_TIME).to_numpy()
+    except pa.ArrowInvalid:  # the other way to read them, one by one, must not give other times
+        found = np.array([_nanosecond(text) for text in column.to_pylist()], np.int64)
+    return np.where((found >= -MOST_NS) & (found <= MOST_NS), found // 1000 * 1000, NO_TIME)
+
+
+def _nanosecond(text: str | None) -> int:
+    try:
+        moment = datetime.fromisoformat(text or "")
+    except ValueError:
+        return NO_TIME
+    since = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - datetime(1970, 1, 1, tzinfo=UTC)
+    found = since // timedelta(microseconds=1) * 1000
+    return found if abs(found) <= MOST_NS else NO_TIME

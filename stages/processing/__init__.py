@@ -1,0 +1,1 @@
+"""What process makes the NPZ of a batch with: chunks, how many at once, where rows wait."""

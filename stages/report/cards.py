@@ -1,0 +1,274 @@
+"""Write the data card of a dataset, data/cards/<dataset>.md, in the form of a Hugging Face dataset card.
+
+The words are the dataset's own, stages/datasets/<dataset>/card.md: a `string.Template` whose placeholders this module
+fills. All figures come from params.yaml and from what merge and split wrote, so the card is a function of the data:
+equal data give equal bytes, and the committed card can be checked. Placeholders:
+
+- ``dataset``, ``raw``, ``source`` (where the raw files come from: simulated or supplied), ``batch_size``, ``limit``,
+  ``max_bad_units``, and the ``train``, ``val``, ``test`` shares and ``seed`` of the split;
+- ``rows``, ``groups``, ``units``, ``batches``, ``bad_units``, ``duplicate_groups``, ``duplicate_rows``,
+  ``rows_<part>``, ``groups_<part>``, ``input_dim`` and ``standardised``, the number of feature columns;
+- ``size_category`` and ``dataset_info``, YAML for the front matter: features (name, dtype, shape of a row) and splits
+  (examples, bytes);
+- Markdown tables: ``splits_table``, ``arrays_table``, ``labels_table``, ``legal_table``, and from merge's report
+  ``duplicates_table`` (units with the most duplicates) and ``findings_table`` (what was wrong within units);
+- ``example``, the keys and labels of the first train row.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from string import Template
+from typing import Any, NamedTuple
+
+import numpy as np
+import yaml
+
+from stages.core import arrays, paths
+from stages.core.errors import ExpectedError
+from stages.core.files import write_text
+from stages.core.params import Params, load
+from stages.core.part_files import PARTS
+from stages.runtime import cli
+from stages.splitting import stats
+
+LARGEST_SHOWN = 3  # classes of a head in the table of labels
+UNITS_SHOWN = 5  # units in the table of duplicates
+SPLIT_DOCS = {  # of the keys that split adds to the dataset's own
+    ("key", "group_id"): "64-bit id of the row's group",
+    ("key", "unit"): "unit of the row, an index into `units`",
+    ("key", "row_in_unit"): "row of its unit, from 0",
+}
+
+
+class Column(NamedTuple):
+    """One processed array: where it is, dtype and shape of a row, what it means, and its first train value."""
+
+    name: str
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    doc: str
+    first: np.ndarray
+    bits: tuple[int, ...] | None = None
+
+
+def write(dataset: str) -> Path:
+    """Write the card of a dataset; return its path.
+
+    Raises
+    ------
+    ExpectedError
+        When the arrays or the template are missing, or the template has a placeholder that is not known.
+    """
+    write_text(paths.card(dataset), card(dataset))
+    return paths.card(dataset)
+
+
+def card(dataset: str) -> str:
+    """Return the text of a dataset's card: its template with all placeholders filled."""
+    template = paths.card_template(dataset)
+    if not template.is_file():
+        raise ExpectedError(f"{template}: not found, expected the words of the dataset's card; write them")
+    values = placeholders(dataset, load())
+    try:
+        return Template(template.read_text(encoding="utf-8")).substitute(values)
+    except KeyError as error:
+        known = ", ".join(sorted(values))
+        raise ExpectedError(f"{template}: no placeholder {error.args[0]!r}, expected one of: {known}") from None
+    except ValueError as error:
+        raise ExpectedError(f"{template}: {error}; write a dollar sign as $$") from None
+
+
+def placeholders(dataset: str, params: Params) -> dict[str, str]:
+    """Return what each placeholder of a template stands for."""
+    settings = params.dataset(dataset)
+    found = _read(paths.processed_dir(dataset) / "stats.json")
+    report = _read(paths.report(dataset))
+    fields = _read(paths.merged_dir(dataset) / "fields.json")
+    columns = list(_columns(dataset, fields))
+    counts = {name: sum(found[name].values()) for name in ("rows", "groups")}
+    counts |= {name: found[name] for name in ("units", "batches", "bad_units", "input_dim")}
+    counts |= {f"duplicate_{name}": found["duplicates"][name] for name in ("groups", "rows")}
+    counts |= {f"{name}_{part}": found[name][part] for name in ("rows", "groups") for part in PARTS}
+    counts["standardised"] = sum(sum(field["normalise"] or ()) for field in fields)
+    counts |= {"batch_size": settings.batch_size, "max_bad_units": settings.max_bad_units}
+    return {
+        **{name: f"{count:,}" for name, count in counts.items()},
+        **{name: str(value) for name, value in asdict(params.split).items()},
+        "dataset": dataset,
+        "raw": settings.raw,
+        "limit": "none" if settings.limit is None else f"{settings.limit:,}",
+        "source": _source(dataset, params),
+        "size_category": size_category(counts["rows"]),
+        "dataset_info": _dataset_info(dataset, found, columns),
+        "splits_table": _splits_table(dataset, found),
+        "arrays_table": _arrays_table(columns),
+        "labels_table": _labels_table(found["labels"]),
+        "legal_table": _legal_table(found["legal_actions"]),
+        "duplicates_table": _duplicates_table(report["duplicates"].get("by_unit", {})),
+        "findings_table": _findings_table(report.get("findings", {}).get("by_reason", {})),
+        "example": _example(columns),
+    }
+
+
+def size_category(n_rows: int) -> str:
+    """Return the size in the words of the Hugging Face hub.
+
+    Examples
+    --------
+    >>> [size_category(n) for n in (999, 1000, 18_097, 2_000_000)]
+    ['n<1K', '1K<n<10K', '10K<n<100K', '1M<n<10M']
+    """
+    if n_rows < 10**3:
+        return "n<1K"
+    power = len(str(n_rows)) - 1
+    names = [f"{10 ** (n % 3)}{' KMBT'[n // 3]}" for n in (power, power + 1)]
+    return f"{names[0]}<n<{names[1]}"
+
+
+def _read(path: Path) -> Any:
+    if not path.is_file():
+        raise ExpectedError(f"{path}: not found, expected the finished arrays; `dvc repro` or `dvc pull`")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _source(dataset: str, params: Params) -> str:
+    """Say where the raw files come from."""
+    settings, options = params.dataset(dataset), params.simulate.get(dataset)
+    if options is None or settings.raw != f"data/sample/{dataset}":
+        return f"Files supplied in `{settings.raw}`; who made them is not known to this repository."
+    # Of a section of settings the names are enough; params.yaml has the rest.
+    said = {name: " and ".join(value) if isinstance(value, Mapping) else value for name, value in options.items()}
+    listed = ", ".join(f"{name} {value}" for name, value in said.items())
+    return f"**Simulated**, not recorded: `stages/datasets/{dataset}/simulate` made all of them ({listed})."
+
+
+def _columns(dataset: str, fields: Sequence[Mapping[str, Any]]) -> Iterator[Column]:
+    """Yield the processed arrays of a row, as the files of the train part have them."""
+    heads = ("label", "mask")
+    docs = {(f["role"], str(f["name"]).removeprefix(f"{f['role']}_")): f["doc"] for f in fields if f["role"] in heads}
+    docs |= {(_file(f["role"]), f["name"]): f["doc"] for f in fields if f["role"] not in heads} | SPLIT_DOCS
+    folder = paths.processed_dir(dataset)
+    bits = {f["name"]: tuple(f["bits"]) for f in fields if f["role"] == "feature" and f.get("bits")}
+    for name in sorted(f["name"] for f in fields if f["role"] == "feature"):
+        path = folder / f"{name}_train.npy"
+        header = arrays.npy_header(path)
+        first = next(arrays.npy_chunks(path, 1))[0]
+        yield Column(name, header.dtype, header.shape[1:], docs["feature", name], first, bits.get(name))
+    for role in ("label", "mask", "key"):
+        path = folder / f"{role}s_train.npz"
+        for name, header in arrays.npz_headers(path).items():
+            if name != "units":
+                first = next(arrays.member_chunks(path, header, 1))[0]
+                yield Column(f"{role}s/{name}", header.dtype, header.shape[1:], docs[role, name], first)
+
+
+def _file(role: str) -> str:
+    """Return the role by whose name split calls the file that a field of this role, no label or mask, is in."""
+    return "feature" if role == "feature" else "key"
+
+
+def _dataset_info(dataset: str, found: Mapping[str, Any], columns: Sequence[Column]) -> str:
+    """Return the front matter's `dataset_info`: features and splits, as YAML."""
+    info = {
+        "features": [
+            {"name": column.name, "dtype": column.dtype.name, "shape": list(column.shape)} for column in columns
+        ],
+        "splits": [
+            {"name": part, "num_examples": found["rows"][part], "num_bytes": _part_bytes(dataset, part)}
+            for part in PARTS
+        ],
+    }
+    return yaml.safe_dump({"dataset_info": info}, sort_keys=False, default_flow_style=None, width=120).rstrip()
+
+
+def _part_bytes(dataset: str, part: str) -> int:
+    return sum(path.stat().st_size for path in paths.processed_dir(dataset).glob(f"*_{part}.np?"))
+
+
+def _splits_table(dataset: str, found: Mapping[str, Any]) -> str:
+    rows = [
+        (part, f"{found['rows'][part]:,}", f"{found['groups'][part]:,}", f"{_part_bytes(dataset, part) / 1e6:,.1f}")
+        for part in PARTS
+    ]
+    return _table(("part", "rows", "groups", "MB"), rows)
+
+
+def _arrays_table(columns: Sequence[Column]) -> str:
+    rows = [(f"`{column.name}`", column.dtype.name, _shape(column), column.doc) for column in columns]
+    return _table(("array", "dtype", "shape of a row", "meaning"), rows)
+
+
+def _shape(column: Column) -> str:
+    """Return the shape of a row, and for bits the shape of what they are."""
+    stored = " x ".join(map(str, column.shape)) or "scalar"
+    return f"{stored} (bits of {' x '.join(map(str, column.bits))})" if column.bits else stored
+
+
+def _labels_table(labels: Mapping[str, Any]) -> str:
+    """Say of each head how many rows it applies to and how they fall on its classes, all parts together."""
+    rows = []
+    for head, parts in labels.items():
+        counts = stats.total(parts)
+        n_rows = sum(counts.values())
+        largest = sorted(counts.items(), key=lambda item: -item[1])[:LARGEST_SHOWN]
+        shown = ", ".join(f"`{name}` {count / max(1, n_rows):.1%}" for name, count in largest if count)
+        n_seen = sum(count > 0 for count in counts.values())
+        rows.append((f"`{head}`", f"{n_rows:,}", f"{n_seen} of {len(counts)}", shown or "-"))
+    return _table(("head", "rows", "classes seen", "largest classes"), rows) if rows else "No labels."
+
+
+def _legal_table(legal: Mapping[str, Any]) -> str:
+    """Say of each head how many actions are legal in a row of train."""
+    rows = [
+        (f"`{head}`", f"{parts['train']['mean']:.2f}", str(parts["train"]["min"]), str(parts["train"]["max"]))
+        for head, parts in legal.items()
+    ]
+    return _table(("head", "mean legal actions", "least", "most"), rows) if rows else "No masks."
+
+
+def _duplicates_table(by_unit: Mapping[str, int]) -> str:
+    """Say which units had the most groups that were there already."""
+    order = sorted(by_unit, key=lambda unit: (-by_unit[unit], unit))
+    rows = [(f"`{unit}`", f"{by_unit[unit]:,}") for unit in order[:UNITS_SHOWN]]
+    if rest := order[UNITS_SHOWN:]:
+        rows.append((f"{len(rest):,} others", f"{sum(by_unit[unit] for unit in rest):,}"))
+    return _table(("unit", "duplicate groups dropped"), rows) if rows else "No duplicates."
+
+
+def _findings_table(by_reason: Mapping[str, int]) -> str:
+    """Say how often what was wrong within units."""
+    rows = [(reason, f"{count:,}") for reason, count in sorted(by_reason.items())]
+    return _table(("found within units", "times"), rows) if rows else "Nothing was wrong within units."
+
+
+def _example(columns: Sequence[Column]) -> str:
+    """Return the scalar arrays of the first train row."""
+    return "\n".join(f"{column.name}: {column.first}" for column in columns if not column.shape)
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+
+
+def main() -> int:
+    """Run the command."""
+    parser = argparse.ArgumentParser(
+        prog="python -m stages.report.cards", description="Write the data cards, data/cards/."
+    )
+    parser.add_argument("dataset", nargs="*", help="datasets of params.yaml; default: all of them")
+    chosen = parser.parse_args().dataset
+
+    def action() -> None:
+        for dataset in chosen or sorted(load().datasets):
+            sys.stdout.write(f"{write(dataset)}\n")
+
+    return cli.run(action)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,122 @@
+"""What a stage did, when, and with how much memory: one JSON object a line in data/logs/<stage>.jsonl.
+
+No DVC hash sees the file; beyond 8 MB its older half is dropped. Keys of a line:
+
+- ``time`` (s since the epoch), ``stage``, ``name`` (a dataset, or a dataset and a batch), ``event``;
+- ``rss_mb`` (this process), ``pss_mb`` (proportional set size of the process tree), ``peak_mb`` (greatest so far),
+  ``swap_mb`` (of the tree), ``available_mb`` (of the machine), ``budget_mb``;
+- ``cpu_s`` (of this process and its finished children), and the event's own counts, such as ``n_rows``.
+
+Events: ``start``, ``sample`` (of the watch), ``chunk`` (a chunk of units came back from a worker: ``worker``,
+``started``, ``seconds``, ``unit``, ``n_units``, ``n_rows``), the stage's own, and ``end``.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Self
+
+from stages.core import paths
+from stages.runtime import memory
+
+logger = logging.getLogger("batchwise")
+
+MOST_BYTES = 8 << 20
+SWAP_WORTH_SAYING_MB = 1
+
+
+class MemoryLog:
+    """The log of one run of a stage, and the watch over its memory budget; use it in a ``with`` statement.
+
+    Parameters
+    ----------
+    stage
+        The verb.
+    name
+        What it works on.
+
+    Raises
+    ------
+    OverBudget
+        From anywhere in the block, when the process tree uses more than the budget.
+    """
+
+    def __init__(self, stage: str, name: str) -> None:
+        self._stage, self._name = stage, name
+        self.doing: Callable[[], str] = str
+        self._path = paths.LOG_DIR / f"{stage}.jsonl"
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        _shorten(self._path)
+        self.watch = memory.Watch(lambda: f"{stage} {name}{self.doing()}", self._sample)
+        self._swap_mb = self.watch.usage.swap_mb
+        self._kept = memory.kept_budget(self.watch)
+
+    def __enter__(self) -> Self:
+        self._kept.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        self._kept.__exit__(kind, error, where)
+        grown = self.watch.usage.swap_mb - self._swap_mb
+        if grown > SWAP_WORTH_SAYING_MB:
+            logger.warning("%s %s: %.0f MB were swapped out; lower MEMORY_GB", self._stage, self._name, grown)
+
+    def record(self, event: str, **counts: float) -> None:
+        """Measure and log one event with its counts, such as ``n_rows``; ``end`` is also told on stderr.
+
+        Raises
+        ------
+        OverBudget
+            When the process tree uses more than the budget.
+        """
+        now = self.watch.measure()
+        self._write(event, now, counts)
+        details = "".join(f", {value:,} {name.removeprefix('n_')}" for name, value in counts.items())
+        level = logging.INFO if event == "end" else logging.DEBUG
+        template = "%s %s: %s%s | RSS %.0f MB, tree %.0f MB, peak %.0f MB of %s MB"
+        sizes = (now.rss_mb, now.pss_mb, self.watch.peak_mb, f"{self.watch.budget_mb:,.0f}")
+        logger.log(level, template, *(self._stage, self._name, event, details), *sizes)
+
+    def note(self, event: str, **counts: object) -> None:
+        """Log one event with its counts, and with the memory as last measured: 0.1 ms."""
+        self._write(event, self.watch.usage, counts)
+
+    def _sample(self, now: memory.Usage) -> None:
+        with contextlib.suppress(OSError):  # the next event tells of it in the main thread; the watch must go on
+            self._write("sample", now, {})
+
+    def _write(self, event: str, now: memory.Usage, counts: Mapping[str, object]) -> None:
+        times = os.times()
+        entry = {
+            "time": round(time.time(), 3),
+            "stage": self._stage,
+            "name": self._name,
+            "event": event,
+            "rss_mb": round(now.rss_mb, 1),
+            "pss_mb": round(now.pss_mb, 1),
+            "peak_mb": round(self.watch.peak_mb, 1),
+            "swap_mb": round(now.swap_mb, 1),
+            "available_mb": round(memory.available_mb(), 1),
+            "budget_mb": round(self.watch.budget_mb, 1),
+            "cpu_s": round(times.user + times.system + times.children_user + times.children_system, 3),
+            **counts,
+        }
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
+
+
+def _shorten(path: "os.PathLike[str]") -> None:
+    """Drop the older half of a log that grew too long."""
+    if os.path.exists(path) and os.path.getsize(path) > MOST_BYTES:  # noqa: PTH110, PTH202
+        with open(path, "r+b") as file:  # noqa: PTH123
+            file.seek(-MOST_BYTES // 2, os.SEEK_END)
+            newer = file.read().partition(b"\n")[2]
+            file.seek(0)
+            file.write(newer)
+            file.truncate()

@@ -1,0 +1,1 @@
+"""What split decides: parts, order, windows, moments and counts."""

@@ -1,0 +1,406 @@
+"""`make verify` names every fault and a command, and typing that command repairs it."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stages.commands import verify
+from stages.core import arrays, manifests
+from stages.core.errors import ExpectedError
+from stages.core.params import load
+from tests.helpers.clones import Clone, make_clone
+
+DATASET = "splendor"
+
+
+def small_clone(folder, link):
+    """A clone with 40 games of the user's own, small batches, and one `dvc repro` done."""
+    clone = make_clone(folder)
+    clone.run("dvc", "config", "cache.type", link)
+    clone.run(sys.executable, "-m", "stages.simulate", DATASET)
+    for game in sorted((clone.folder / "data/sample/splendor").rglob("*.csv"))[::6]:
+        target = clone.folder / "data/games" / game.parent.name
+        target.mkdir(parents=True, exist_ok=True)
+        shutil.copy(game, target)
+    shutil.rmtree(clone.folder / "data/sample")
+    params = (clone.folder / "params.yaml").read_text()
+    params = params.replace("data/sample/splendor", "data/games").replace("batch_size: 64", "batch_size: 16")
+    (clone.folder / "params.yaml").write_text(params[: params.index("simulate:")] + "simulate: {}\n")
+    clone.run(sys.executable, "-m", "stages.discover", DATASET)
+    clone.run("dvc", "repro")
+    return clone
+
+
+@pytest.fixture(scope="module")
+def by_link(tmp_path_factory):
+    """A finished clone per link type."""
+    return {link: small_clone(tmp_path_factory.mktemp(link), link) for link in ("hardlink", "copy", "symlink")}
+
+
+@pytest.fixture
+def clone_of(by_link, tmp_path):
+    """Give a copy of the finished clone with a link type, which a test may change."""
+
+    def copy(link):
+        # cp keeps hard links between the workspace and the cache, which shutil.copytree does not
+        subprocess.run(["cp", "-a", by_link[link].folder, tmp_path / "clone"], check=True)
+        clone = Clone(tmp_path / "clone")
+        if link == "symlink":
+            shutil.rmtree(clone.folder / "data/intermediate")
+            clone.run("dvc", "checkout", "--relink")
+        return clone
+
+    return copy
+
+
+def run_verify(clone):
+    return clone.run(sys.executable, "-m", "stages.commands.verify", check=False)
+
+
+def flip(path):
+    """Change one byte in the middle; size, mode and times stay, as when a disk fails."""
+    before, mode = path.stat(), path.stat().st_mode
+    path.chmod(0o644)
+    with path.open("r+b") as file:
+        file.seek(before.st_size // 2)
+        byte = file.read(1)[0]
+        file.seek(before.st_size // 2)
+        file.write(bytes([byte ^ 0x10]))
+    path.chmod(mode)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def outputs(clone):
+    files = [path for path in (clone.folder / "data").rglob("*") if path.is_file() and "logs" not in path.parts]
+    return {str(path.relative_to(clone.folder)): path.read_bytes() for path in sorted(files)}
+
+
+def cache_object(clone, path):
+    lock = (clone.folder / "dvc.lock").read_text()
+    listed = re.search(rf"path: {re.escape(path)}\n\s+hash: md5\n\s+md5: (\S+)", lock)
+    md5 = listed.group(1) if listed else _md5(clone.folder / path)
+    return clone.folder / ".dvc/cache/files/md5" / md5[:2] / md5[2:]
+
+
+def _md5(path):
+    return subprocess.run(["md5sum", path], capture_output=True, text=True, check=True).stdout.split()[0]
+
+
+def assert_named_and_repaired(clone, name, before):
+    """Verify names the file; each command it gives is typed; then all is as before."""
+    done = run_verify(clone)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert name in done.stdout
+    for line in done.stdout.splitlines():
+        clone.run("bash", "-c", re.search("`(.*)`", line).group(1))
+    again = run_verify(clone)
+    assert again.returncode == 0, again.stdout
+    assert outputs(clone) == before
+
+
+DAMAGED = [
+    "data/intermediate/splendor/b0.npz",
+    "data/merged/splendor/game_id.npy",
+    "data/processed/splendor/normalizer.npz",
+    "data/manifests/splendor/batches/b0.json",
+    "data/manifests/splendor/expanded.yaml",
+    "data/reports/splendor.json",
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("link", ["hardlink", "copy", "symlink"])
+def test_verify_is_content_with_a_finished_run(by_link, link):
+    done = run_verify(by_link[link])
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "splendor: every file is as written; rows, groups, values and masks agree\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", DAMAGED)
+def test_a_flipped_byte_in_a_file_and_its_hard_linked_object_is_repaired(clone_of, path):
+    clone = clone_of("hardlink")
+    before = outputs(clone)
+    assert not path.startswith("data/intermediate") or (clone.folder / path).samefile(cache_object(clone, path))
+    if not (clone.folder / path).samefile(cache_object(clone, path)):
+        flip(cache_object(clone, path))
+    flip(clone.folder / path)
+    assert_named_and_repaired(clone, path, before)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", DAMAGED[:2])
+@pytest.mark.parametrize("where", ["workspace", "cache"])
+def test_a_flipped_byte_in_one_of_two_copies_is_repaired(clone_of, path, where):
+    clone = clone_of("copy")
+    before, cached = outputs(clone), cache_object(clone, path)
+    flip(clone.folder / path if where == "workspace" else cached)
+    assert_named_and_repaired(clone, path if where == "workspace" else str(cached.relative_to(clone.folder)), before)
+
+
+@pytest.mark.slow
+def test_a_flipped_byte_behind_a_symbolic_link_is_repaired(clone_of):
+    clone = clone_of("symlink")
+    path = "data/intermediate/splendor/b0.npz"
+    before = outputs(clone)
+    assert (clone.folder / path).is_symlink()
+    flip((clone.folder / path).resolve())
+    assert_named_and_repaired(clone, path, before)
+
+
+@pytest.mark.slow
+def test_two_damaged_files_of_one_stage_are_repaired_one_after_the_other(clone_of):
+    clone = clone_of("copy")
+    before = outputs(clone)
+    for name in ("game_id", "turn_number"):
+        flip(clone.folder / f"data/merged/splendor/{name}.npy")
+    assert_named_and_repaired(clone, "data/merged/splendor/turn_number.npy", before)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("path", "harm"), [("data/merged/splendor", flip), ("data/processed/splendor", Path.unlink)])
+def test_a_damaged_or_lost_list_of_a_folder_is_repaired(clone_of, path, harm):
+    clone = clone_of("copy")
+    before = outputs(clone)
+    listing = cache_object(clone, path)
+    assert listing.suffix == ".dir"
+    harm(listing)
+    assert_named_and_repaired(clone, str(listing.relative_to(clone.folder)), before)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_pushed", [True, False])
+def test_with_a_remote_the_command_pulls_what_it_holds_and_makes_what_it_does_not(clone_of, tmp_path, is_pushed):
+    clone = clone_of("hardlink")
+    before = outputs(clone)
+    clone.run("dvc", "remote", "add", "-d", "store", str(tmp_path / "remote"))
+    if is_pushed:
+        clone.run("dvc", "push", "--run-cache")
+    path = "data/intermediate/splendor/b0.npz"
+    flip(clone.folder / path)
+    done = run_verify(clone)
+    assert "dvc repro --pull`" in done.stdout
+    repaired = clone.run("bash", "-c", re.search("`(.*)`", done.stdout).group(1))
+    assert ("Running stage" in repaired.stdout) == (not is_pushed)
+    assert run_verify(clone).returncode == 0
+    assert outputs(clone) == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", ["data/merged/splendor/game_id.npy", "data/intermediate/splendor/b0.npz"])
+def test_a_missing_file_is_checked_out_again(clone_of, path):
+    clone = clone_of("hardlink")
+    before = outputs(clone)
+    (clone.folder / path).unlink()
+    assert_named_and_repaired(clone, path, before)
+
+
+@pytest.mark.slow
+def test_an_edited_batch_list_is_written_again(clone_of):
+    clone = clone_of("hardlink")
+    before = outputs(clone)
+    path = clone.folder / "data/manifests/splendor/batches.yaml"
+    path.write_text(path.read_text() + "# edited\n")
+    assert_named_and_repaired(clone, "data/manifests/splendor/batches.yaml", before)
+
+
+@pytest.mark.slow
+def test_a_changed_raw_file_is_named_and_repro_takes_it_in(clone_of):
+    clone = clone_of("hardlink")
+    game = sorted((clone.folder / "data/games").rglob("*.csv"))[0]
+    game.write_bytes(b"".join(game.read_bytes().splitlines(keepends=True)[:-2]))
+    done = run_verify(clone)
+    assert done.returncode == 1
+    assert str(game.relative_to(clone.folder)) in done.stdout
+    assert "run `dvc repro` again, or put back the file it was" in done.stdout
+    clone.run("dvc", "repro")
+    assert run_verify(clone).returncode == 0
+
+
+@pytest.mark.slow
+def test_a_cache_in_another_place_is_read_there(clone_of, tmp_path):
+    clone = clone_of("copy")
+    (clone.folder / ".dvc/cache").rename(tmp_path / "cache")
+    clone.run("dvc", "cache", "dir", str(tmp_path / "cache"))
+    assert run_verify(clone).returncode == 0
+    path = "data/merged/splendor/game_id.npy"
+    md5 = _md5(clone.folder / path)
+    flip(tmp_path / "cache/files/md5" / md5[:2] / md5[2:])
+    assert_named_and_repaired(clone, f"{tmp_path}/cache/files/md5/{md5[:2]}/{md5[2:]}", outputs(clone))
+
+
+@pytest.mark.slow
+def test_wrong_arrays_that_dvc_took_in_are_named_and_made_again(clone_of):
+    """The digests agree after `dvc commit`, so the values alone tell."""
+    clone = clone_of("copy")
+    before = outputs(clone)
+    path = clone.folder / "data/processed/splendor/X_val.npy"
+    rows = np.load(path)
+    rows[7, 3] = np.nan
+    np.save(path, rows)
+    clone.run("dvc", "commit", "--force", "split@splendor")
+    assert_named_and_repaired(clone, "X_val.npy: row 7 is not finite", before)
+
+
+@pytest.mark.slow
+def test_a_run_that_was_never_recorded_is_refused(clone_of):
+    clone = clone_of("copy")
+    (clone.folder / "dvc.lock").unlink()
+    done = run_verify(clone)
+    assert (done.returncode, done.stderr) == (
+        1,
+        "error: dvc.lock: not found, expected the record of a run; `dvc repro`\n",
+    )
+
+
+# In process, on a part made by hand.
+
+
+@pytest.fixture
+def part(tmp_path):
+    """Write a part of 6 rows in 3 groups; a test gives what differs."""
+
+    def write(rows=None, group_id=(1, 1, 2, 2, 3, 3), label=(0, 1, -1, 2, 0, 1), mask=None, folder=tmp_path):
+        np.save(folder / "X_val.npy", np.zeros((6, 2), np.float32) if rows is None else rows)
+        arrays.save_npz(folder / "keys_val.npz", {"group_id": [np.array(group_id, np.uint64)]})
+        arrays.save_npz(folder / "labels_val.npz", {"move": [np.array(label, np.int16)]})
+        arrays.save_npz(folder / "masks_val.npz", {"move": [np.ones((6, 3), np.uint8) if mask is None else mask]})
+        return folder
+
+    return write
+
+
+def faults(folder, seen=None, n_rows=6):
+    return list(verify.part_faults(folder, "val", n_rows, {} if seen is None else seen))
+
+
+def masked(row, column, value):
+    mask = np.ones((6, 3), np.uint8)
+    mask[row, column] = value
+    return mask
+
+
+def test_a_sound_part_has_no_fault(part):
+    assert faults(part()) == []
+
+
+def test_a_group_in_two_parts_is_named(part):
+    found = faults(part(), {2: "train"})
+    assert found == [f"{part()}/keys_val.npz: group 0000000000000002 is in train and val, expected one part"]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_value_that_is_not_finite_is_named_with_its_row(part, value):
+    rows = np.zeros((6, 2), np.float32)
+    rows[4, 1] = value
+    (found,) = faults(part(rows))
+    assert "X_val.npy: row 4 is not finite" in found
+
+
+def test_a_mask_that_refuses_its_label_is_named(part):
+    (found,) = faults(part(mask=masked(3, 2, 0)))
+    assert "masks_val.npz: move of row 3 refuses its label (1 such rows)" in found
+
+
+def test_a_mask_may_refuse_anything_where_the_head_does_not_apply(part):
+    assert faults(part(mask=masked(2, slice(None), 0))) == []
+
+
+def test_a_mask_value_that_is_not_0_or_1_is_named(part):
+    (found,) = faults(part(mask=masked(3, 2, 7)))
+    assert "move has a value 7, expected 0 or 1" in found
+
+
+@pytest.mark.parametrize("label", [3, -2])
+def test_a_label_out_of_range_is_named(part, label):
+    (found,) = faults(part(label=(0, 1, -1, 2, 0, label)))
+    assert "expected -1..2" in found
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({"rows": np.zeros((5, 2), np.float32)}, "X_val.npy"),
+        ({"group_id": (1, 1, 2, 2, 3)}, "keys_val.npz"),
+        ({"label": (0, 1, -1, 2, 0)}, "labels_val.npz"),
+        ({"mask": np.ones((5, 3), np.uint8)}, "masks_val.npz"),
+    ],
+)
+def test_a_wrong_number_of_rows_is_named(part, change, name):
+    (found,) = faults(part(**change))
+    assert name in found
+    assert "5" in found
+    assert "expected 6" in found
+
+
+def test_a_part_without_features_is_named(part):
+    folder = part()
+    (folder / "X_val.npy").unlink()
+    (found,) = faults(folder)
+    assert "no arrays *_val.npy" in found
+
+
+# In process, on the arrays of a small run.
+
+
+@pytest.fixture
+def complete(merged, finished):
+    """Give a working directory in which every verb ran, and its settings."""
+    shutil.copytree(finished / "data/processed", merged / "data/processed")
+    return load()
+
+
+def test_the_checks_have_nothing_to_say_of_a_sound_run(complete):
+    for check in (verify._raw, verify._batches, verify._merged, verify._parts):
+        assert list(check(DATASET, complete.dataset(DATASET))) == []
+
+
+def test_a_merged_array_with_a_row_too_few_is_named(complete):
+    path = Path("data/merged/splendor/game_id.npy")
+    np.save(path, np.load(path)[:-1])
+    (found,) = verify._merged(DATASET, complete.dataset(DATASET))
+    assert found.startswith(f"{path}: ")
+    assert "as in the batches; `dvc repro --force --single-item merge@splendor && dvc repro`" in found
+
+
+def test_a_group_that_merged_holds_twice_is_named(complete):
+    path = Path("data/merged/splendor/groups.npz")
+    groups = verify.read_npz(path)
+    groups["group_id"][1] = groups["group_id"][0]
+    arrays.save_npz(path, {name: [rows] for name, rows in groups.items()})
+    (found,) = verify._merged(DATASET, complete.dataset(DATASET))
+    assert found.startswith(f"{path}: 59 groups")
+
+
+def test_a_batch_of_other_units_is_named(complete):
+    batch = manifests.read_batch_list(DATASET)[0]
+    manifest = Path(f"data/manifests/splendor/batches/{batch}.json")
+    content = json.loads(manifest.read_text())
+    manifest.write_text(manifests.manifest_text(DATASET, batch, manifests.read_manifest(DATASET, batch)[1:]))
+    assert len(content["units"]) > 1
+    (found,) = verify._batches(DATASET, complete.dataset(DATASET))
+    assert f"{batch}.npz: its units are not those of {manifest}" in found
+
+
+def test_parts_that_lost_a_row_are_named(complete):
+    stats = Path("data/processed/splendor/stats.json")
+    content = json.loads(stats.read_text())
+    content["rows"]["val"] -= 1
+    stats.write_text(json.dumps(content))
+    found = list(verify._parts(DATASET, complete.dataset(DATASET)))
+    assert found[0].startswith(f"{stats}: ")
+    assert "as merged" in found[0]
+
+
+def test_a_damaged_batch_is_one_line(complete):
+    flip(Path("data/intermediate/splendor/b01.npz"))
+    with pytest.raises(ExpectedError, match=r"b01\.npz: .*remove it and run `dvc repro`"):
+        list(verify._batches(DATASET, complete.dataset(DATASET)))

@@ -1,0 +1,191 @@
+"""`make work`: several clones build the batches of one dataset together through one remote."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from stages.commands import work
+from stages.datasets.splendor import simulate
+from tests.helpers.clones import Clone, make_clone
+from tests.helpers.servers import folder_server, s3_server, ssh_server
+from tests.pipeline.test_sharing import connect, git_clone, introduce, make, preprocess, reach, use_own_games
+
+pytestmark = pytest.mark.slow
+
+SERVERS = {"folder": folder_server, "ssh": ssh_server, "s3": s3_server}
+VENV = Path(sys.executable).parents[1]
+N_GAMES = 40
+
+
+@pytest.fixture(scope="module")
+def raw_only(tmp_path_factory):
+    """A clone with raw data of its own in which nothing was run; not to be changed.
+
+    Its committed list of batches is that of the simulated sample, so it is out of date.
+    """
+    games = tmp_path_factory.mktemp("games")
+    simulate.write(games, {"games": N_GAMES, "seed": 7})
+    clone = introduce(make_clone(tmp_path_factory.mktemp("raw_only")))
+    use_own_games(clone, sorted(games.rglob("*.csv")), batch_size=16)
+    return clone
+
+
+@pytest.fixture(scope="module")
+def alone(raw_only, tmp_path_factory):
+    """The same after a run on one machine; not to be changed."""
+    folder = tmp_path_factory.mktemp("alone") / "clone"
+    shutil.copytree(raw_only.folder, folder, symlinks=True)
+    preprocess(Clone(folder))
+    return Clone(folder)
+
+
+@pytest.fixture
+def origin(raw_only, tmp_path):
+    shutil.copytree(raw_only.folder, tmp_path / "origin", symlinks=True)
+    return Clone(tmp_path / "origin")
+
+
+def share_raw(clone, remote):
+    connect(clone, remote)
+    clone.run("dvc", "push", "-q", "data/games.dvc")
+
+
+def start_work(clone):
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("DVC_", "GIT_"))}
+    with log_file(clone).open("wb") as log:
+        return subprocess.Popen(
+            ["make", "-o", str(VENV / ".ready"), f"VENV={VENV}", "work"],
+            cwd=clone.folder,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+            start_new_session=True,
+        )
+
+
+def log_file(clone):
+    return clone.folder.with_name(f"{clone.folder.name}.log")
+
+
+def built_by(text):
+    return [line.split("building ")[1].split(",")[0] for line in text.splitlines() if ": building b" in line]
+
+
+def process_runs(clone):
+    """Return the batches whose process stage really ran in a clone, from the log the stage writes."""
+    path = clone.folder / "data/logs/process.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [line.split('"splendor-')[1].split('"')[0] for line in lines if '"event": "end"' in line]
+
+
+@pytest.mark.parametrize("kind", SERVERS)
+def test_three_clones_build_all_batches_and_each_gets_the_bytes_of_one(kind, origin, alone, tmp_path):
+    with SERVERS[kind](tmp_path / "server") as remote:
+        share_raw(origin, remote)
+        clones = [reach(git_clone(origin, tmp_path / f"worker{i}"), remote) for i in range(3)]
+        workers = [start_work(clone) for clone in clones]
+        codes = [worker.wait(150) for worker in workers]
+        assert codes == [0, 0, 0], [log_file(clone).read_text() for clone in clones]
+        last = clones[0].repro("--pull")
+    runs = [process_runs(clone) for clone in clones]
+    assert sorted(set().union(*runs)) == alone.batches()
+    assert sum(map(bool, runs)) > 1
+    assert max(map(len, runs)) < len(alone.batches())
+    assert last == ["merge@splendor", "split@splendor"]
+    assert clones[0].arrays() == alone.arrays()
+
+
+def claims(remote):
+    return list((remote.folder / "claims").glob("*")) if (remote.folder / "claims").is_dir() else []
+
+
+def test_the_claim_of_a_killed_worker_is_taken_over(origin, alone, tmp_path, monkeypatch):
+    with folder_server(tmp_path / "server") as remote:
+        share_raw(origin, remote)
+        victim, other = (git_clone(origin, tmp_path / name) for name in ("victim", "other"))
+        process = start_work(victim)
+        until = time.monotonic() + 60
+        while not claims(remote) and process.poll() is None and time.monotonic() < until:
+            time.sleep(0.005)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        (claim,) = claims(remote)
+
+        monkeypatch.chdir(other.folder)
+        board = work.open_board()
+        assert not board.is_built(claim.name)
+        assert not board.claim(claim.name)
+        holder, since = claim.read_text().split()
+        claim.write_text(f"{holder} {float(since) - work.CLAIM_SECONDS}")
+        done = make(other, "work")
+        assert board.is_built(claim.name)
+        assert other.repro("--pull") == ["merge@splendor", "split@splendor"]
+    assert sorted(built_by(done.stderr)) == alone.batches()
+    assert claims(remote) == []
+    assert other.arrays() == alone.arrays()
+
+
+@pytest.mark.parametrize("kind", SERVERS)
+def test_a_claim_is_refused_while_fresh_and_given_when_old(kind, origin, tmp_path, monkeypatch):
+    with SERVERS[kind](tmp_path / "server") as remote:
+        share_raw(origin, remote)
+        monkeypatch.chdir(origin.folder)
+        ours, theirs = work.open_board(), work.open_board()
+        assert ours.claim("0" * 64)
+        assert ours.claim("0" * 64)
+        assert not theirs.claim("0" * 64)
+        monkeypatch.setattr(work, "CLAIM_SECONDS", -1.0)
+        assert theirs.claim("0" * 64)
+        ours.release("0" * 64)
+        monkeypatch.undo()
+        monkeypatch.chdir(origin.folder)
+        assert not ours.claim("0" * 64)
+        theirs.release("0" * 64)
+        assert ours.claim("0" * 64)
+
+
+def test_a_batch_counts_as_built_only_with_its_arrays(alone, tmp_path, monkeypatch):
+    """`dvc push --run-cache` sends run-cache entries also of arrays it does not send."""
+    shutil.copytree(alone.folder, tmp_path / "builder", symlinks=True)
+    builder = Clone(tmp_path / "builder")
+    with folder_server(tmp_path / "server") as remote:
+        connect(builder, remote)
+        builder.run("dvc", "push", "-q", "--run-cache", "data/games.dvc")
+        monkeypatch.chdir(builder.folder)
+        keys = work.run_cache_keys("splendor")
+        board = work.open_board()
+        assert not any(board.is_built(key) for key in keys.values())
+        make(builder, "work")
+        assert all(board.is_built(key) for key in keys.values())
+        assert process_runs(builder) == process_runs(alone)
+        helper = git_clone(builder, tmp_path / "helper")
+        assert built_by(make(helper, "work").stderr) == []
+
+
+def test_work_without_a_remote_is_one_line_that_names_the_command(origin):
+    done = make(origin, "work", check=False)
+    (line,) = [line for line in done.stderr.splitlines() if not re.match(r"make(\[\d+\])?:", line)]
+    assert done.returncode == 2
+    assert line.startswith("error: no remote")
+    assert "`make remote URL=...`" in line
+
+
+def test_a_worker_that_fails_gives_its_claim_back(origin, tmp_path):
+    game = origin.folder / "data/games/2_games/2.csv"
+    text = game.read_text()
+    game.unlink()
+    game.write_text(text.replace(",", ";"))
+    origin.run("dvc", "add", "-q", "data/games")
+    with folder_server(tmp_path / "server") as remote:
+        share_raw(origin, remote)
+        done = make(origin, "work", check=False)
+    assert done.returncode == 2
+    assert "error: dvc repro" in done.stderr
+    assert claims(remote) == []

@@ -1,0 +1,171 @@
+"""params.yaml: defaults, and a clear error for everything that is not as it must be."""
+
+from pathlib import Path
+
+import pytest
+
+from stages.core.params import DatasetParams, ParamsError, SplitParams, load
+from tests.helpers.places import REPOSITORY
+
+GOOD = "datasets:\n  splendor: {raw: raw}\n"
+
+
+@pytest.fixture
+def load_text(tmp_path):
+    """Load a params.yaml with the text given."""
+
+    def load_it(text):
+        path = tmp_path / "params.yaml"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return load(path)
+
+    return load_it
+
+
+def test_defaults_fill_what_is_not_given(load_text):
+    params = load_text(GOOD)
+    assert params.dataset("splendor") == DatasetParams("raw", 500, None, 0, {})
+    assert params.split == SplitParams(0.8, 0.1, 0.1, 42)
+    assert params.simulate == {}
+    assert params.dataset("splendor").raw_dir == Path("raw")
+
+
+def test_values_given_are_taken(load_text):
+    params = load_text(
+        "datasets:\n  a: {raw: x/y, batch_size: 7, limit: 3, max_bad_units: 2, options: {k: [1]}}\n"
+        "split: {train: 0.5, val: 0.25, test: 0.25, seed: 0}\nsimulate: {a: {games: 5}}\n"
+    )
+    assert params.datasets == {"a": DatasetParams("x/y", 7, 3, 2, {"k": [1]})}
+    assert params.split == SplitParams(0.5, 0.25, 0.25, 0)
+    assert params.simulate == {"a": {"games": 5}}
+
+
+def test_the_repository_s_own_params_are_valid():
+    params = load(REPOSITORY / "params.yaml")
+    assert set(params.simulate) <= set(params.datasets)
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "nearest"),
+    [
+        (GOOD + "splits: {}\n", "unknown key 'splits'", "split"),
+        (GOOD + "split: {tran: 0.8}\n", "split: unknown key 'tran'", "train"),
+        (
+            "datasets:\n  splendor: {raw: raw, batchsize: 5}\n",
+            "datasets.splendor: unknown key 'batchsize'",
+            "batch_size",
+        ),
+    ],
+)
+def test_an_unknown_key_names_the_nearest_known_one(load_text, text, where, nearest):
+    with pytest.raises(ParamsError, match=rf"{where}.*did you mean '{nearest}'\?$"):
+        load_text(text)
+
+
+def test_an_unknown_key_unlike_any_names_them_all(load_text):
+    with pytest.raises(ParamsError, match=r"split: unknown key 'zzz', expected train, val, test, seed, by, "):
+        load_text(GOOD + "split: {zzz: 1}\n")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("batch_size", "true", "True, expected int"),
+        ("batch_size", "'5'", "'5', expected int"),
+        ("batch_size", "5.0", "5.0, expected int"),
+        ("batch_size", "[5]", "[5], expected int"),
+        ("batch_size", "null", "None, expected int"),
+        ("limit", "many", "'many', expected int or null"),
+        ("limit", "false", "False, expected int or null"),
+        ("max_bad_units", "1.5", "1.5, expected int"),
+        ("options", "[]", "[], expected dict"),
+        ("raw", "7", "7, expected str"),
+        ("raw", "null", "None, expected str"),
+        ("batch_size", "0", "0, expected a whole number from 1"),
+        ("batch_size", "-3", "-3, expected a whole number from 1"),
+        ("max_bad_units", "-1", "-1, expected a whole number from 0"),
+        ("limit", "0", "0, expected a whole number from 1"),
+    ],
+)
+def test_a_wrong_dataset_value_names_key_found_and_expected(load_text, key, value, expected):
+    raw = "" if key == "raw" else "raw: raw, "
+    with pytest.raises(ParamsError) as caught:
+        load_text(f"datasets:\n  splendor: {{{raw}{key}: {value}}}\n")
+    assert str(caught.value).endswith(f"datasets.splendor.{key}: {expected}")
+
+
+@pytest.mark.parametrize(
+    ("split", "expected"),
+    [
+        ("train: true", "split.train: True, expected float"),
+        ("train: '0.8'", "split.train: '0.8', expected float"),
+        ("seed: 1.0", "split.seed: 1.0, expected int"),
+        ("train: 0.9", "split: shares sum to 1.1, expected 1"),
+        ("train: 0.7", "split: shares sum to 0.9, expected 1"),
+        ("train: 1, val: 0, test: 0", "split.train: 1.0, expected a share between 0 and 1"),
+        ("train: -0.8, val: 0.9, test: 0.9", "split.train: -0.8, expected a share"),
+        ("train: .nan", "split.train: nan, expected a share"),
+        ("train: .inf", "split.train: inf, expected a share"),
+    ],
+)
+def test_a_wrong_split_value_names_key_found_and_expected(load_text, split, expected):
+    with pytest.raises(ParamsError) as caught:
+        load_text(GOOD + f"split: {{{split}}}\n")
+    assert expected in str(caught.value)
+
+
+def test_a_dataset_without_raw_is_refused(load_text):
+    with pytest.raises(ParamsError, match=r"datasets\.splendor: raw is missing; add it"):
+        load_text("datasets:\n  splendor: {batch_size: 5}\n")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "text",
+        "datasets: []",
+        "datasets:",
+        "datasets: {1: {raw: x}}",
+        "datasets: {a: 5}",
+        GOOD + "split: 5",
+        GOOD + "split: []",
+        GOOD + "simulate: 0",
+        GOOD + "simulate: {a: 1}",
+    ],
+)
+def test_what_is_no_section_is_refused(load_text, text):
+    with pytest.raises(ParamsError, match=r"expected a section of named keys"):
+        load_text(text)
+
+
+def test_a_missing_file_says_where_to_run(tmp_path):
+    with pytest.raises(ParamsError, match=r"params\.yaml: not found.*run from the repository"):
+        load(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "datasets: {",
+        "a: b: c",
+        b"\xff\xfe\xff",
+        "datasets: \x00",
+        GOOD + "simulate: !!python/object:os.system {}\n",
+        GOOD + "simulate: !!python/object/apply:os.getcwd []\n",
+        GOOD + "simulate: {a: !mine 5}\n",
+    ],
+)
+def test_what_is_not_plain_yaml_is_refused_in_one_line(load_text, text):
+    with pytest.raises(ParamsError, match=r"params\.yaml: not readable as YAML: ") as caught:
+        load_text(text)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_dataset_names_the_known_ones_and_the_nearest(load_text):
+    params = load_text("datasets:\n  splendor: {raw: a}\n  hex: {raw: b}\n")
+    with pytest.raises(ParamsError, match=r"no dataset 'splendour', expected one of: hex, splendor; did you mean 'spl"):
+        params.dataset("splendour")
+    with pytest.raises(ParamsError, match=r"no dataset 'a', expected one of: none$"):
+        load_text("datasets: {}").dataset("a")

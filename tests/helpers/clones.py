@@ -1,0 +1,80 @@
+"""Git clones of this repository, with commands run in them as a user would."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.helpers.places import REPOSITORY
+
+
+class Clone:
+    """A git clone of the repository as it stands in the working tree, and commands run in it."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def run(self, *command, check=True):
+        environment = {key: value for key, value in os.environ.items() if not key.startswith(("DVC_", "GIT_"))}
+        environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+        done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
+        assert not check or done.returncode == 0, done.stdout + done.stderr
+        return done
+
+    def repro(self, *arguments):
+        """Run one `dvc repro`; return the names of the stages whose commands ran, in order."""
+        return self.ran(self.run("dvc", "repro", *arguments))
+
+    def ran(self, done):
+        return re.findall(r"^Running stage '(.+)':$", done.stdout, re.MULTILINE)
+
+    def batches(self):
+        return re.findall(r"batch: (b[01]*)", (self.folder / "data/manifests/splendor/batches.yaml").read_text())
+
+    def expected_run(self, *batches, sample=False):
+        names = ["simulate@splendor"] if sample else []
+        names += ["discover@splendor", "expand@splendor", *(f"process@splendor-{batch}" for batch in batches)]
+        return [*names, "merge@splendor", "split@splendor"]
+
+    def arrays(self):
+        """Return the bytes of everything in data/merged and data/processed."""
+        files = [path for name in ("merged", "processed") for path in (self.folder / "data" / name).rglob("*.np?")]
+        return {str(path.relative_to(self.folder)): path.read_bytes() for path in files}
+
+
+def keep_only(folder, dataset):
+    """Take every other dataset out of the pipeline in a folder, so that a test of one takes the time of one."""
+    for name, block in (
+        ("params.yaml", r"^  {}:\n(?:    .*\n)+"),
+        ("dvc.lock", r"^  \w+@{}(?:-b[01]*)?:\n(?:    .*\n)+"),
+    ):
+        text = (folder / name).read_text()
+        for path in (folder / "data/manifests").iterdir():
+            if path.name != dataset:
+                text = re.sub(block.format(path.name), "", text, flags=re.MULTILINE)
+                (path / "batches.yaml").write_text("batches: {}\n")
+        (folder / name).write_text(text)
+
+
+def make_clone(folder, dataset="splendor"):
+    """Make a clone with one dataset, or with all of them for None."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split("\0")
+    for name in filter(None, listed):
+        if (REPOSITORY / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(REPOSITORY / name, folder / name)
+    if dataset:
+        keep_only(folder, dataset)
+    clone = Clone(folder)
+    clone.run("git", "init", "-q")
+    clone.run("git", "add", "-A")
+    clone.run("git", "-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "-q", "-m", "start")
+    return clone

@@ -1,0 +1,313 @@
+"""Kills at any moment: the next `dvc repro` gives the bytes of an undisturbed run, and nothing goes on writing."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+
+from stages.core.files import atomic, atomic_dir
+from tests.helpers.clones import Clone, make_clone
+
+pytestmark = pytest.mark.slow
+
+VERBS = ("simulate", "discover", "process", "merge", "split")
+KILLS_PER_VERB = 8
+KILLS_OF_DVC = 6
+GAMES = 48
+SEED = 20240613
+# What each verb makes, and what must be gone for it to have something to do.
+MADE_BY = {
+    "simulate": ("data/sample",),
+    "discover": ("data/manifests/splendor/batches",),
+    "process": ("data/intermediate",),
+    "merge": ("data/merged", "data/reports"),
+    "split": ("data/processed", "data/metrics", "data/plots"),
+}
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    """A clone with small data in which nothing ran but discover, which brings the batch list up to date."""
+    clone = make_clone(tmp_path_factory.mktemp("start"))
+    params = (clone.folder / "params.yaml").read_text()
+    params = params.replace("games: 240", f"games: {GAMES}").replace("batch_size: 64", "batch_size: 16")
+    (clone.folder / "params.yaml").write_text(params)
+    (clone.folder / "dvc.lock").unlink()
+    for verb in ("simulate", "discover"):
+        clone.run(sys.executable, "-m", f"stages.{verb}", "splendor")
+    return clone
+
+
+@pytest.fixture(scope="module")
+def undisturbed(start, tmp_path_factory):
+    """A copy of the clone in which one `dvc repro` ran, and the seconds it took."""
+    clone = copy_of(start, tmp_path_factory.mktemp("undisturbed"))
+    began = time.monotonic()
+    clone.repro()
+    return clone, time.monotonic() - began
+
+
+def copy_of(clone, folder):
+    shutil.copytree(clone.folder, folder / "clone", symlinks=True)
+    return Clone(folder / "clone")
+
+
+@pytest.fixture
+def clone(start, tmp_path):
+    return copy_of(start, tmp_path)
+
+
+def begin(clone, *command, **variables):
+    """Start a command in a process group of its own."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("DVC_", "GIT_"))}
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    nothing = subprocess.DEVNULL
+    return subprocess.Popen(
+        command,
+        cwd=clone.folder,
+        env={**environment, **variables},
+        stdin=nothing,
+        stdout=nothing,
+        stderr=nothing,
+        start_new_session=True,
+    )
+
+
+def descendants(process):
+    try:
+        return psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def is_alive(process):
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
+def wait_until_gone(processes, seconds=2.0):
+    end = time.monotonic() + seconds
+    while (alive := [process for process in processes if _alive_or_gone(process)]) and time.monotonic() < end:
+        time.sleep(0.01)
+    return alive
+
+
+def _alive_or_gone(process):
+    try:
+        return is_alive(process)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def is_stage(process):
+    try:
+        words = process.cmdline()
+    except psutil.Error:
+        return False
+    return any(word.startswith("stages.") for word in words) and "-c" not in words
+
+
+def wait_for(condition, seconds=60.0):
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end
+        time.sleep(0.002)
+    return found
+
+
+def kill_group(process, number=signal.SIGKILL):
+    """Send a signal to a process group; say whether it was still at work."""
+    was_running = process.poll() is None
+    if was_running:
+        os.killpg(process.pid, number)
+    process.wait(timeout=30)
+    return was_running
+
+
+def left_overs(clone):
+    return sorted(str(path.relative_to(clone.folder)) for path in (clone.folder / "data").rglob("*.tmp"))
+
+
+def everything(clone):
+    """Return the bytes of all that the pipeline makes, and of dvc.lock."""
+    files = {path for path in (clone.folder / "data").rglob("*") if path.is_file()}
+    files = {path for path in files if "logs" not in path.parts} | {clone.folder / "dvc.lock"}
+    return {str(path.relative_to(clone.folder)): path.read_bytes() for path in sorted(files)}
+
+
+def assert_recovers(clone, undisturbed):
+    """One `dvc repro` gives what the undisturbed run gave, and no temporary file."""
+    clone.run("dvc", "repro")
+    assert left_overs(clone) == []
+    found, expected = everything(clone), everything(undisturbed[0])
+    assert sorted(found) == sorted(expected)
+    assert [name for name in found if found[name] != expected[name]] == []
+    assert clone.repro() == []
+
+
+def mend_dvc(clone):
+    """Remove what DVC itself cannot read after a kill; it rewrites these two files in place, not by renaming.
+
+    The window is some milliseconds a stage. DVC names the file in its error; its run cache knows what dvc.lock knew.
+    """
+    readers = {".dvc/tmp/rwlock": json.loads, "dvc.lock": yaml.safe_load}
+    for name, read in readers.items():
+        path = clone.folder / name
+        try:
+            is_whole = not path.exists() or read(path.read_text())
+        except (ValueError, yaml.YAMLError):
+            is_whole = False
+        if not is_whole and path.read_bytes() != b"{}":
+            print(f"DVC was killed while it wrote {name}")
+            path.unlink()
+
+
+def forget(clone, verb):
+    for name in MADE_BY[verb]:
+        shutil.rmtree(clone.folder / name, ignore_errors=True)
+
+
+def test_forty_kills_of_single_stages_leave_no_trace(clone, undisturbed):
+    """Eight kills in each of five verbs: half at a random moment, half as soon as a temporary file is seen."""
+    rng = random.Random(SEED)
+    n_running, n_left_over = 0, 0
+    for verb in VERBS:
+        command = (sys.executable, "-m", f"stages.{verb}", "splendor")
+        forget(clone, verb)
+        began = time.monotonic()
+        clone.run(*command)
+        seconds = time.monotonic() - began
+        for number in range(KILLS_PER_VERB):
+            forget(clone, verb)
+            process = begin(clone, *command, JOBS=rng.choice("12"))
+            if number % 2:
+                wait_for(lambda running=process: left_overs(clone) or running.poll() is not None)
+            else:
+                time.sleep(seconds * rng.uniform(0.3, 1))
+            n_running += kill_group(process)
+            n_left_over += bool(left_overs(clone))
+        if verb != "split":
+            clone.run(*command)
+    print(f"{len(VERBS) * KILLS_PER_VERB} kills, {n_running} of a running stage, {n_left_over} left a file")
+    assert n_running >= 25
+    assert n_left_over >= 8
+    assert_recovers(clone, undisturbed)
+
+
+def test_kills_of_a_whole_repro_leave_no_trace(clone, undisturbed):
+    rng = random.Random(SEED)
+    n_in_stage = 0
+    for number in range(KILLS_OF_DVC):
+        process = begin(clone, "dvc", "repro")
+        if number % 2:
+            wait_for(lambda run=process: any(map(is_stage, descendants(run))) or run.poll() is not None)
+            time.sleep(rng.uniform(0, 0.2))
+        else:
+            time.sleep(undisturbed[1] * rng.uniform(number, number + 1) / KILLS_OF_DVC)
+        n_in_stage += any(map(is_stage, descendants(process)))
+        kill_group(process)
+        mend_dvc(clone)
+    print(f"{KILLS_OF_DVC} kills of dvc repro, {n_in_stage} during a stage")
+    assert n_in_stage >= 1
+    assert_recovers(clone, undisturbed)
+
+
+@pytest.mark.parametrize(("number", "verb"), [(signal.SIGINT, "process"), (signal.SIGTERM, "split")])
+def test_a_stopped_repro_leaves_no_trace(clone, undisturbed, number, verb):
+    process = begin(clone, "dvc", "repro")
+    wait_for(lambda: running(process, f"stages.{verb}") or process.poll() is not None)
+    assert kill_group(process, number)
+    mend_dvc(clone)
+    assert_recovers(clone, undisturbed)
+
+
+def running(process, name):
+    return [child for child in descendants(process) if is_stage(child) and name in child.cmdline()]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("verb", ["process", "merge", "split"])
+def test_a_stopped_stage_removes_its_own_temporary_files(clone, number, verb):
+    for earlier in VERBS[: VERBS.index(verb)]:
+        clone.run(sys.executable, "-m", f"stages.{earlier}", "splendor")
+    forget(clone, verb)
+    process = begin(clone, sys.executable, "-m", f"stages.{verb}", "splendor", JOBS="1")
+    wait_for(lambda: left_overs(clone) or process.poll() is not None)
+    process.send_signal(number)
+    process.wait(timeout=30)
+    assert left_overs(clone) == []
+
+
+@pytest.mark.parametrize("shell", ["/bin/sh", "/bin/bash"])
+def test_a_stage_dies_with_the_dvc_that_runs_it(clone, shell):
+    """The stage would take half a minute; dash, which is /bin/sh here and there, stays between DVC and the stage."""
+    params = (clone.folder / "params.yaml").read_text()
+    (clone.folder / "params.yaml").write_text(params.replace(f"games: {GAMES}", "games: 20000"))
+    process = begin(clone, "dvc", "repro", "simulate@splendor", SHELL=shell, JOBS="1")
+    stages = wait_for(lambda: running(process, "stages.simulate"))
+    sample = clone.folder / "data/sample"
+    wait_for(lambda: len(list(sample.rglob("*.csv"))) > GAMES)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert wait_until_gone(stages) == []
+    n_written = len(list(sample.rglob("*.csv")))
+    time.sleep(0.3)
+    assert len(list(sample.rglob("*.csv"))) == n_written < 20000
+
+
+@pytest.mark.parametrize("command", ["exec {} -m stages.merge splendor", "{} -m stages.merge splendor; true"])
+def test_a_stage_whose_dvc_died_before_it_could_look_does_nothing(clone, command):
+    later = f"sleep 0.5; {command.format(sys.executable)}"
+    clone.run(sys.executable, "-m", "stages.process", "splendor")
+    shell = begin(clone, "/bin/sh", "-c", f"/bin/sh -c '{later}' & wait", DVC_STAGE="merge@splendor")
+    child = wait_for(lambda: descendants(shell))[0]
+    os.kill(shell.pid, signal.SIGKILL)
+    shell.wait()
+    assert wait_until_gone([child], seconds=10) == []
+    assert not (clone.folder / "data/merged").exists()
+
+
+@pytest.mark.parametrize("verb", ["simulate", "process"])
+@pytest.mark.parametrize("moment", [0.0, 0.3])
+def test_workers_die_with_their_parent(clone, verb, moment):
+    shutil.rmtree(clone.folder / MADE_BY[verb][0], ignore_errors=True)
+    if verb == "process":
+        clone.run(sys.executable, "-m", "stages.simulate", "splendor")
+    params = (clone.folder / "params.yaml").read_text()
+    (clone.folder / "params.yaml").write_text(params.replace(f"games: {GAMES}", "games: 2000"))
+    process = begin(clone, sys.executable, "-m", f"stages.{verb}", "splendor", BACKEND="loky", JOBS="2")
+    workers = wait_for(lambda: len(found := descendants(process)) >= 2 and found)
+    time.sleep(moment)
+    workers = [*workers, *descendants(process)]
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert wait_until_gone(workers) == []
+
+
+def test_a_left_over_of_an_earlier_process_with_the_same_id_is_no_obstacle(tmp_path):
+    """In a container every run may have the same process id and host name."""
+    with atomic_dir(tmp_path / "merged") as folder:
+        left_over = folder.name
+    (tmp_path / left_over).mkdir()
+    (tmp_path / left_over / "half").write_text("")
+    with atomic_dir(tmp_path / "merged") as folder:
+        (folder / "whole").write_text("")
+    assert [path.name for path in tmp_path.rglob("*")] == ["merged", "whole"]
+
+
+def test_a_left_over_of_a_living_process_is_kept(tmp_path):
+    with atomic(tmp_path / "a") as temporary:
+        temporary.write_text("")
+        other = tmp_path / temporary.name.replace(f"-{os.getpid()}.", f"-{os.getppid()}.")
+        other.write_text("")
+    with atomic(tmp_path / "a") as temporary:
+        temporary.write_text("")
+    assert other.exists()

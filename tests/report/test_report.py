@@ -1,0 +1,621 @@
+"""The report page: what it reads from logs, locks and arrays, and that its figures are those of stats.json."""
+
+import base64
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stages.core import arrays, paths
+from stages.core.errors import ExpectedError
+from stages.report import __main__ as command
+from stages.report import columns, data_charts, data_sections, facts, lock, logs, markup, run_charts, run_sections
+from stages.report.figure import Figure, own_figures
+from stages.report.page import page
+from tests.helpers.places import REPOSITORY
+from tests.helpers.report_logs import START, append, write_run
+
+BUDGET = 4096.0
+
+
+class Reader(HTMLParser):
+    """Collect the figures of a page, what it loads, and its scripts."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.figures, self.loads, self.scripts, self._key, self._is_script = {}, [], [], None, False
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        found = dict(attrs)
+        self.loads += [found[name] for name in ("src", "href", "srcset") if name in found]
+        self._is_script = tag == "script" and "type" not in found
+        if self._is_script:
+            self.scripts.append("")
+        if "data-figure" in found:
+            self.figures.setdefault(found["data-figure"], []).append((json.loads(found["value"]), None))
+            self._key = found["data-figure"]
+
+    def handle_endtag(self, tag):
+        self._key, self._is_script = None, False
+
+    def handle_data(self, data):
+        if self._is_script:
+            self.scripts[-1] += data
+        if self._key:
+            self.figures[self._key][-1] = (self.figures[self._key][-1][0], data)
+
+
+def leaves(value, key):
+    """Yield every number below a value with its dotted key."""
+    if isinstance(value, dict):
+        for name, below in value.items():
+            yield from leaves(below, f"{key}.{name}")
+    elif isinstance(value, int | float):
+        yield key, value
+
+
+@pytest.fixture(scope="session")
+def finished_page(finished, tmp_path_factory):
+    """Give the page of a finished run of splendor, and its stats.json."""
+    folder = tmp_path_factory.mktemp("report")
+    shutil.copytree(finished, folder, dirs_exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        text = command.report(["splendor"]).read_text(encoding="utf-8")
+    return text, json.loads((folder / "data/processed/splendor/stats.json").read_text(encoding="utf-8"))
+
+
+def test_every_count_of_stats_json_is_on_the_page_and_equal(finished_page):
+    """Rows, groups, classes, legal actions: each number stands on the page with its exact value."""
+    text, stats = finished_page
+    expected = dict(leaves(stats, "splendor"))
+    shown = {key: {value for value, _ in values} for key, values in Reader(text).figures.items()}
+    assert shown == {key: {expected[key]} for key in shown}
+    counted = ("rows", "groups", "labels", "legal_actions", "duplicates", "bad_units", "units", "batches")
+    assert {key for key in expected if key.split(".")[1] in counted} <= set(shown)
+
+
+def test_numbers_read_as_their_values(finished_page):
+    """What a reader sees is the exact value, or its first digits."""
+    for values in Reader(finished_page[0]).figures.values():
+        for value, seen in values:
+            assert float(seen.replace(",", "")) == pytest.approx(value, rel=1e-3, abs=0)
+
+
+def test_page_loads_nothing_and_its_policy_names_its_scripts(finished_page):
+    """Links lead into the page only; the security policy allows just the scripts that are there."""
+    found = Reader(finished_page[0])
+    assert found.loads
+    assert all(target.startswith("#") for target in found.loads)
+    digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in found.scripts]
+    policy = re.search(r'Content-Security-Policy" content="([^"]+)"', finished_page[0])[1]
+    assert re.findall(r"'sha256-([^']+)'", policy) == digests
+    assert "default-src 'none'" in policy
+    assert "unsafe-eval" not in policy
+
+
+def test_each_entry_of_the_contents_leads_to_a_section(finished_page):
+    """No link of the table of contents is dead, and no id is there twice."""
+    ids = re.findall(r'\bid="([^"]+)"', finished_page[0].partition('<script type="application/json"')[0])
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r'href="#([^"]+)"', finished_page[0])) <= set(ids)
+
+
+def test_each_chart_has_a_place_and_words(finished_page):
+    """Specifications and places match; each place has a name and a description that exists."""
+    text = finished_page[0]
+    specs = json.loads(re.search(r'id="charts">(.*?)</script>', text, re.DOTALL)[1])
+    places = re.findall(r'id="(chart-\d+)" role="img" aria-label="Chart: [^"]+" aria-describedby="([^"]+)"', text)
+    assert [place for place, _ in places] == list(specs)
+    assert all(re.search(rf'id="{alt}">[^<]+<', text) for _, alt in places)
+
+
+def test_page_without_any_output_says_what_is_missing(here, write_params, run):
+    """In a fresh clone the command still writes a page, which names each missing file, and exits with 0."""
+    write_params(here)
+    done = run("report", "splendor")
+    assert done.returncode == 0, done.stderr
+    text = (here / "data/reports/index.html").read_text(encoding="utf-8")
+    for what in (
+        "stats.json is not here",
+        "splendor.json is not here",
+        "fields.json is not here",
+        "no run of splendor",
+    ):
+        assert what in text
+    assert "There is no dvc.lock" in text
+
+
+def test_page_after_slim_lacks_the_fields_only(finished, here):
+    """Without data/merged all else is there."""
+    shutil.copytree(finished, here, dirs_exist_ok=True)
+    shutil.rmtree("data/merged")
+    gathered = facts.gather("splendor", [])
+    assert [note for note in gathered.missing if "fields.json" in note] == gathered.missing[:1]
+    assert gathered.stats
+    assert gathered.columns
+    assert gathered.figures
+
+
+def test_damaged_outputs_are_named_and_do_not_stop_the_page(finished, here):
+    """Half a stats.json and half an array are notes on the page."""
+    shutil.copytree(finished, here, dirs_exist_ok=True)
+    (paths.processed_dir("splendor") / "stats.json").write_text('{"rows": {', encoding="utf-8")
+    array = paths.processed_dir("splendor") / "X_train.npy"
+    array.write_bytes(array.read_bytes()[:-1])
+    notes = " ".join(facts.gather("splendor", []).missing)
+    assert re.search(r"stats\.json: .*expected JSON", notes)
+    assert re.search(r"X_train\.npy: \d+ bytes, expected", notes)
+
+
+def test_dataset_with_two_feature_fields_and_no_report_module(write_toy, run, here):
+    """A dataset like any later one: several fields, one of them not standardised, no figures of its own."""
+    write_toy({"b": {f"u{i}": [(i, 40)] for i in range(60)}})
+    for verb in ("merge", "split"):
+        assert run(verb, "toy").returncode == 0
+    gathered = facts.gather("toy", [])
+    assert [(c.field, c.name) for c in gathered.columns][:4] == [("X", "a"), ("X", "b"), ("X", "c"), ("board", "nw")]
+    assert gathered.figures == []
+    text = page([gathered], lock.Comparison(why_not="none"))
+    stats = json.loads((paths.processed_dir("toy") / "stats.json").read_text(encoding="utf-8"))
+    assert {key: values[0][0] for key, values in Reader(text).figures.items()} == dict(leaves(stats, "toy"))
+
+
+def test_dataset_without_labels_and_masks_says_so():
+    """There are no empty charts."""
+    sizes = {"rows": {"train": 8, "val": 1, "test": 1}, "groups": {"train": 4, "val": 1, "test": 1}}
+    bare, charts = facts.Facts("bars", stats={**sizes, "labels": {}, "legal_actions": {}}), markup.Charts()
+    assert "no labels" in data_sections.classes(bare, charts)[0]
+    assert "no masks" in data_sections.legal(bare, charts)[0]
+    assert charts.specs == {}
+
+
+def test_text_of_others_is_escaped(here):
+    """A reason with markup stays text, in tables and in the charts' data."""
+    evil = "</script><script>alert(1)</script>"
+    bad = {"bad_units": {"count": 1, "list": [{"unit": evil, "reason": evil}]}}
+    shown = facts.Facts("x", report=bad, figures=[Figure(evil, evil, {"data": {"values": [{"a": evil}]}}, evil)])
+    text = page([shown], lock.Comparison(why_not=evil))
+    assert "alert(1)" in text
+    assert "<script>alert(1)" not in text
+
+
+def test_figure_that_is_not_json_is_named():
+    """NaN would break all charts of the page; the error says which figure holds it."""
+    with pytest.raises(ExpectedError, match=r"figure 'prices': .*expected plain finite JSON"):
+        markup.Charts().draw(Figure("prices", "", {"data": {"values": [{"a": float("nan")}]}}))
+
+
+# Logs
+
+
+def test_last_run_is_what_follows_the_last_start(here):
+    """Of two runs of a batch only the later one counts."""
+    write_run("splendor-b0", 10.0, 2, 10)
+    write_run("splendor-b0", 4.0, 2, 6, at=START + 100)
+    (run,) = logs.read_runs(paths.LOG_DIR, "splendor")
+    assert (run.stage, run.batch, run.started, len(run.chunks)) == ("process", "b0", START + 100, 6)
+    assert (run.seconds, run.n_units, run.n_rows, run.is_finished) == (4.0, 48, 3600, True)
+    assert run.budget_mb == BUDGET
+
+
+def test_damaged_log_lines_are_left_out(here):
+    """Half a line, another type, a missing key and a strange number cost themselves only."""
+    write_run("splendor-b0", 4.0, 2, 6)
+    start = f'"time": {START + 50}, "stage": "process", "name": "splendor-b1", "event": '
+    append("process", "[1]", "{}", f'{{{start}"start"}}', f'{{{start}"sample", "pss_mb": "much", "peak_mb": NaN}}')
+    append("process", f'{{{start}"chunk", "worker": "worker 1"}}', f'{{{start}"end", "n_un')
+    whole, cut = logs.read_runs(paths.LOG_DIR, "splendor")
+    assert whole.is_finished
+    assert (cut.is_finished, cut.chunks, cut.samples, cut.seconds) == (False, [], [], 0.0)
+
+
+def test_log_of_an_older_version_is_read(here):
+    """Without pss_mb the older name counts; without workers the page says so."""
+    record = {"time": START, "stage": "process", "name": "splendor-b", "event": "start", "tree_mb": 40.0}
+    append("process", json.dumps(record), json.dumps({**record, "event": "end", "time": START + 2, "n_rows": 10}))
+    gathered = facts.gather("splendor", [])
+    assert [sample for run in gathered.runs for sample in run.samples] == [(START, 40.0), (START + 2, 40.0)]
+    assert any("which worker did what" in note for note in gathered.missing)
+
+
+def test_what_the_simulator_counted_is_a_table(here):
+    """Every number of the last finished run beside time and memory, whatever its key; none from an older run."""
+    line = {"stage": "simulate", "name": "x", "rss_mb": 50.0, "cpu_s": 2.0, "budget_mb": 4096.0}
+    first = {"time": START + 1, "event": "end", "n_wins": 7}
+    last = {"time": START + 3, "event": "end", "n_games": 1200, "games_per_s": 3.25, "note": "fast", "odd": True}
+    starts = [{"time": START + i, "event": "start"} for i in (0, 2)]
+    append("simulate", *(json.dumps({**line, **entry}) for entry in (starts[0], first, starts[1], last)))
+    (run,) = logs.read_runs(paths.LOG_DIR, "x")
+    assert run.counts == {"n_games": 1200, "games_per_s": 3.25}
+    (shown,) = run_sections.simulation(facts.Facts("x", runs=[run]))
+    assert re.findall(r'<th scope="row">(.*?)</th>.*?<data value="(.*?)"', shown) == [
+        ("games", "1200.0"),
+        ("games per second", "3.25"),
+    ]
+    assert run_sections.simulation(facts.Facts("x")) == []
+
+
+def test_runs_of_another_dataset_are_not_mine(here):
+    """A dataset whose name begins with mine has its own runs."""
+    for name in ("splendor-b0", "splendor2-b0", "splendor2"):
+        write_run(name, 4.0, 2, 6)
+    assert [run.name for run in logs.read_runs(paths.LOG_DIR, "splendor")] == ["splendor-b0"]
+
+
+def test_runs_of_batches_that_are_no_longer_listed_are_left_out(finished, here):
+    """After growth the log still holds the batch that was replaced."""
+    shutil.copytree(finished, here, dirs_exist_ok=True)
+    before = [run.name for run in facts.gather("splendor", []).runs]
+    write_run("splendor-b0110101", 4.0, 2, 6)
+    assert [run.name for run in facts.gather("splendor", []).runs] == before
+
+
+def test_samples_are_bounded_and_keep_the_peak(here):
+    """A week of samples takes no more than the bound, and the highest is among them."""
+    run = logs.Run("process", "x-b", "b", 0.0, 0.0)
+    for i in range(50_000):
+        run.add({"time": float(i), "event": "sample", "pss_mb": 9000.0 if i == 31_313 else i % 10})
+    assert len(run.samples) < logs.MAX_SAMPLES
+    assert max(run.samples, key=lambda sample: sample[1]) == (31_313.0, 9000.0)
+    assert run.samples[-1][0] > 49_000
+
+
+def test_peak_between_two_records_is_drawn():
+    """A record whose peak has risen stands for the peak, not for what is used when it is written."""
+    run = logs.Run("process", "x-b", "b", 0.0, 0.0)
+    for time, used, peak in ((0.0, 10.0, 50.0), (1.0, 20.0, 90.0), (2.0, 15.0, 90.0)):
+        run.add({"time": time, "event": "sample", "pss_mb": used, "peak_mb": peak})
+    assert run.samples == [(0.0, 10.0), (1.0, 90.0), (2.0, 15.0)]
+
+
+def test_idle_time_is_all_time_without_a_chunk(here):
+    """Busy and idle seconds of a worker sum to the time of all runs; worker 10 comes after worker 2."""
+    write_run("splendor-b0", 10.0, 11, 40)
+    write_run("splendor-b1", 6.0, 1, 4, at=START + 100)
+    runs = logs.read_runs(paths.LOG_DIR, "splendor")
+    table = run_charts.idle(runs)
+    assert [row["worker"] for row in table] == [f"worker {i}" for i in range(1, 12)]
+    for row in table:
+        own = [c.seconds for run in runs for c in run.chunks if c.worker == row["worker"]]
+        assert (row["chunks"], row["busy"]) == (len(own), pytest.approx(sum(own)))
+        assert row["busy"] + row["idle"] == pytest.approx(16.0)
+        assert row["idle_share"] == pytest.approx(row["idle"] / 16.0)
+
+
+def test_runs_are_laid_end_to_end(here):
+    """A batch of last week does not leave a week of nothing in the chart."""
+    write_run("splendor-b0", 10.0, 2, 10)
+    write_run("splendor-b1", 6.0, 2, 10, at=START + 604_800)
+    runs = logs.read_runs(paths.LOG_DIR, "splendor")
+    times = [row["time"] for row in run_charts.memory(runs).spec["data"]["values"]]
+    assert (min(times), max(times)) == (0.0, 16.0)
+    bars = run_charts.workers(runs).spec["data"]["values"]
+    assert max(row["to"] for row in bars) == 16.0
+    assert sorted({row["does"] for row in bars}) == ["encodes", "saves"]
+
+
+@pytest.mark.parametrize(("budget", "height", "is_off"), [(400.0, 400.0, False), (40_000.0, 1.25 * 155, True)])
+def test_budget_is_drawn_where_it_is_or_says_that_it_is_off_scale(here, budget, height, is_off):
+    """A budget far above the peak would flatten the curve."""
+    write_run("splendor-b0", 4.0, 2, 6, budget_mb=budget)
+    layers = run_charts.memory(logs.read_runs(paths.LOG_DIR, "splendor")).spec["layer"]
+    (drawn,) = layers[1]["data"]["values"]
+    assert drawn["budget"] == pytest.approx(height)
+    assert ("off scale" in drawn["label"]) == is_off
+
+
+def test_long_runs_give_bounded_charts(here):
+    """The charts of a run of thousands of chunks hold at most as many marks as a browser draws at once."""
+    write_run("splendor-b0", 900.0, 8, 4000)
+    runs = logs.read_runs(paths.LOG_DIR, "splendor")
+    assert len(run_charts.memory(runs).spec["data"]["values"]) <= run_charts.MAX_POINTS
+    bars = run_charts.workers(runs).spec["data"]["values"]
+    assert len(bars) == 9
+    assert sum(bar["units"] for bar in bars) == 32_000
+    assert "chunks without a gap that could be seen are one bar" in run_charts.workers(runs).doc
+
+
+def test_joined_bars_keep_the_gaps_that_can_be_seen():
+    """Of a worker that paused between two blocks of short chunks two bars stay."""
+    run = logs.Run("process", "x-b", "b", START, START + 450)
+    run.chunks = [logs.Chunk("worker 1", START + i + 50 * (i >= 200), 0.9, "u", 1, 2) for i in range(400)]
+    bars = run_charts.workers([run]).spec["data"]["values"]
+    assert [(bar["from"], bar["to"], bar["units"], bar["rows"]) for bar in bars] == [
+        (0.0, 199.9, 200, 400),
+        (250.0, 449.9, 200, 400),
+    ]
+
+
+def test_speed_is_per_second_of_the_whole_batch(here):
+    """Reading, encoding and saving count; an unfinished batch does not."""
+    write_run("splendor-b0", 4.0, 2, 6)
+    append("process", json.dumps({"time": START, "stage": "process", "name": "splendor-b1", "event": "start"}))
+    (row,) = run_charts.speeds(logs.read_runs(paths.LOG_DIR, "splendor"))
+    assert (row["batch"], row["units/s"], row["rows/s"]) == ("b0", 12.0, 900.0)
+
+
+# dvc.lock
+
+
+def stage(md5="1", seed=1, out="9"):
+    outs = [{"path": "out", "md5": out}]
+    return {"cmd": "c", "deps": [{"path": "in", "md5": md5}], "params": {"params.yaml": {"seed": seed}}, "outs": outs}
+
+
+def test_stages_are_rebuilt_new_gone_or_reused():
+    """A stage is reused when all its digests and params are equal; else it says what differs."""
+    before = {"split@a": stage(), "merge@a": stage(), "process@a-b0": stage(), "process@a-b1": stage()}
+    now = {"split@a": stage(md5="2", out="8"), "merge@a": stage(seed=2), "process@a-b0": stage(), "process@a-b10": {}}
+    found = {entry.name: (entry.state, entry.differs) for entry in lock.differences(before, now)}
+    assert found == {
+        "split@a": ("rebuilt", ("in", "out")),
+        "merge@a": ("rebuilt", ("seed",)),
+        "process@a-b0": ("reused", ()),
+        "process@a-b1": ("gone", ()),
+        "process@a-b10": ("new", ()),
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "dataset"),
+    [("split@a", "a"), ("process@a-b01", "a"), ("process@a-b", "a"), ("merge@a-bars", "a-bars"), ("one", "")],
+)
+def test_stage_belongs_to_a_dataset(name, dataset):
+    """The batch id is cut off, a name with a hyphen is not."""
+    assert lock.StageState(name, "new").dataset == dataset
+
+
+def test_lock_is_compared_with_the_last_commit(here):
+    """In a real git repository: before the first commit, right after one, and after a change."""
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@localhost"]
+    assert "no dvc.lock" in lock.compare().why_not
+    (here / "dvc.lock").write_text(json.dumps({"schema": "2.0", "stages": {"split@a": stage()}}), encoding="utf-8")
+    assert "no git commit" in lock.compare().why_not
+    for arguments in (["init", "-q"], ["add", "dvc.lock"], ["commit", "-q", "-m", "first"]):
+        subprocess.run([*git, *arguments], check=True)
+    assert [entry.state for entry in lock.compare().of("a")] == ["reused"]
+    assert lock.compare().commit.endswith(": first")
+    (here / "dvc.lock").write_text(json.dumps({"stages": {"split@a": stage(md5="2")}}), encoding="utf-8")
+    assert [(entry.state, entry.differs) for entry in lock.compare().of("a")] == [("rebuilt", ("in",))]
+
+
+def test_many_stages_are_listed_up_to_a_bound():
+    """A thousand rebuilt batches are counted, and listed up to the bound."""
+    stages = [lock.StageState(f"process@a-b{i:b}", "rebuilt", ("in",)) for i in range(1000)]
+    text = "".join(run_sections.rebuilt(stages, lock.Comparison(tuple(stages), "1: x")))
+    assert text.count("process@a-") == run_sections.MAX_LISTED
+    assert "800 more are not listed" in text
+
+
+# Feature columns
+
+
+def test_packed_bytes_have_no_ranges_but_a_shape(here):
+    """Of a feature that is stored as bits the page says what they are; the other features keep their columns."""
+    folder = paths.processed_dir("x")
+    for name, width in (("board", 43), ("y", 2)):
+        write_feature(folder, name, np.zeros((5, width), np.uint8))
+    (folder / "packed.json").write_text(json.dumps({"board": [2, 13, 13]}), encoding="utf-8")
+    found = facts.gather("x", [])
+    assert [column.field for column in found.columns] == ["y", "y"]
+    charts = markup.Charts()
+    assert "board is stored as bits, 2 x 13 x 13 a row" in "".join(data_sections.ranges(found, charts))
+    found.columns = []
+    assert len(data_sections.ranges(found, charts)) == 1
+    found.fields = [
+        {"name": "board", "doc": "", "role": "feature", "dtype": "uint8", "shape": [43], "bits": [2, 13, 13]}
+    ]
+    assert "uint8 (43,), bits of (2, 13, 13)" in data_sections.fields(found)[0]
+
+
+def write_feature(folder, name, rows, names=None, fit=None):
+    folder.mkdir(parents=True, exist_ok=True)
+    with arrays.npy_sink(folder / f"{name}_train.npy", rows.dtype, rows.shape) as sink:
+        sink.append(rows)
+    if names:
+        (folder / "feature_names.json").write_text(json.dumps(names), encoding="utf-8")
+    if fit:
+        arrays.save_npz(folder / "normalizer.npz", {key: [np.array(value)] for key, value in fit.items()})
+
+
+def test_ranges_equal_those_of_the_whole_array(here, monkeypatch):
+    """Chunk by chunk gives what NumPy gives at once, in raw units and as stored."""
+    monkeypatch.setattr(columns, "CHUNK_BYTES", 1 << 10)
+    raw = np.random.default_rng(1).normal(50, [1, 10, 100], (5000, 3))
+    mean, scale = raw.mean(axis=0), raw.std(axis=0)
+    stored = ((raw - mean) / scale).astype(np.float32)
+    names = ["a", "b", "c"]
+    write_feature(here / "p", "X", stored, names, {"names": names, "mean": mean, "scale": scale})
+    found = columns.read_columns(here / "p")
+    assert [(c.stored_low, c.stored_high) for c in found] == [*zip(stored.min(axis=0), stored.max(axis=0), strict=True)]
+    np.testing.assert_allclose([c.low for c in found], raw.min(axis=0), rtol=1e-5)
+    np.testing.assert_allclose([c.high for c in found], raw.max(axis=0), rtol=1e-5)
+    np.testing.assert_allclose([c.mean for c in found], mean, rtol=1e-5)
+    assert [c.scale for c in found] == scale.tolist()
+
+
+@pytest.mark.parametrize(("n_other", "kind"), [(0, "constant"), (10, "near-constant"), (11, "varies")])
+def test_near_constant_is_exactly_999_of_1000_rows(here, n_other, kind):
+    """Of 10,000 rows ten may differ; the share is counted, not estimated."""
+    rows = np.full((10_000, 1), 7, np.int8)
+    rows[np.random.default_rng(n_other).permutation(10_000)[:n_other]] = 3
+    write_feature(here / "p", "board", rows)
+    (found,) = columns.read_columns(here / "p")
+    assert (found.kind, found.common, found.share) == (kind, 7.0, 1 - n_other / 10_000)
+    assert found.name == "board 0"
+
+
+def test_zero_that_float32_blurs_is_zero_again(here):
+    """What undoing the standardisation leaves of 0 is no minimum of -2e-07."""
+    raw = np.array([0.0, 0.0, 3.0, 1.0])
+    mean, scale = raw.mean(), raw.std()
+    stored = ((raw - np.float32(mean)) / np.float32(scale)).astype(np.float32)[:, None]
+    write_feature(here / "p", "X", stored, ["a"], {"names": ["a"], "mean": [mean], "scale": [scale]})
+    assert columns.read_columns(here / "p")[0].low == 0.0
+
+
+def test_values_that_are_not_finite_are_named(here):
+    """A NaN or an infinity makes a column not finite; the chart leaves it out."""
+    rows = np.ones((100, 3), np.float32)
+    rows[50, 0], rows[99, 1] = np.nan, np.inf
+    write_feature(here / "p", "X", rows)
+    found = columns.read_columns(here / "p")
+    assert [c.kind for c in found] == ["not finite", "not finite", "constant"]
+    sections = data_sections.ranges(facts.Facts("x", columns=found), markup.Charts())
+    assert "2 columns hold a value that is not a finite number: X 0, X 1." in "".join(sections)
+
+
+def test_only_the_standardised_field_is_undone(here):
+    """Of two fields the normaliser names the columns of one; the other stays as it is."""
+    names = {"A": ["x", "y"], "B": ["p", "q"]}
+    write_feature(here / "p", "A", np.zeros((10, 2), np.float32), names)
+    fit = {"names": ["p", "q"], "mean": [10.0, 20.0], "scale": [2.0, 4.0]}
+    write_feature(here / "p", "B", np.ones((10, 1, 2), np.float32), names, fit)
+    assert [(c.field, c.name, c.low) for c in columns.read_columns(here / "p")] == [
+        ("A", "x", 0.0),
+        ("A", "y", 0.0),
+        ("B", "p", 12.0),
+        ("B", "q", 24.0),
+    ]
+
+
+def test_thousands_of_columns_stay_readable():
+    """The chart and the table are bounded; constant ones are named a few, and all of them folded away."""
+    many = [columns.Column("X", f"c{i}", i, 0, i % 3, 0, 1, 0, i % 3, 0, 0.5) for i in range(9000)]
+    charts = markup.Charts()
+    text = "".join(data_sections.ranges(facts.Facts("x", columns=many), charts))
+    assert len(charts.specs["chart-1"]["data"]["values"]) <= data_charts.MAX_COLUMNS
+    assert "3,000 columns are constant" in text
+    assert "c33 and 2,988 more." in text
+    assert text.count("<tr>") < 2 * data_charts.MAX_COLUMNS + 100
+
+
+# Charts of the data
+
+
+def head(*counts):
+    return {"classes": {f"c{i}": count for i, count in enumerate(counts)}, "not_applicable": 0}
+
+
+def test_rare_classes_are_drawn_together_and_listed_alone():
+    """Of 84 classes the chart has the 20 largest and one bar for 64 others; the table has all."""
+    parts = {"train": head(*range(84)), "val": head(*[1] * 84)}
+    drawn = data_charts.class_balance("x", parts).spec["data"]["values"]
+    assert len({row["class"] for row in drawn}) == 21
+    assert drawn[0]["class"] == "c83"
+    rest = [row["share"] for row in drawn if row["class"] == "64 others"]
+    assert rest == [pytest.approx(sum(range(64)) / sum(range(84)), abs=1e-6), pytest.approx(64 / 84, abs=1e-6)]
+    assert sum(row["share"] for row in drawn if row["part"] == "train") == pytest.approx(1, abs=1e-4)
+    stats = {"rows": {"train": 1, "val": 1}, "labels": {"x": parts}}
+    listed = "".join(data_sections.classes(facts.Facts("d", stats=stats), markup.Charts()))
+    assert listed.count("data-figure=") == 2 * 84 + 2
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"), [([5, 5], 1.0), ([9, 0], 0.0), ([3, 1], 0.811278), ([7], None), ([0, 0], None)]
+)
+def test_evenness(counts, expected):
+    """1 for equal classes, 0 for one class only, the entropy in bits for two; nothing for one class or no rows."""
+    found = data_charts.evenness(counts)
+    assert found == (None if expected is None else pytest.approx(expected, abs=1e-6))
+
+
+def test_duplicates_and_bad_units_are_listed_with_reasons():
+    """Groups by id, where they were kept and dropped; units with what was found."""
+    repeats = {"groups": 1, "rows": 70, "list": [{"group_id": 255, "kept": "a.csv", "dropped": "b.csv", "rows": 70}]}
+    bad = {"count": 1, "list": [{"unit": "c.csv", "reason": "c.csv:17: gems is -1"}]}
+    shown = facts.Facts("x", report={"duplicates": repeats, "bad_units": bad})
+    assert all(word in run_sections.duplicates(shown)[0] for word in ("00000000000000ff", "a.csv", "b.csv", "70"))
+    assert "c.csv:17: gems is -1" in run_sections.bad_units(shown)[0]
+
+
+def test_what_is_not_listed_is_said():
+    """The report of merge lists no more than some duplicates either; findings say file and line where they know it."""
+    repeats = {"groups": 5000, "rows": 9000, "list": [{"group_id": 1, "kept": "a", "dropped": "b", "rows": 2}] * 1000}
+    places = [
+        {"unit": "a", "reason": "odd", "count": 2, "line": 3},
+        {"unit": "b", "reason": "odd", "count": 1, "line": 4},
+    ]
+    places[1]["where"] = "c.txt:17"
+    found = {"by_reason": {"odd": 300}, "list": places * 150}
+    shown = facts.Facts("x", report={"duplicates": repeats, "findings": found})
+    caption = "5,000 groups with 9,000 rows dropped; 200 of them, the report of merge counts all by unit"
+    assert caption in run_sections.duplicates(shown)[0]
+    listed = run_sections.findings(shown)[1]
+    assert "the first 200, all are in the report of merge" in listed
+    assert re.findall(r"<td>(3|c\.txt:17)</td>", listed) == ["3", "c.txt:17"] * 100
+
+
+# Splendor's own figures
+
+
+def test_splendor_figures_equal_a_plain_count(finished):
+    """Rounds per game and moves per round, counted game by game in Python."""
+    folder = finished / "data/processed/splendor"
+    lengths, moves = own_figures("splendor", folder)
+    rounds, kinds = {}, {}
+    names = list(json.loads((folder / "label_mappings.json").read_text(encoding="utf-8"))["action_type"])
+    for part in ("train", "val", "test"):
+        keys, labels = np.load(folder / f"keys_{part}.npz"), np.load(folder / f"labels_{part}.npz")
+        for unit, turn, action in zip(keys["unit"], keys["turn_number"], labels["action_type"], strict=True):
+            name = str(keys["units"][unit])
+            rounds[name] = max(rounds.get(name, 0), int(turn))
+            kinds[int(turn), names[action]] = kinds.get((int(turn), names[action]), 0) + 1
+        keys.close()
+        labels.close()
+    for row in lengths.spec["data"]["values"]:
+        same = [name for name in rounds if name[0] == row["players"][0]]
+        games = sum(rounds[name] == row["rounds"] for name in same)
+        assert (row["games"], row["share"]) == (games, pytest.approx(games / len(same), abs=1e-4))
+    assert sum(row["games"] for row in lengths.spec["data"]["values"]) == len(rounds) == 60
+    for row in moves.spec["data"]["values"]:
+        total = sum(kinds.get((row["round"], name), 0) for name in names)
+        assert row["share"] == pytest.approx(kinds.get((row["round"], row["move"]), 0) / total, abs=1e-4)
+
+
+def test_hook_gives_nothing_for_a_dataset_without_a_report_module():
+    """Neither for an unknown dataset."""
+    assert own_figures("unknown", Path()) == []
+
+
+def test_rows_of_own_figures_are_a_table_too():
+    """The table is bounded and says so."""
+    values = [{"a": i, "b": "x"} for i in range(500)]
+    text = markup.data_table(Figure("t", "d", {"data": {"values": values}}))
+    assert "the first 200 of 500 rows" in text
+    assert text.count("<tr>") == 201
+    assert markup.data_table(Figure("t", "d", {"layer": []})) == ""
+
+
+# The command
+
+
+def test_unknown_dataset_is_refused(here, write_params, run):
+    """One line, exit code 1."""
+    write_params(here)
+    done = run("report", "chess")
+    assert (done.returncode, done.stderr.startswith("error: params.yaml: no dataset 'chess'")) == (1, True)
+
+
+def test_other_commands_do_not_load_the_chart_library():
+    """The JavaScript engine is loaded when a page is made, not before."""
+    code = "import sys, stages.report.__main__, stages.split, stages.process; sys.exit('vl_convert' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(15227, "15,227"), (0, "0"), (2.0, "2"), (1234.567, "1,235"), (0.123456, "0.1235"), (-1e-7, "-1e-07")],
+)
+def test_numbers_for_readers(value, text):
+    """Thousands are separated, fractions have four digits."""
+    assert markup.readable(value) == text

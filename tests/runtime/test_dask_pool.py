@@ -1,0 +1,350 @@
+"""A real Dask cluster on this machine: same bytes, and a clear end to whatever goes wrong."""
+
+import hashlib
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+pytest.importorskip("distributed", reason="needs the extra [cluster]")
+
+from stages.core.errors import BadUnit, ExpectedError
+from stages.runtime import dask_pool, dask_worker
+from stages.runtime.workers import Workers, ordered
+from tests.helpers.clones import make_clone
+
+pytestmark = pytest.mark.slow
+
+DATASET = "splendor"
+# a scheduler needs nothing of the repository: this one cannot import it
+BARE = "import sys; sys.modules['stages'] = None; from distributed.cli.dask_scheduler import main; main()"
+SCHEDULER = ("-c", BARE, "--no-dashboard", "--no-show", "--host", "127.0.0.1")
+WORKER = ("-m", "distributed.cli.dask_worker", "--no-dashboard", "--no-nanny", "--nthreads", "1")
+
+
+class Cluster:
+    """A scheduler and workers, started in a folder; they are this test's own processes."""
+
+    def __init__(self, folder, scratch):
+        self.folder, self.scratch, self.workers = folder, scratch, []
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self.address = f"tcp://127.0.0.1:{port}"
+        self.scheduler = self._start(scratch, *SCHEDULER, "--port", str(port))
+
+    def add(self, n_workers, *, folder=None, python=(), **environment):
+        """Start workers; return their processes."""
+        started = [
+            self._start(folder or self.folder, *python, *WORKER, self.address, **environment) for _ in range(n_workers)
+        ]
+        self.workers += started
+        return started
+
+    def wait(self, n_workers):
+        from distributed import Client
+
+        with Client(self.address, set_as_default=False, timeout=10) as client:
+            client.wait_for_workers(n_workers, timeout=15)
+
+    def stop(self):
+        for process in [*self.workers, self.scheduler]:
+            process.kill()
+            process.wait()
+
+    def _start(self, folder, *command, **changes):
+        environment = {**os.environ, "DASK_TEMPORARY_DIRECTORY": str(self.scratch), **changes}
+        return subprocess.Popen(
+            [sys.executable, *command],
+            cwd=folder,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    """A clone with the sample listed in batches, whose NPZ were made by threads: their digests are in `expected`."""
+    clone = make_clone(tmp_path_factory.mktemp("clone"))
+    for name in ("simulate", "discover", "process"):
+        clone.run(sys.executable, "-m", f"stages.{name}", DATASET)
+    clone.expected = digests(clone)
+    return clone
+
+
+@pytest.fixture(scope="module")
+def three_workers(clone, tmp_path_factory):
+    started = Cluster(clone.folder, tmp_path_factory.mktemp("scratch"))
+    started.add(3)
+    started.wait(3)
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def lone(clone, tmp_path, monkeypatch):
+    """A scheduler without workers, whose client is in the clone."""
+    started = Cluster(clone.folder, tmp_path)
+    monkeypatch.chdir(clone.folder)
+    monkeypatch.setenv("BACKEND", "dask")
+    monkeypatch.setenv("DASK_SCHEDULER", started.address)
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def client(clone, three_workers, monkeypatch):
+    """Use the three workers in this process."""
+    monkeypatch.chdir(clone.folder)
+    monkeypatch.setenv("BACKEND", "dask")
+    monkeypatch.setenv("DASK_SCHEDULER", three_workers.address)
+    return three_workers
+
+
+def digests(clone):
+    folder = clone.folder / "data/intermediate" / DATASET
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+
+
+def process(clone, address, **environment):
+    """Run process on the cluster; return the running process."""
+    shutil.rmtree(clone.folder / "data/intermediate", ignore_errors=True)
+    return subprocess.Popen(
+        [sys.executable, "-m", "stages.process", DATASET],
+        cwd=clone.folder,
+        env={**os.environ, "BACKEND": "dask", "DASK_SCHEDULER": address, **environment},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_cluster_makes_the_same_bytes_as_threads_and_is_quiet(clone, three_workers):
+    running = process(clone, three_workers.address, LOG="warning")
+    _, stderr = running.communicate(timeout=60)
+    assert (running.returncode, stderr) == (0, "")
+    assert digests(clone) == clone.expected
+    assert list((clone.folder / ".dvc/tmp/batchwise").glob("cluster.*")) == []
+
+
+def test_a_bad_file_is_told_in_one_line_as_with_threads(clone, three_workers):
+    game = sorted((clone.folder / "data/sample/splendor/2_games").iterdir())[0]
+    original = game.read_bytes()
+    game.chmod(0o644)
+    game.write_bytes(original + b"x")
+    try:
+        running = process(clone, three_workers.address, LOG="warning")
+        _, stderr = running.communicate(timeout=60)
+    finally:
+        game.write_bytes(original)
+    assert running.returncode == 1
+    where = re.escape(str(game.relative_to(clone.folder)))
+    assert re.fullmatch(f"error: {where}: changed since discover listed it; .*\n", stderr), stderr
+
+
+def test_errors_keep_type_message_and_cause(client):
+    def refuse(item):
+        try:
+            return 1 // (item - 3)
+        except ZeroDivisionError as error:
+            raise BadUnit("game.csv:3: found 9") from error
+
+    with pytest.raises(BadUnit, match=r"^game\.csv:3: found 9$") as caught:
+        list(ordered(refuse, range(9)))
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+def test_workers_are_named_and_seen_and_results_are_bounded_and_in_order(client, monkeypatch):
+    monkeypatch.setattr(dask_pool, "POLL_S", 0.1)
+
+    def slow(item):
+        time.sleep(0.1)
+        return item.units[0].key
+
+    taken = []
+
+    def items():
+        for number in range(24):
+            taken.append(number)
+            yield SimpleNamespace(units=[SimpleNamespace(key=f"game {number}")])
+
+    names, seen, most_ahead, keys = set(), set(), 0, []
+    with Workers() as workers:
+        assert workers.n_workers == 3
+        for n_done, done in enumerate(workers.ordered(slow, items())):
+            time.sleep(0.05)
+            keys.append(done.result)
+            names.add(done.worker)
+            seen |= set(workers.busy().items())
+            most_ahead = max(most_ahead, len(taken) - n_done)
+    assert keys == [f"game {number}" for number in range(24)]
+    assert most_ahead <= 2 * 3 + 2
+    assert all(re.fullmatch(r"game \d+", what) for _, what in seen), seen
+    assert len(names) == 3
+    assert {name.rpartition("/")[0] for name in names} == {worker for worker, _ in seen}
+
+
+def test_a_worker_that_is_killed_costs_only_time(clone, client):
+    """Last of the three workers' tests but one: two are left."""
+    marker = clone.folder / "killed"
+
+    def fatal_once(item):
+        if item == 4 and not marker.exists():
+            marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return item * item
+
+    assert list(ordered(fatal_once, range(30))) == [i * i for i in range(30)]
+    assert marker.exists()
+
+
+def test_a_worker_killed_in_the_middle_of_process_leaves_the_same_bytes(clone, three_workers):
+    running = process(clone, three_workers.address)
+    while not list((clone.folder / "data/intermediate").rglob("*.npz")):
+        time.sleep(0.002)
+    victim = next(worker for worker in three_workers.workers if worker.poll() is None)
+    victim.kill()
+    _, stderr = running.communicate(timeout=60)
+    assert running.returncode == 0, stderr
+    assert digests(clone) == clone.expected
+
+
+def test_a_fatal_item_ends_the_run_after_some_deaths(lone, monkeypatch):
+    lone.add(4)
+    lone.wait(4)
+    with pytest.raises(ExpectedError, match="4 workers died while they had item 0 in hand, the last one tcp://"):
+        list(ordered(lambda _: os.kill(os.getpid(), signal.SIGKILL), range(1)))
+
+
+def test_ctrl_c_ends_within_two_seconds_and_the_cluster_goes_on_with_nothing(clone, three_workers):
+    code = """if True:
+        import sys, time
+        from pathlib import Path
+        from stages import cli, workers
+        def slow(item):
+            Path(f"begun.{item}").touch()
+            time.sleep(0.4)
+        sys.exit(cli.run(lambda: list(workers.ordered(slow, range(100)))))"""
+    running = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=clone.folder,
+        env={**os.environ, "BACKEND": "dask", "DASK_SCHEDULER": three_workers.address},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not list(clone.folder.glob("begun.*")):
+        time.sleep(0.01)
+    running.send_signal(signal.SIGINT)
+    started = time.monotonic()
+    _, stderr = running.communicate(timeout=20)
+    assert time.monotonic() - started < 2
+    assert running.returncode == 130
+    assert re.fullmatch("interrupted: .*\n", stderr), stderr
+    begun = len(list(clone.folder.glob("begun.*")))
+    time.sleep(1)
+    assert len(list(clone.folder.glob("begun.*"))) == begun <= 4
+
+
+def test_without_an_address_it_says_what_to_set(monkeypatch):
+    monkeypatch.setenv("BACKEND", "dask")
+    monkeypatch.delenv("DASK_SCHEDULER", raising=False)
+    with pytest.raises(ExpectedError, match=r"^DASK_SCHEDULER: not set, expected the scheduler's address such as tcp:"):
+        list(ordered(abs, [1]))
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "carrier-pigeon://1", "tcp://no.such.host.invalid:8786"])
+def test_a_scheduler_that_is_away_is_named_soon(monkeypatch, address):
+    monkeypatch.setattr(dask_pool, "CONNECT_S", 1.0)
+    monkeypatch.setenv("DASK_SCHEDULER", address)
+    started = time.monotonic()
+    with pytest.raises(ExpectedError, match=f"^DASK_SCHEDULER: {address}: no scheduler there .*: dask scheduler$"):
+        dask_pool.DaskPool()
+    assert time.monotonic() - started < 4
+
+
+def test_what_is_no_scheduler_is_named_soon(monkeypatch):
+    """It accepts the connection and says nothing."""
+    monkeypatch.setattr(dask_pool, "CONNECT_S", 1.0)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        address = f"tcp://127.0.0.1:{other.getsockname()[1]}"
+        monkeypatch.setenv("DASK_SCHEDULER", address)
+        with pytest.raises(ExpectedError, match=f"{address}: no scheduler there"):
+            dask_pool.DaskPool()
+
+
+def test_no_workers_then_none_left_then_no_scheduler_are_told(lone, monkeypatch):
+    monkeypatch.setattr(dask_pool, "ANSWER_S", 1.0)
+    with pytest.raises(ExpectedError, match=f"^DASK_SCHEDULER: {lone.address}: no workers within 1 s; start them in /"):
+        list(ordered(abs, [1]))
+    monkeypatch.setattr(dask_pool, "ANSWER_S", 10.0)
+    monkeypatch.setattr(dask_pool, "POLL_S", 0.1)
+    monkeypatch.setattr(dask_pool, "LOST_S", 1.0)
+    [worker] = lone.add(1)
+    lone.wait(1)
+    with Workers() as first, Workers() as second:
+        results = first.ordered(abs, range(100))
+        assert next(results).result == 0
+        worker.kill()
+        with pytest.raises(
+            ExpectedError, match=r"no worker, or no word of the scheduler, for 1 s; look after the clus"
+        ):
+            list(results)
+        threading.Timer(0.3, lone.scheduler.kill).start()
+        with pytest.raises(
+            ExpectedError, match=r"lost the connection to the scheduler; start it again with its worker"
+        ):
+            list(second.ordered(abs, range(100)))
+
+
+def test_a_worker_in_another_folder_is_refused_when_it_joins_late_and_when_a_run_connects(clone, lone, tmp_path):
+    lone.add(1)
+    lone.wait(1)
+    expected = f"worker tcp://.* works in '{tmp_path}', expected the folder '{clone.folder}' on a shared file system"
+    with Workers() as workers:
+        lone.add(1, folder=tmp_path, PYTHONPATH=str(clone.folder))
+        lone.wait(2)
+        with pytest.raises(ExpectedError, match=expected):
+            for _ in workers.ordered(lambda _: time.sleep(0.05), range(40)):
+                pass
+    with pytest.raises(ExpectedError, match=expected):
+        list(ordered(abs, [1]))
+
+
+def test_a_worker_with_other_code_is_refused(clone, lone, tmp_path):
+    shutil.copytree(clone.folder / "stages", tmp_path / "stages")
+    (tmp_path / "stages/core/units.py").write_text("# edited\n")
+    lone.add(1, python=["-P"], PYTHONPATH=str(tmp_path))
+    with pytest.raises(
+        ExpectedError, match=r"worker tcp://.* runs code '[0-9a-f]{16}', expected '[0-9a-f]{16}' as her"
+    ):
+        list(ordered(abs, [1]))
+
+
+def test_a_worker_without_the_code_is_named(lone, tmp_path):
+    (tmp_path / "stages").mkdir()
+    (tmp_path / "stages/__init__.py").touch()
+    lone.add(1, python=["-P"], PYTHONPATH=str(tmp_path))
+    with pytest.raises(ExpectedError, match=r"worker tcp://.* cannot run the code of this folder \(ModuleNotFoundErr"):
+        list(ordered(abs, [1]))
+
+
+@pytest.mark.parametrize("what", ["code", "python", "numpy"])
+def test_what_differs_is_named(tmp_path, what):
+    token = tmp_path / "token"
+    token.touch()
+    site = dask_worker.here(token=str(token))
+    assert dask_worker.refusal(site) == ""
+    found = getattr(site, what)
+    assert dask_worker.refusal(replace(site, **{what: "0.1"})) == f"runs {what} '{found}', expected '0.1' as here"
+    token.unlink()
+    assert "expected the folder" in dask_worker.refusal(replace(site, folder=str(Path("/elsewhere"))))

@@ -1,0 +1,164 @@
+"""The live display in a real pseudo-terminal, and what is told where there is none."""
+
+import re
+import sys
+import time
+
+import pytest
+
+from stages.runtime import display
+from stages.runtime.display import Display
+from stages.runtime.memory import Usage
+from tests.helpers.scripts import Workspace
+from tests.helpers.terminal import Terminal
+
+FRAME = b"\r\x1b[2K"  # how each redrawing begins
+N_UNITS = 48
+PROCESS = [sys.executable, "-m", "stages.process", "scripted"]
+LONG = "unit3-with-a-long-name-" + "x" * 80
+BAR = r"  ━*─* (\d+)/48, \d+ files/s, [\d,]+ rows/s(, \d+:\d\d:\d\d left)?"
+MEMORY = r"  RAM \d+ MB now, \d+ MB peak, 2,048 MB budget"
+WORKER = r"  worker \d+: unit.+"
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory):
+    """A workspace with one batch of 48 files, one with a long name, that takes two seconds with two workers."""
+    scripts = {f"unit{number:02}": "rows 7\nsleep 0.08" for number in range(N_UNITS - 1)}
+    here = Workspace(tmp_path_factory.mktemp("display"), {**scripts, LONG: "sleep 0.5"})
+    here.discover()
+    return here
+
+
+def terminal(workspace, columns=80, command=PROCESS, **variables):
+    variables = {"JOBS": "2", "MEMORY_GB": "2", **variables}
+    return Terminal(command, workspace.folder, workspace.environment(**variables), columns)
+
+
+def assert_picture(lines, columns):
+    """The title, one line a worker, the bar, the memory, and nothing else: nothing wrapped, nothing twice."""
+    assert lines[0] == "Processing batch 1/1 (b, 48 files)"
+    assert 1 <= len(lines[1:-2]) <= 2, lines
+    assert all(re.fullmatch(WORKER, line) for line in lines[1:-2]), lines
+    assert re.fullmatch(BAR, lines[-2]), lines
+    assert re.fullmatch(MEMORY, lines[-1]), lines
+    assert max(map(len, lines)) <= columns
+
+
+def assert_end(terminal):
+    """The picture is gone, the cursor is back, and one line says what was done."""
+    text = "".join(terminal.all_lines())
+    assert text.startswith("Processing batch 1/1 (b, 48 files)process scripted-b: end, 48 units, 48 files, 330 rows")
+    assert text.count("RSS") == 1
+    assert "RAM" not in text
+    assert "worker" not in text
+    assert not terminal.screen.cursor.hidden
+
+
+def n_done(terminal):
+    found = re.search(r"(\d+)/48,", terminal.text())
+    return int(found[1]) if found else 0
+
+
+def busiest_second(terminal):
+    """Return the most redrawings that began within one second."""
+    times = [when for when, data in terminal.chunks for _ in range(data.count(FRAME))]
+    return max(sum(start <= when < start + 1 for when in times) for start in times)
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+def test_progress_is_drawn_in_place(workspace, columns):
+    with terminal(workspace, columns) as screen:
+        seen = set()
+        while screen.until(lambda: n_done(screen) not in seen):
+            seen.add(n_done(screen))
+            if n_done(screen):
+                assert_picture(screen.lines(), columns)
+        assert screen.wait() == 0
+        assert_end(screen)
+    assert len(seen) >= 5
+    assert 3 <= busiest_second(screen) <= 10
+    assert len(screen.bytes()) < 20_000
+
+
+def test_a_window_that_becomes_smaller_and_larger_stays_clean(workspace):
+    with terminal(workspace, 200) as screen:
+        for columns in (200, 60, 140):
+            screen.resize(columns)
+            n_frames = screen.bytes().count(FRAME)
+            assert screen.until(lambda n=n_frames: screen.bytes().count(FRAME) >= n + 2 and n_done(screen))
+            lines = screen.lines()
+            assert lines[0] == "Processing batch 1/1 (b, 48 files)"
+            assert len(lines) <= 5, lines
+            assert sum("RAM" in line for line in lines) == sum("rows/s" in line for line in lines) == 1, lines
+        assert screen.wait() == 0
+        assert_end(screen)
+
+
+def test_a_long_name_is_cut_and_does_not_wrap(workspace):
+    with terminal(workspace) as screen:
+        assert screen.until(lambda: "unit3-with" in screen.text())
+        assert_picture(screen.lines(), 80)
+        assert any(line.endswith("xx…") for line in screen.lines())
+
+
+@pytest.mark.parametrize("variables", [{"LOG": "warning"}, {"TERM": "dumb"}])
+def test_nothing_is_drawn_for_log_warning_and_a_dumb_terminal(workspace, variables):
+    with terminal(workspace, **variables) as screen:
+        assert screen.wait() == 0
+    assert b"\x1b" not in screen.bytes()
+    assert bool(screen.bytes()) == ("LOG" not in variables)
+
+
+def test_ctrl_c_leaves_a_clean_screen(workspace):
+    with terminal(workspace) as screen:
+        assert screen.until(lambda: n_done(screen))
+        screen.type(b"\x03")
+        assert screen.wait() == 130
+        text = "".join(screen.all_lines())
+        assert not screen.screen.cursor.hidden
+    told = "interrupted: 0 of 1 batches of scripted are finished and kept; run the same command to go on"
+    assert text == f"Processing batch 1/1 (b, 48 files){told}"
+
+
+class Watched:
+    """What the display asks of a watch."""
+
+    estimate_mb, peak_mb, budget_mb, usage = 10.0, 12.0, 2048.0, Usage(10.0, 10.0, 0.0)
+
+
+class Busy:
+    """Twelve workers."""
+
+    def busy(self):
+        return {f"worker {number}": f"{number}.csv" for number in range(1, 13)}
+
+
+def test_many_workers_do_not_fill_the_screen():
+    lines = Display("t", "files", 9, Busy(), Watched()).lines()
+    assert lines[:2] == ["  worker 1: 1.csv", "  worker 2: 2.csv"]
+    assert lines[display.MOST_WORKERS] == "  and 4 more workers"
+    assert len(lines) == display.MOST_WORKERS + 3
+
+
+def test_units_are_called_what_they_are():
+    assert "units/s" in "".join(Display("t", "units", 9, Busy(), Watched()).lines())
+
+
+def test_the_line_of_a_large_batch_fits_into_80_columns(monkeypatch):
+    here = Display("t", "files", 100_000, Busy(), Watched())
+    here.advance(99_999, 6_000_000)
+    monkeypatch.setattr(here, "_started", time.monotonic() - 200)
+    assert max(map(len, here.lines())) <= 80
+
+
+def test_without_a_terminal_a_line_now_and_then_is_logged(monkeypatch, caplog):
+    monkeypatch.setattr(display, "LINE_S", 0.1)
+    with caplog.at_level("INFO", "batchwise"), Display("Processing toy", "files", 9, Busy(), Watched()) as here:
+        here.advance(3, 600)
+        time.sleep(0.35)
+    told = [record.getMessage() for record in caplog.records]
+    assert told[0] == "Processing toy"
+    assert 1 <= len(told[1:]) <= 3
+    line = r"Processing toy: 3/9, [\d,]+ files/s, [\d,]+ rows/s, 0:00:0\d left, RAM 10 MB now, 12 MB peak, 2,048 MB "
+    assert all(re.fullmatch(f"{line}budget", text) for text in told[1:])

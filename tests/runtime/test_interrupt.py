@@ -1,0 +1,123 @@
+"""Ctrl-C in a terminal stops at once, says what is kept and leaves nothing behind; the next run completes."""
+
+import os
+import re
+import signal
+import sys
+import time
+
+import psutil
+import pytest
+
+from tests.helpers.scripts import Workspace
+from tests.helpers.terminal import Terminal
+
+PROCESS = [sys.executable, "-m", "stages.process", "scripted"]
+REPRO = ["dvc", "repro"]
+MAKE = ["make", "--old-file", f"{sys.prefix}/.ready", f"VENV={sys.prefix}", "preprocess"]
+KEPT = "interrupted: 3 of 4 batches of scripted are finished and kept; run the same command to go on"
+MOST_S = 2.0
+
+
+def make_workspace(folder, what):
+    """Make four batches of which the last has a unit that takes half a minute, unless told otherwise by a file."""
+    here = Workspace(folder, {f"u{number}": "rows 3" for number in range(40)}, batch_size=14)
+    here.discover()
+    manifest = here.folder / f"data/manifests/scripted/batches/{here.batches()[-1]}.json"
+    here.slow = re.findall(r'"key": "(u\d+)"', manifest.read_text())[-1]
+    (here.folder / "raw" / here.slow).write_text(f"rows 3\n{what}")
+    here.discover()
+    assert len(here.batches()) == 4
+    return here
+
+
+def interrupt(here, command, **variables):
+    """Press Ctrl-C when the slow unit is in work; return the exit code and the text of the whole session."""
+    with Terminal(command, here.folder, here.environment(**variables), 120, 40) as screen:
+        assert screen.until(lambda: f": {here.slow}\n" in f"{screen.text()}\n", 90), screen.text()
+        tree = psutil.Process(screen.process.pid).children(recursive=True)
+        started = time.monotonic()
+        screen.type(b"\x03")
+        code = screen.wait()
+        seconds = time.monotonic() - started
+        text = "\n".join(screen.all_lines())
+        assert not screen.screen.cursor.hidden
+    assert seconds < MOST_S
+    assert alive(tree) == []
+    assert here.left_overs() == []
+    assert here.finished() == here.batches()[:3]
+    return code, text
+
+
+def alive(processes):
+    end = time.monotonic() + 1
+    while (found := [process for process in processes if is_alive(process)]) and time.monotonic() < end:
+        time.sleep(0.02)
+    return found
+
+
+def is_alive(process):
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def completes(here, command):
+    (here.folder / "raw" / here.slow).write_text("rows 3")
+    here.discover()
+    done = here.run(*command)
+    assert done.returncode == 0, done.stderr
+    assert here.finished() == here.batches()
+    assert here.left_overs() == []
+    return done
+
+
+@pytest.mark.parametrize(
+    ("what", "variables"),
+    [
+        ("sleep 30", {"JOBS": "2"}),
+        ("sort 30", {"JOBS": "1"}),
+        ("sort 30", {"JOBS": "2", "BACKEND": "loky"}),
+    ],
+)
+def test_ctrl_c_in_process_stops_at_once_and_says_what_is_kept(tmp_path, what, variables):
+    here = make_workspace(tmp_path, what)
+    code, text = interrupt(here, PROCESS, TMPDIR=str(tmp_path), **variables)
+    assert code == 130
+    assert text.splitlines()[-1] == KEPT
+    assert "Traceback" not in text
+    assert "Warning" not in text
+    assert [path for path in tmp_path.iterdir() if path.name.startswith("batchwise")] == []
+    completes(here, PROCESS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("command", "variables"),
+    [(REPRO, {"JOBS": "2"}), (REPRO, {"JOBS": "2", "BACKEND": "loky"}), (MAKE, {"JOBS": "2"})],
+    ids=["repro", "repro-loky", "make"],
+)
+def test_ctrl_c_under_dvc_stops_at_once_and_the_next_run_goes_on(tmp_path, command, variables):
+    here = make_workspace(tmp_path, "sort 30")
+    here.add_dvc()
+    code, text = interrupt(here, command, **variables)
+    assert code != 0
+    assert text.count(KEPT) == 1
+    assert "Traceback" not in text
+    assert "Warning" not in text
+    done = completes(here, command)
+    assert re.findall(r"Running stage 'process@scripted-(.+)'", done.stdout) == here.batches()[3:]
+
+
+@pytest.mark.parametrize("backend", ["threading", "loky"])
+def test_sigterm_stops_at_once_too(tmp_path, backend):
+    here = make_workspace(tmp_path, "sort 30")
+    with Terminal(PROCESS, here.folder, here.environment(JOBS="2", BACKEND=backend)) as screen:
+        assert screen.until(lambda: f": {here.slow}\n" in f"{screen.text()}\n")
+        started = time.monotonic()
+        os.kill(screen.process.pid, signal.SIGTERM)
+        assert screen.wait() == 128 + signal.SIGTERM
+        assert time.monotonic() - started < MOST_S
+        assert not screen.screen.cursor.hidden
+    assert here.left_overs() == []

@@ -1,0 +1,99 @@
+"""What a stage did, when, and with how much memory."""
+
+import json
+import logging
+import time
+
+import psutil
+import pytest
+
+from stages.runtime import memory_log
+from stages.runtime.memory import OverBudget
+from stages.runtime.memory_log import MemoryLog
+
+SIZES = ["rss_mb", "pss_mb", "peak_mb", "swap_mb", "available_mb", "budget_mb"]
+KEYS = ["time", "stage", "name", "event", *SIZES, "cpu_s"]
+
+
+def entries(folder, stage="merge"):
+    return [json.loads(line) for line in (folder / "data/logs" / f"{stage}.jsonl").read_text().splitlines()]
+
+
+def test_each_record_is_one_json_line_with_the_documented_keys(here):
+    log = MemoryLog("merge", "splendor")
+    log.record("start")
+    log.record("end", n_rows=5, n_groups=2)
+    MemoryLog("merge", "hex").note("chunk", worker="worker 1")
+    first, second, third = entries(here)
+    assert list(first) == KEYS
+    assert list(second) == [*KEYS, "n_rows", "n_groups"]
+    assert (second["stage"], second["name"], second["event"], second["n_rows"]) == ("merge", "splendor", "end", 5)
+    assert (third["name"], third["event"], third["worker"]) == ("hex", "chunk", "worker 1")
+    assert all(key in memory_log.__doc__ for key in KEYS)
+
+
+def test_a_record_tells_time_and_memory_of_this_process(here, monkeypatch):
+    monkeypatch.setenv("MEMORY_GB", "2")
+    before = time.time()
+    MemoryLog("merge", "splendor").record("start")
+    entry = entries(here)[0]
+    assert before - 0.01 <= entry["time"] <= time.time() + 0.01
+    assert entry["rss_mb"] == pytest.approx(psutil.Process().memory_info().rss / 2**20, abs=5)
+    assert 0 < entry["pss_mb"] <= entry["rss_mb"] + 200
+    assert entry["peak_mb"] >= entry["pss_mb"]
+    assert 0 < entry["available_mb"] < psutil.virtual_memory().total / 2**20
+    assert (entry["budget_mb"], entry["swap_mb"]) == (2048, 0)
+    assert entry["cpu_s"] > 0
+
+
+def test_within_the_block_samples_are_logged(here):
+    with MemoryLog("merge", "splendor") as log:
+        log.record("start")
+        time.sleep(1.2)
+        log.record("end")
+    events = [entry["event"] for entry in entries(here)]
+    assert (events[0], events[-1]) == ("start", "end")
+    assert 2 <= events[1:-1].count("sample") == len(events) - 2 <= 4
+
+
+def test_a_full_disk_does_not_stop_the_watch(here):
+    """Its thread would end with a traceback, and nobody would keep the budget."""
+    with MemoryLog("merge", "splendor"):
+        (here / "data/logs").rename(here / "data/gone")
+        time.sleep(0.6)
+    assert not (here / "data/logs").exists()
+
+
+def test_more_than_the_budget_is_an_error(here, monkeypatch):
+    log = MemoryLog("process", "splendor-b01")
+    log.doing = lambda: " with 17.csv in work"
+    monkeypatch.setattr(log.watch, "_most_mb", 1.0)
+    with pytest.raises(OverBudget, match=r"^process splendor-b01 with 17.csv in work: \d+ MB in use, expected"):
+        log.record("chunk")
+
+
+@pytest.mark.parametrize(("grown_mb", "n_warnings"), [(0.5, 0), (300, 1)])
+def test_swap_that_grew_is_told(here, caplog, grown_mb, n_warnings):
+    with caplog.at_level(logging.WARNING, "batchwise"), MemoryLog("merge", "splendor") as log:
+        log.watch.close()
+        log.watch.usage = memory_log.memory.Usage(1, 1, grown_mb)
+    told = [record.getMessage() for record in caplog.records]
+    assert told == ["merge splendor: 300 MB were swapped out; lower MEMORY_GB"] * n_warnings
+
+
+def test_only_the_newer_half_of_a_long_log_is_kept(here, monkeypatch):
+    monkeypatch.setattr(memory_log, "MOST_BYTES", 4000)
+    for number in range(40):
+        MemoryLog("merge", "splendor").record("start", n_rows=number)
+    found = [entry["n_rows"] for entry in entries(here)]
+    assert found == list(range(found[0], 40))
+    assert 5 < len(found) < 20
+
+
+def test_end_is_told_in_one_line(here, caplog):
+    with caplog.at_level(logging.INFO, "batchwise"):
+        log = MemoryLog("merge", "splendor")
+        log.record("start")
+        log.record("end", n_rows=1234)
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line.startswith("merge splendor: end, 1,234 rows | RSS ")
