@@ -5,6 +5,8 @@ move, and the move). One row of the arrays is one move; one group is one game.
 
 - `schema`: the 403 CSV columns, the 90 cards, the 10 nobles and the class tables; shared by all below.
 - `find`: where the games lie.
-- `encode`: CSV bytes -> typed arrays (reading, features, labels, masks).
+- `encode`: `parse` and `validate` read CSV bytes; `features`, `labels` and `masks` make the arrays.
 - `simulate`: an independent rules engine with seeded players that writes such files.
+
+README.md beside this file says more.
 """

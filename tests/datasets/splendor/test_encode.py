@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from stages.datasets.splendor import encode
-from stages.datasets.splendor.encode.features import NAMES
+from stages.datasets.splendor.encode.columns import NAMES
 from stages.datasets.splendor.schema import COLOURS, GEMS, RAW_COLUMNS, TOKENS_PER_COLOUR
 from tests.helpers.splendor_games import arrays_of, number, read, rows_of, simulated
 

@@ -13,7 +13,8 @@ import numpy as np
 from stages.datasets.base import BadUnit, Field, Unit, group_id
 from stages.datasets.base.raw import read_unit
 from stages.datasets.splendor import schema
-from stages.datasets.splendor.encode import features, labels, masks, parse
+from stages.datasets.splendor.encode import columns, features, labels, masks, parse
+from stages.datasets.splendor.encode.position import position_of
 from stages.datasets.splendor.encode.validate import validate
 
 CHUNK_UNITS = 32  # 2.5 MB of CSV: larger chunks leave the processor's cache, smaller ones pay more per call
@@ -36,9 +37,9 @@ LABEL_DOCS = {
 
 
 def _fields() -> dict[str, Field]:
-    names = features.NAMES
+    names = columns.NAMES
     doc = "position seen by the player to move, whole numbers; the columns are described in features.py"
-    normalise = tuple(features.normalise(name) for name in names)
+    normalise = tuple(columns.normalise(name) for name in names)
     fields = {"X": Field("int8", (len(names),), "feature", doc, names, normalise)}
     for head, n_classes in schema.HEADS.items():
         classes = LABEL_NAMES.get(head, tuple(map(str, range(n_classes))))
@@ -102,15 +103,17 @@ def encode(table: parse.Table, options: Mapping[str, Any]) -> dict[str, np.ndarr
         Every field of `FIELDS` with N rows, and the group arrays.
     """
     sizes = np.diff(table.offsets)
-    position = features.position(np.maximum(table.values[: schema.ACTION_COLUMN], 0), _nobles_acquired(table, sizes))
+    state = np.maximum(table.values[: schema.ACTION_COLUMN], 0)  # 0 for what is empty
+    position = position_of(state, _nobles_acquired(table, sizes))
     arrays = {"X": features.encode(position)}
     arrays |= {f"label_{head}": label for head, label in labels.encode(table).items()}
     arrays |= {f"mask_{head}": mask for head, mask in masks.encode(position).items()}
     arrays["game_id"] = table.game_id
     arrays["turn_number"] = table.turn_number.astype(np.int16)
-    arrays["current_player"] = table.values[3].copy()
-    arrays["row_in_game"] = (np.arange(sizes.sum()) - np.repeat(table.offsets[:-1], sizes)).astype(np.int32)
-    game_ids = table.game_id[table.offsets[:-1]]
+    arrays["current_player"] = table.values[schema.SEAT_COLUMN].copy()
+    first_rows = table.offsets[:-1]
+    arrays["row_in_game"] = (np.arange(sizes.sum()) - np.repeat(first_rows, sizes)).astype(np.int32)
+    game_ids = table.game_id[first_rows]
     arrays["group_id"] = np.array([group_id(f"splendor game {game}") for game in game_ids], np.uint64)
     arrays["group_offsets"] = table.offsets.astype(np.int64)
     arrays["source"] = np.arange(len(sizes), dtype=np.int32)
@@ -120,9 +123,12 @@ def encode(table: parse.Table, options: Mapping[str, Any]) -> dict[str, np.ndarr
 def _nobles_acquired(table: parse.Table, sizes: np.ndarray) -> np.ndarray:
     """Return the nobles each absolute seat took in earlier rows of the game, int8 (4, N)."""
     is_visit = table.values[schema.NOBLE_SELECTION_COLUMN] >= 0
-    visits = (is_visit & (table.values[3] == np.arange(schema.N_SEATS)[:, None])).astype(np.int32)
+    is_mover = table.values[schema.SEAT_COLUMN] == np.arange(schema.N_SEATS)[:, None]
+    visits = (is_visit & is_mover).astype(np.int32)
+    # Counted over all rows of the chunk; what there was before the game's first row comes off.
     before = np.cumsum(visits, axis=1) - visits
-    return (before - np.repeat(before[:, table.offsets[:-1]], sizes, axis=1)).astype(np.int8)
+    before_game = np.repeat(before[:, table.offsets[:-1]], sizes, axis=1)
+    return (before - before_game).astype(np.int8)
 
 
 def line(row: int) -> int:

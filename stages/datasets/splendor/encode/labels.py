@@ -80,7 +80,7 @@ def _reserved_level(table: Table, rows: np.ndarray) -> np.ndarray:
     values = table.values
     is_last = np.isin(rows + 1, table.offsets)
     following = np.where(is_last, rows, rows + 1)
-    mover = values[1, rows].astype(np.intp) - 1
+    mover = values[schema.N_PLAYERS_COLUMN, rows].astype(np.intp) - 1
     first = schema.PLAYERS_COLUMN + mover * schema.PLAYER_WIDTH + schema.RESERVED_IN_PLAYER + 1
     slots = first + schema.CARD_WIDTH * np.arange(schema.RESERVED_LIMIT)[:, None]
     levels = np.maximum(values[slots, following], 0)

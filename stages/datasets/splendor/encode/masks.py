@@ -8,7 +8,7 @@ a return may be legal on their own and not together, and returning nothing is al
 import numpy as np
 
 from stages.datasets.splendor import schema
-from stages.datasets.splendor.encode.features import BONUS, COST, LEVEL, Position
+from stages.datasets.splendor.encode.position import BONUS, COST, LEVEL, Position
 from stages.datasets.splendor.schema import COLOURS, HAND_LIMIT, RESERVED_LIMIT
 
 TAKE3 = np.array([[int(c in chosen) for c in range(6)] for chosen in schema.TAKE3_CLASSES], np.int8)
@@ -41,26 +41,27 @@ def encode(position: Position) -> dict[str, np.ndarray]:
     dict
         Head to uint8 (N, classes) of 0 and 1.
     """
-    me = position.players[0]
-    gems = me[schema.GEMS_IN_PLAYER : schema.GEMS_IN_PLAYER + 6]
-    in_hand = gems.sum(0, dtype=np.int8)
+    gems = position.players[0, schema.GEMS_IN_PLAYER : schema.GEMS_IN_PLAYER + 6]
+    has_full_hand = gems.sum(0, dtype=np.int8) >= HAND_LIMIT
     buildable, bonuses = _buildable(position, gems)
     can_build = buildable.any(0)
+    # Takes that the bank allows, unless the hand is full and something can be built.
     takes3, takes2 = _takes(position.bank)
-    tokens_ok = (takes3.any(0) | takes2.any(0)) & ~((in_hand >= HAND_LIMIT) & can_build)
-    takes3, takes2 = takes3 & tokens_ok, takes2 & tokens_ok
-    is_visible = position.visible[:, LEVEL] > 0
+    can_take = (takes3.any(0) | takes2.any(0)) & ~(has_full_hand & can_build)
+    takes3, takes2 = takes3 & can_take, takes2 & can_take
+    # A reservation, if there is neither build nor take, but room and a card.
+    is_visible, has_deck = position.visible[:, LEVEL] > 0, position.decks > 0
     has_room = position.reserved()[0, RESERVED_LIMIT - 1, LEVEL] == 0
-    something_left = is_visible.any(0) | (position.decks > 0).any(0)
-    reserve_ok = ~tokens_ok & ~can_build & has_room & something_left
+    has_card = is_visible.any(0) | has_deck.any(0)
+    can_reserve = ~can_take & ~can_build & has_room & has_card
     masks = {
-        "action_type": np.stack([can_build, reserve_ok, takes2.any(0), takes3.any(0)]),
+        "action_type": np.stack([can_build, can_reserve, takes2.any(0), takes3.any(0)]),
         "card_selection": buildable,
-        "card_reservation": np.concatenate([is_visible, position.decks > 0]) & reserve_ok,
+        "card_reservation": np.concatenate([is_visible, has_deck]) & can_reserve,
         "gem_take3": takes3,
         "gem_take2": takes2,
         "noble": _nobles(position, bonuses),
-        "gems_removed": _removed(position.bank, gems, np.concatenate([takes3, takes2]), reserve_ok),
+        "gems_removed": _removed(position.bank, gems, np.concatenate([takes3, takes2]), can_reserve),
     }
     return {head: np.ascontiguousarray(mask.T).view(np.uint8) for head, mask in masks.items()}
 
@@ -94,13 +95,13 @@ def _nobles(position: Position, bonuses: np.ndarray) -> np.ndarray:
     return is_met & (position.nobles[:, 0] > 0)
 
 
-def _removed(bank: np.ndarray, gems: np.ndarray, takes: np.ndarray, reserve_ok: np.ndarray) -> np.ndarray:
+def _removed(bank: np.ndarray, gems: np.ndarray, takes: np.ndarray, can_reserve: np.ndarray) -> np.ndarray:
     """Return the legal returns, (84, N): exactly what exceeds ten tokens, out of hand and take together."""
     result = np.zeros((len(REMOVED), gems.shape[1]), bool)
     in_hand = gems.sum(0, dtype=np.int8)
     rows = np.flatnonzero((in_hand > HAND_LIMIT - 3) & takes.any(0))
     result[:, rows] = _returns_after_takes(gems[:, rows], takes[:, rows])
-    rows = np.flatnonzero(reserve_ok & (in_hand == HAND_LIMIT) & (bank[5] > 0))
+    rows = np.flatnonzero(can_reserve & (in_hand == HAND_LIMIT) & (bank[5] > 0))
     one = np.flatnonzero(REMOVED.sum(1) == 1)
     result[np.ix_(one, rows)] |= gems[:, rows][REMOVED[one].argmax(1)] > 0
     result[0] = True

@@ -13,13 +13,22 @@ from dataclasses import dataclass
 import numpy as np
 
 from stages.core.errors import BadUnit
-from stages.datasets.splendor.schema import ACTION_COLUMN, ACTION_TYPES, N_COLUMNS, NOBLE_SELECTION_COLUMN, RAW_COLUMNS
+from stages.datasets.splendor.schema import (
+    ACTION_COLUMN,
+    ACTION_TYPES,
+    GAME_COLUMN,
+    N_COLUMNS,
+    NOBLE_SELECTION_COLUMN,
+    RAW_COLUMNS,
+    TURN_COLUMN,
+)
 
 MISSING = -128  # below every value of the table
 HEADER = ",".join(RAW_COLUMNS).encode()
-COMMA, NEWLINE, RETURN, DOT, MINUS, ZERO, LETTER_N, LETTER_A = b",\n\r.-0na"
-TURN_COLUMN = 2
+COMMA, NEWLINE, RETURN, DOT, MINUS, ZERO, ONE, LETTER_N, LETTER_A = b",\n\r.-01na"
+NUMBER_COLUMNS = (GAME_COLUMN, TURN_COLUMN)
 LONGEST_NUMBER = 18  # digits that fit int64
+PLACES = np.arange(LONGEST_NUMBER - 1, -1, -1)  # of the digits of a number, 0 for the last one
 LONGEST_ACTION = max(map(len, ACTION_TYPES))
 LOOK_BACK = LONGEST_NUMBER + 2
 NUMBER = re.compile(rb"-?[0-9]{1,18}(\.0)?")
@@ -72,6 +81,23 @@ def _explain_header(header: bytes, where: str) -> str:
     return f"{where}:1: {len(found)} columns, expected {N_COLUMNS}; correct the header"
 
 
+@dataclass(frozen=True)
+class _Fields:
+    """Fields of a buffer of bytes: field i is ``buffer[ends[i] - lengths[i] : ends[i]]``; both int64, of one shape."""
+
+    buffer: np.ndarray
+    ends: np.ndarray
+    lengths: np.ndarray
+
+    def column(self, column: int) -> "_Fields":
+        """Return one column, (N,), of the fields of N rows."""
+        return _Fields(self.buffer, self.ends[:, column], self.lengths[:, column])
+
+    def last_bytes(self, width: int) -> np.ndarray:
+        """Return the `width` bytes before the end of each of n fields, uint8 (n, width)."""
+        return self.buffer[self.ends[:, None] + np.arange(-width, 0)]
+
+
 def parse(bodies: Sequence[bytes]) -> Table | None:
     """Parse the rows of some games, or return None when a field of one of them is not plain.
 
@@ -80,95 +106,111 @@ def parse(bodies: Sequence[bytes]) -> Table | None:
     bodies
         Per game what `body` returned.
     """
-    buffer = np.frombuffer(b"\n" * LOOK_BACK + b"".join(bodies), np.uint8)
-    ends = np.flatnonzero((buffer == COMMA) | (buffer == NEWLINE))[LOOK_BACK - 1 :]
-    ends, lengths = ends[1:], np.diff(ends) - 1
     n_rows = np.array([rows.count(b"\n") for rows in bodies])
-    is_whole = len(ends) == n_rows.sum() * N_COLUMNS and (buffer[ends[N_COLUMNS - 1 :: N_COLUMNS]] == NEWLINE).all()
-    if not is_whole:
+    fields = _cut(bodies, int(n_rows.sum()))
+    if fields is None:
         return None
-    is_return = buffer[ends[N_COLUMNS - 1 :: N_COLUMNS] - 1] == RETURN
-    ends[N_COLUMNS - 1 :: N_COLUMNS] -= is_return
-    lengths[N_COLUMNS - 1 :: N_COLUMNS] -= is_return
-    values, plain = _short_fields(buffer, ends, np.minimum(lengths, 255).astype(np.uint8))
-    values, plain = values.reshape(-1, N_COLUMNS), plain.reshape(-1, N_COLUMNS)
-    ends, lengths = ends.reshape(-1, N_COLUMNS), lengths.reshape(-1, N_COLUMNS)
-    numbers = {}
-    for column in (0, TURN_COLUMN):
-        numbers[column], plain[:, column] = _numbers(buffer, ends[:, column], lengths[:, column])
-        values[:, column] = 0
-    values[:, ACTION_COLUMN], plain[:, ACTION_COLUMN] = _actions(
-        buffer, ends[:, ACTION_COLUMN], lengths[:, ACTION_COLUMN]
-    )
-    _minus_one(buffer, ends, lengths, values, plain)
-    if not plain.all():
+    # Nearly all fields are short, and decoded at once; then the columns that hold anything else.
+    values, is_plain = _short_fields(fields)
+    game_id, is_plain[:, GAME_COLUMN] = _numbers(fields.column(GAME_COLUMN))
+    turn_number, is_plain[:, TURN_COLUMN] = _numbers(fields.column(TURN_COLUMN))
+    values[:, GAME_COLUMN] = values[:, TURN_COLUMN] = 0
+    values[:, ACTION_COLUMN], is_plain[:, ACTION_COLUMN] = _actions(fields.column(ACTION_COLUMN))
+    rows = _minus_ones(fields.column(NOBLE_SELECTION_COLUMN), is_plain[:, NOBLE_SELECTION_COLUMN])
+    values[rows, NOBLE_SELECTION_COLUMN] = -1
+    is_plain[rows, NOBLE_SELECTION_COLUMN] = True
+    if not is_plain.all():
         return None
     offsets = np.concatenate([[0], np.cumsum(n_rows)])
-    return Table(np.ascontiguousarray(values.T), numbers[0], numbers[TURN_COLUMN], offsets)
+    return Table(np.ascontiguousarray(values.T), game_id, turn_number, offsets)
 
 
-def _short_fields(buffer: np.ndarray, ends: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _cut(bodies: Sequence[bytes], n_rows: int) -> _Fields | None:
+    """Return the fields of all rows, (n_rows, 403), or None if a row has more or fewer of them."""
+    # Newlines in front, so that every field may be looked at from its end backwards; the last one ends "field -1".
+    buffer = np.frombuffer(b"\n" * LOOK_BACK + b"".join(bodies), np.uint8)
+    separators = np.flatnonzero((buffer == COMMA) | (buffer == NEWLINE))[LOOK_BACK - 1 :]
+    if len(separators) - 1 != n_rows * N_COLUMNS:
+        return None
+    ends = separators[1:].reshape(n_rows, N_COLUMNS)
+    lengths = (np.diff(separators) - 1).reshape(n_rows, N_COLUMNS)
+    # As many newlines as rows: where each 403rd separator is one, no other is.
+    row_ends = ends[:, -1]
+    if (buffer[row_ends] != NEWLINE).any():
+        return None
+    # The "\r" of CRLF is not of the last field.
+    is_return = buffer[row_ends - 1] == RETURN
+    ends[:, -1] -= is_return
+    lengths[:, -1] -= is_return
+    return _Fields(buffer, ends, lengths)
+
+
+def _short_fields(fields: _Fields) -> tuple[np.ndarray, np.ndarray]:
     """Decode fields of at most two digits and missing ones; return int8 values and which fields these are."""
+    buffer, ends = fields.buffer, fields.ends
+    lengths = np.minimum(fields.lengths, 255).astype(np.uint8)
     last, before = buffer[ends - 1], buffer[ends - 2]
-    missing = lengths == 0
+    is_missing = lengths == 0
     if LETTER_N in last:
-        missing |= (lengths == 3) & (last == LETTER_N) & (before == LETTER_A) & (buffer[ends - 3] == LETTER_N)
+        is_nan = (lengths == 3) & (last == LETTER_N) & (before == LETTER_A) & (buffer[ends - 3] == LETTER_N)
+        is_missing |= is_nan
     if DOT in buffer:
         last, before, lengths = _without_point_zero(buffer, ends, lengths, last, before)
+    # What is below "0" wraps to above 9.
     units, tens = last - ZERO, before - ZERO
-    one, two = (lengths == 1) & (units <= 9), (lengths == 2) & (units <= 9) & (tens <= 9)
-    values = (units + tens * (two * np.uint8(10))).view(np.int8)
-    values[missing] = MISSING
-    return values, one | two | missing
+    has_one = (lengths == 1) & (units <= 9)
+    has_two = (lengths == 2) & (units <= 9) & (tens <= 9)
+    values = (units + tens * (has_two * np.uint8(10))).view(np.int8)
+    values[is_missing] = MISSING
+    return values, has_one | has_two | is_missing
 
 
 def _without_point_zero(
     buffer: np.ndarray, ends: np.ndarray, lengths: np.ndarray, last: np.ndarray, before: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Look past the ``.0`` of the fields that end in it."""
-    pointed = (lengths >= 3) & (last == ZERO) & (before == DOT)
-    last, before = last.copy(), before.copy()
-    last[pointed] = buffer[ends[pointed] - 3]
-    before[pointed] = buffer[ends[pointed] - 4]
-    return last, before, np.where(pointed, lengths - 2, lengths).astype(np.uint8)
+    pointed = np.nonzero((lengths >= 3) & (last == ZERO) & (before == DOT))
+    ends_of_pointed = ends[pointed]
+    last, before, lengths = last.copy(), before.copy(), lengths.copy()
+    last[pointed] = buffer[ends_of_pointed - 3]
+    before[pointed] = buffer[ends_of_pointed - 4]
+    lengths[pointed] -= 2
+    return last, before, lengths
 
 
-def _window(buffer: np.ndarray, ends: np.ndarray, width: int) -> np.ndarray:
-    """Return the `width` bytes before each of `ends`, uint8 (n, width)."""
-    return buffer[ends[:, None] + np.arange(-width, 0)]
-
-
-def _numbers(buffer: np.ndarray, ends: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _numbers(fields: _Fields) -> tuple[np.ndarray, np.ndarray]:
     """Decode whole numbers of up to 18 digits; return int64 values and which fields these are."""
-    tail = _window(buffer, ends, 2)
-    pointed = (lengths >= 3) & (tail[:, 0] == DOT) & (tail[:, 1] == ZERO)
-    ends, lengths = ends - 2 * pointed, lengths - 2 * pointed
-    digits = _window(buffer, ends, LONGEST_NUMBER).astype(np.int64) - ZERO
-    inside = np.arange(LONGEST_NUMBER, 0, -1) <= lengths[:, None]
-    good = (((digits >= 0) & (digits <= 9)) | ~inside).all(1) & (lengths >= 1) & (lengths <= LONGEST_NUMBER)
-    return np.where(inside, digits, 0) @ 10 ** np.arange(LONGEST_NUMBER - 1, -1, -1), good
+    # Look past the ".0" of the fields that end in it.
+    is_pointed = (fields.lengths >= 3) & (fields.last_bytes(2) == (DOT, ZERO)).all(1)
+    n_skipped = 2 * is_pointed
+    digits_of = _Fields(fields.buffer, fields.ends - n_skipped, fields.lengths - n_skipped)
+    # The 18 bytes before the end, of which those in front of a shorter field are not its own.
+    digits = digits_of.last_bytes(LONGEST_NUMBER).astype(np.int64) - ZERO
+    n_digits = digits_of.lengths
+    is_own = n_digits[:, None] > PLACES
+    is_digit = (digits >= 0) & (digits <= 9)
+    is_number = (is_digit | ~is_own).all(1) & (n_digits >= 1) & (n_digits <= LONGEST_NUMBER)
+    return np.where(is_own, digits, 0) @ 10**PLACES, is_number
 
 
-def _actions(buffer: np.ndarray, ends: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _actions(fields: _Fields) -> tuple[np.ndarray, np.ndarray]:
     """Decode action types; return their indices and which fields are one."""
-    window = _window(buffer, ends, LONGEST_ACTION)
-    values = np.full(len(ends), MISSING, np.int8)
+    window = fields.last_bytes(LONGEST_ACTION)
+    values = np.full(len(window), MISSING, np.int8)
     for index, name in enumerate(ACTION_TYPES):
         text = np.frombuffer(name.encode(), np.uint8)
-        values[(lengths == len(text)) & (window[:, -len(text) :] == text).all(1)] = index
+        values[(fields.lengths == len(text)) & (window[:, -len(text) :] == text).all(1)] = index
     return values, values != MISSING
 
 
-def _minus_one(
-    buffer: np.ndarray, ends: np.ndarray, lengths: np.ndarray, values: np.ndarray, plain: np.ndarray
-) -> None:
-    """Decode the ``-1`` (no noble) of the noble_selection column in place."""
-    column = NOBLE_SELECTION_COLUMN
-    rows = np.flatnonzero(~plain[:, column])
-    window = _window(buffer, ends[rows, column], 4)
-    found = (lengths[rows, column] == 2) & (window[:, 2:] == (MINUS, ZERO + 1)).all(1)
-    found |= (lengths[rows, column] == 4) & (window == (MINUS, ZERO + 1, DOT, ZERO)).all(1)
-    values[rows[found], column], plain[rows[found], column] = -1, True
+def _minus_ones(fields: _Fields, is_plain: np.ndarray) -> np.ndarray:
+    """Return the rows of a column, of those that are not plain, whose field is ``-1`` or ``-1.0``."""
+    rows = np.flatnonzero(~is_plain)
+    lengths = fields.lengths[rows]
+    window = _Fields(fields.buffer, fields.ends[rows], lengths).last_bytes(4)
+    is_short = (lengths == 2) & (window[:, 2:] == (MINUS, ONE)).all(1)
+    is_pointed = (lengths == 4) & (window == (MINUS, ONE, DOT, ZERO)).all(1)
+    return rows[is_short | is_pointed]
 
 
 def explain(rows: bytes, where: str) -> str:
@@ -209,10 +251,10 @@ def _is_plain(column: int, field: bytes) -> bool:
     if column == ACTION_COLUMN:
         return field.decode() in ACTION_TYPES
     if field in (b"", b"nan"):
-        return column not in (0, TURN_COLUMN)
+        return column not in NUMBER_COLUMNS
     if not NUMBER.fullmatch(field):
         return False
-    if column in (0, TURN_COLUMN):
+    if column in NUMBER_COLUMNS:
         return not field.startswith(b"-")
     digits = field.removesuffix(b".0")
     return (digits == b"-1" and column == NOBLE_SELECTION_COLUMN) or (len(digits) <= 2 and digits.isdigit())
@@ -221,6 +263,6 @@ def _is_plain(column: int, field: bytes) -> bool:
 def _expected(column: int) -> str:
     if column == ACTION_COLUMN:
         return f"one of {', '.join(ACTION_TYPES)}; correct the file"
-    if column in (0, TURN_COLUMN):
+    if column in NUMBER_COLUMNS:
         return f"a whole number of at most {LONGEST_NUMBER} digits; correct the file"
     return "a whole number of at most two digits, or nothing; correct the file"

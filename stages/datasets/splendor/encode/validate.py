@@ -14,11 +14,11 @@ import numpy as np
 from stages.core.errors import BadUnit
 from stages.datasets.splendor import schema
 from stages.datasets.splendor.encode.parse import MISSING, Table
+from stages.datasets.splendor.encode.ranges import HIGH, LOW, MAY_BE_EMPTY, MOST_RETURNED
 
 BUILD, RESERVE, TAKE2, TAKE3 = range(4)
 PLAYERS_END = schema.ACTION_COLUMN
-MOST_VP = 22  # 14 before the last move, then a card of 5 and a noble of 3
-BONUSES_PER_COLOUR = 18
+N_COLOURS = len(schema.COLOURS)
 N_CARD_KEYS = 8**5
 
 
@@ -41,7 +41,7 @@ class Rows:
         columns
             The CSV column of each row of `good`.
         expected
-            What the message says is expected; ``{column}`` stands for the column's index.
+            What the message says is expected.
         found
             What the message says was found, shaped like `good`; default the column's value.
         """
@@ -50,33 +50,20 @@ class Rows:
         good = np.atleast_2d(good)
         row = int(np.argmin(good.all(0)))
         index = int(np.argmin(good[:, row]))
-        value = (self.table.values[columns[index]] if found is None else np.atleast_2d(found)[index])[row]
-        if columns[index] == schema.ACTION_COLUMN:
+        column = columns[index]
+        value = (self.table.values[column] if found is None else np.atleast_2d(found)[index])[row]
+        if column == schema.ACTION_COLUMN:
             text = repr(schema.ACTION_TYPES[value])
         else:
             text = "empty" if value == MISSING else str(value)
         raise BadUnit(
-            f"{self._line(row)}: {schema.RAW_COLUMNS[columns[index]]} is {text}, expected "
-            f"{expected.format(column=columns[index])}; correct the file or raise splendor.max_bad_units"
+            f"{self._line(row)}: {schema.RAW_COLUMNS[column]} is {text}, expected {expected}; "
+            "correct the file or raise splendor.max_bad_units"
         )
 
     def _line(self, row: int) -> str:
         game = int(np.searchsorted(self.table.offsets, row, side="right")) - 1
         return f"{self.files[game]}:{row - self.table.offsets[game] + 2}"
-
-
-def _column_ranges() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return per column the least value, the greatest, and whether it may be empty."""
-    card = [(0, 5, 1), (0, 3, 1), *[(0, 7, 1)] * 5, *[(0, 1, 1)] * 5]
-    gems = [*[(0, 7, 0)] * 5, (0, schema.GOLD_TOKENS, 0)]
-    player = [(0, 3, 1), (0, MOST_VP, 1), *((low, high, 1) for low, high, _ in gems)]
-    player += [*[(0, BONUSES_PER_COLOUR, 1)] * 5, *card * schema.RESERVED_LIMIT]
-    ranges = [(0, 0, 0), (2, 4, 0), (0, 0, 0), (0, 3, 0), *gems, *card * schema.N_SLOTS]
-    ranges += [(0, size - schema.SLOTS_PER_LEVEL, 0) for size in schema.DECK_SIZES]
-    ranges += [(0, schema.NOBLE_VP, 1), *[(0, 4, 1)] * 5] * schema.N_NOBLES + player * schema.N_SEATS
-    ranges += [(0, 3, 0), (0, 14, 1), (0, 14, 1), *[(0, 1, 1)] * 5, *[(0, 2, 1)] * 5, (-1, 4, 0), *[(0, 3, 0)] * 6]
-    low, high, nullable = np.array(ranges, np.int8).T[:, :, None]
-    return low, high, nullable.astype(bool)
 
 
 def _card_tables() -> tuple[np.ndarray, np.ndarray]:
@@ -104,7 +91,6 @@ def _key(costs: np.ndarray) -> np.ndarray:
     return key
 
 
-LOW, HIGH, NULLABLE = _column_ranges()
 CARD_BY_KEY, CARD_VALUES = _card_tables()
 IS_NOBLE = _noble_keys()
 
@@ -134,16 +120,10 @@ def validate(table: Table, files: Sequence[str]) -> np.ndarray:
     state = np.maximum(table.values[:PLAYERS_END], 0)
     _check_turns(rows)
     _check_players(rows, state)
-    cards = state[schema.CARDS_COLUMN : schema.DECKS_COLUMN].reshape(schema.N_SLOTS, schema.CARD_WIDTH, -1)
-    columns = schema.CARDS_COLUMN + schema.CARD_WIDTH * np.arange(schema.N_SLOTS)
-    is_present = _check_cards(rows, cards, columns)
-    level = np.arange(schema.N_SLOTS)[:, None] // schema.SLOTS_PER_LEVEL + 1
-    rows.require(~is_present | (cards[:, 1] == level), columns + 1, "the level of its slot (four slots a level)")
-    follows = is_present[1:] & ~is_present[:-1] & (level[1:] == level[:-1])
-    rows.require(~follows, columns[1:], "no card after an empty slot of its level")
-    nobles = _check_nobles(rows, state)
-    reserved = _check_reserved(rows, state)
-    _check_move(rows, is_present.sum(0), reserved, nobles)
+    n_visible = _check_visible(rows, state)
+    n_nobles = _check_nobles(rows, state)
+    n_reserved = _check_reserved(rows, state)
+    _check_move(rows, n_visible, n_reserved, n_nobles)
     return state
 
 
@@ -154,7 +134,7 @@ def _check_ranges(rows: Rows) -> None:
     if not good.all():
         column = int(np.argmin(good.all(1)))
         rows.require(good[column], [column], f"{LOW[column, 0]}..{HIGH[column, 0]}")
-    rows.require(~is_empty | NULLABLE, range(schema.N_COLUMNS), "a number")
+    rows.require(~is_empty | MAY_BE_EMPTY, range(schema.N_COLUMNS), "a number")
 
 
 def _check_turns(rows: Rows) -> None:
@@ -163,23 +143,25 @@ def _check_turns(rows: Rows) -> None:
     sizes = np.diff(table.offsets)
     first = np.repeat(table.offsets[:-1], sizes)
     row = np.arange(len(first)) - first
-    n_players = table.values[1]
-    rows.require(table.game_id == table.game_id[first], [0], "the game id of the first row", table.game_id)
-    rows.require(n_players == n_players[first], [1], "the number of players of the first row")
-    rows.require(table.values[3] == row % n_players, [3], "the next seat in turn order, from 0")
-    rows.require(
-        table.turn_number == row // n_players + 1, [2], "the round, from 1, one for each seat", table.turn_number
-    )
+    n_players, seat = table.values[schema.N_PLAYERS_COLUMN], table.values[schema.SEAT_COLUMN]
+    is_game = table.game_id == table.game_id[first]
+    rows.require(is_game, [schema.GAME_COLUMN], "the game id of the first row", table.game_id)
+    is_number = n_players == n_players[first]
+    rows.require(is_number, [schema.N_PLAYERS_COLUMN], "the number of players of the first row")
+    rows.require(seat == row % n_players, [schema.SEAT_COLUMN], "the next seat in turn order, from 0")
+    is_round = table.turn_number == row // n_players + 1
+    rows.require(is_round, [schema.TURN_COLUMN], "the round, from 1, one for each seat", table.turn_number)
     last = table.offsets[1:] - 1
     is_complete = np.ones(len(row), bool)
-    is_complete[last] = table.values[3, last] == n_players[last] - 1
-    rows.require(is_complete, [3], "the last seat in a game's last row (a game ends with a full round; truncated?)")
+    is_complete[last] = seat[last] == n_players[last] - 1
+    expected = "the last seat in a game's last row (a game ends with a full round; truncated?)"
+    rows.require(is_complete, [schema.SEAT_COLUMN], expected)
 
 
 def _check_players(rows: Rows, state: np.ndarray) -> None:
     """Check that a seat is there or wholly empty, sits in turn order and holds at most ten tokens."""
     values = rows.table.values
-    n_players, current = values[1], values[3]
+    n_players, current = values[schema.N_PLAYERS_COLUMN], values[schema.SEAT_COLUMN]
     for seat in range(schema.N_SEATS):
         start = schema.PLAYERS_COLUMN + seat * schema.PLAYER_WIDTH
         player = values[start : start + schema.PLAYER_WIDTH]
@@ -217,6 +199,18 @@ def _check_cards(rows: Rows, cards: np.ndarray, columns: np.ndarray) -> np.ndarr
     return is_present
 
 
+def _check_visible(rows: Rows, state: np.ndarray) -> np.ndarray:
+    """Check that each face-up card is of its slot's level, without a gap; return how many there are, (N,)."""
+    cards = state[schema.CARDS_COLUMN : schema.DECKS_COLUMN].reshape(schema.N_SLOTS, schema.CARD_WIDTH, -1)
+    columns = schema.CARDS_COLUMN + schema.CARD_WIDTH * np.arange(schema.N_SLOTS)
+    is_present = _check_cards(rows, cards, columns)
+    level = np.arange(schema.N_SLOTS)[:, None] // schema.SLOTS_PER_LEVEL + 1
+    rows.require(~is_present | (cards[:, 1] == level), columns + 1, "the level of its slot (four slots a level)")
+    is_behind_gap = is_present[1:] & ~is_present[:-1] & (level[1:] == level[:-1])
+    rows.require(~is_behind_gap, columns[1:], "no card after an empty slot of its level")
+    return is_present.sum(0)
+
+
 def _check_nobles(rows: Rows, state: np.ndarray) -> np.ndarray:
     """Check that each noble is one of the ten or empty, without a gap; return how many there are, (N,)."""
     nobles = state[schema.NOBLES_COLUMN : schema.PLAYERS_COLUMN].reshape(schema.N_NOBLES, schema.NOBLE_WIDTH, -1)
@@ -244,36 +238,60 @@ def _check_reserved(rows: Rows, state: np.ndarray) -> np.ndarray:
 
 def _check_move(rows: Rows, n_visible: np.ndarray, n_reserved: np.ndarray, n_nobles: np.ndarray) -> None:
     """Check that the move's columns are those of its action type and name what is there."""
+    _check_given(rows)
+    _check_chosen_card(rows, n_visible, n_reserved)
+    _check_taken(rows)
+    _check_visit(rows, n_nobles)
+    removed = rows.table.values[schema.REMOVED_COLUMN : schema.REMOVED_COLUMN + len(schema.GEMS)].sum(0)
+    is_few = removed <= MOST_RETURNED
+    rows.require(is_few, [schema.REMOVED_COLUMN], f"at most {MOST_RETURNED} tokens in all (sum over gems)", removed)
+
+
+def _check_given(rows: Rows) -> None:
+    """Check that the columns of the action type are filled, and those of the others are not."""
     values = rows.table.values
     action = values[schema.ACTION_COLUMN]
     for kind, first, count in (
         (BUILD, schema.CARD_SELECTION_COLUMN, 1),
         (RESERVE, schema.CARD_RESERVATION_COLUMN, 1),
-        (TAKE3, schema.TAKE3_COLUMN, 5),
-        (TAKE2, schema.TAKE2_COLUMN, 5),
+        (TAKE3, schema.TAKE3_COLUMN, N_COLOURS),
+        (TAKE2, schema.TAKE2_COLUMN, N_COLOURS),
     ):
         columns = range(first, first + count)
         is_given = values[first : first + count] != MISSING
         name = schema.ACTION_TYPES[kind]
         rows.require(is_given | (action != kind), columns, f"a number for action_type {name!r}")
         rows.require(~is_given | (action == kind), columns, f"nothing unless action_type is {name!r}")
-    card, reservation = values[schema.CARD_SELECTION_COLUMN], values[schema.CARD_RESERVATION_COLUMN]
+
+
+def _check_chosen_card(rows: Rows, n_visible: np.ndarray, n_reserved: np.ndarray) -> None:
+    """Check that the card that is built or reserved is there; `MISSING` is below all classes."""
+    column = schema.CARD_SELECTION_COLUMN
+    card = rows.table.values[column]
     exists = np.where(card < schema.N_SLOTS, card < n_visible, card < schema.N_SLOTS + n_reserved)
-    rows.require(exists, [schema.CARD_SELECTION_COLUMN], "a face-up card that exists, or 12.. for an own reserved one")
-    is_blind_or_visible = (reservation < n_visible) | (reservation >= schema.N_SLOTS - 1)
-    rows.require(
-        is_blind_or_visible, [schema.CARD_RESERVATION_COLUMN], "a face-up card that exists, or 11.. for a deck"
-    )
-    take3 = values[schema.TAKE3_COLUMN : schema.TAKE3_COLUMN + 5] == 1
-    taken = take3.sum(0)
-    rows.require(
-        (action != TAKE3) | ((taken >= 1) & (taken <= 3)), [schema.TAKE3_COLUMN], "1 to 3 colours in all", taken
-    )
-    take2 = values[schema.TAKE2_COLUMN : schema.TAKE2_COLUMN + 5]
-    twos = (take2 == 2).sum(0) * ~(take2 == 1).any(0)
-    rows.require((action != TAKE2) | (twos == 1), [schema.TAKE2_COLUMN], "2 in one colour, 0 in the others")
-    noble = values[schema.NOBLE_SELECTION_COLUMN]
-    rows.require(noble < n_nobles, [schema.NOBLE_SELECTION_COLUMN], "-1 or a noble on the table")
-    rows.require((noble < 0) | (action == BUILD), [schema.NOBLE_SELECTION_COLUMN], "-1 unless action_type is 'build'")
-    removed = values[schema.REMOVED_COLUMN : schema.REMOVED_COLUMN + 6].sum(0)
-    rows.require(removed <= 3, [schema.REMOVED_COLUMN], "at most 3 tokens in all (sum over gems)", removed)
+    rows.require(exists, [column], "a face-up card that exists, or 12.. for an own reserved one")
+    column = schema.CARD_RESERVATION_COLUMN
+    card = rows.table.values[column]
+    is_from_deck = card >= schema.N_SLOTS - 1
+    rows.require((card < n_visible) | is_from_deck, [column], "a face-up card that exists, or 11.. for a deck")
+
+
+def _check_taken(rows: Rows) -> None:
+    """Check that one to three colours, or two tokens of one colour, are taken."""
+    values = rows.table.values
+    action = values[schema.ACTION_COLUMN]
+    taken = (values[schema.TAKE3_COLUMN : schema.TAKE3_COLUMN + N_COLOURS] == 1).sum(0)
+    is_right = (action != TAKE3) | ((taken >= 1) & (taken <= 3))
+    rows.require(is_right, [schema.TAKE3_COLUMN], "1 to 3 colours in all", taken)
+    counts = values[schema.TAKE2_COLUMN : schema.TAKE2_COLUMN + N_COLOURS]
+    is_pair = ((counts == 2).sum(0) == 1) & ~(counts == 1).any(0)
+    rows.require((action != TAKE2) | is_pair, [schema.TAKE2_COLUMN], "2 in one colour, 0 in the others")
+
+
+def _check_visit(rows: Rows, n_nobles: np.ndarray) -> None:
+    """Check that a noble that visits is on the table, and that something was built."""
+    column = schema.NOBLE_SELECTION_COLUMN
+    noble = rows.table.values[column]
+    is_build = rows.table.values[schema.ACTION_COLUMN] == BUILD
+    rows.require(noble < n_nobles, [column], "-1 or a noble on the table")
+    rows.require((noble < 0) | is_build, [column], "-1 unless action_type is 'build'")

@@ -40,7 +40,7 @@ N_SEATS = 4
 DECK_SIZES = (40, 30, 20)
 
 # (first column, columns per item) of the parts of a row; see the table above.
-BANK_COLUMN = 4
+GAME_COLUMN, N_PLAYERS_COLUMN, TURN_COLUMN, SEAT_COLUMN, BANK_COLUMN = range(5)
 CARDS_COLUMN, CARD_WIDTH = 10, 12
 DECKS_COLUMN = 154
 NOBLES_COLUMN, NOBLE_WIDTH = 157, 6

@@ -40,19 +40,25 @@ def check_invariants(state: State) -> None:
 
 
 def _check_table(state: State, where: str) -> None:
-    tokens = [sum(counts) for counts in zip(state.bank, *[seat.tokens for seat in state.seats], strict=True)]
+    hands = [seat.tokens for seat in state.seats]
+    tokens = [sum(counts) for counts in zip(state.bank, *hands, strict=True)]
     piles = [TOKENS_PER_COLOUR[len(state.seats)]] * 5 + [GOLD_TOKENS]
     _expect(min(state.bank) >= 0, where, state.bank, "no negative pile")
     _expect(tokens == piles, where, tokens, f"{piles} tokens in bank and hands")
+
     for row, deck in zip(state.rows, state.decks, strict=True):
         is_full = len(row) == SLOTS_PER_LEVEL
-        _expect(is_full or (len(row) < SLOTS_PER_LEVEL and not deck), where, row, "4 cards")
-    cards = [card for cards in (*state.rows, *state.decks) for card in cards]
+        is_rest = len(row) < SLOTS_PER_LEVEL and not deck
+        _expect(is_full or is_rest, where, row, "4 cards")
+
+    cards = [card for pile in (*state.rows, *state.decks) for card in pile]
     for seat in state.seats:
         cards += seat.built + seat.reserved
     _expect(len(cards) == len(set(cards)) == len(CARDS), where, len(cards), "every card exactly once")
+
     nobles = state.nobles + [noble for seat in state.seats for noble in seat.nobles]
-    _expect(len(set(nobles)) == len(nobles) == len(state.seats) + 1, where, nobles, "n + 1 nobles in all")
+    n_nobles = len(state.seats) + 1
+    _expect(len(set(nobles)) == len(nobles) == n_nobles, where, nobles, "n + 1 nobles in all")
 
 
 def _expect(holds: bool, where: str, found: object, expected: str) -> None:
