@@ -3,9 +3,13 @@
 One unit is a piece of a file, 500 lines by default, keyed `worker_0/games.trmph:000000501` by its first line; one row
 of the arrays is one position; one group is one game.
 
-- `schema`: the board, the dataset's options; shared by all below.
-  - `grammar`: one line -> cells and winner, or why it is refused; `lines`: the same for many plain lines at once.
-  - `connection`: who has joined his edges; `rules`: what is wrong with a game, and what is done about it.
-  - `games`: the games of a chunk of units, with what was refused.
+- `schema`: the board, who has joined his edges (`connection`), the dataset's options; shared by all below.
+- `reading`: the key of a unit.
 - `find`: which pieces the files are cut into.
+- `encode`: `grammar`, `lines`, `rules` and `games` read and judge lines; `positions` and `identity` make the arrays.
+- `simulate`: self-play that writes such files.
+- `training`: the four symmetries of a position, for a trainer.
+- `report`: figures of the board.
+
+README.md beside this file says more.
 """

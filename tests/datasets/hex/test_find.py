@@ -10,7 +10,6 @@ from stages.core.units import digest_of
 from stages.datasets.base.raw import read_unit
 from stages.datasets.hex.encode.games import read_games
 from stages.datasets.hex.find import find
-from stages.datasets.hex.reading import pieces
 
 GAME = "#13,a1m1a2m2a3m3a4m4a5m5a6m6a7m7a8m8a9m9a10m10a11m11a12m12a13 b"
 
@@ -57,7 +56,7 @@ def test_size_of_blocks_does_not_matter(tmp_path, monkeypatch, n_lines, end, tai
     write(tmp_path, content)
     expected = [content.splitlines(keepends=True)[i : i + 10] for i in range(0, n_lines + bool(tail), 10)]
     for size in (1, 7, 64, 1000, 1 << 22):
-        monkeypatch.setattr(pieces, "BLOCK_BYTES", size)
+        monkeypatch.setattr("stages.datasets.hex.find.BLOCK_BYTES", size)
         units = cut(tmp_path)
         assert [read_unit(tmp_path, unit) for unit in units] == [b"".join(piece) for piece in expected]
 
@@ -104,7 +103,7 @@ def test_long_line(tmp_path, monkeypatch):
     for content, line in ((b"a\nb\n" + b"x" * 70_000, 3), (b"a\n" + b"\0" * 70_000 + b"\n" + b"b\n" * 10, 2)):
         write(tmp_path, content)
         for size in (1000, 1 << 22):
-            monkeypatch.setattr(pieces, "BLOCK_BYTES", size)
+            monkeypatch.setattr("stages.datasets.hex.find.BLOCK_BYTES", size)
             with pytest.raises(ExpectedError, match=rf"games.trmph:{line}: a line of more than 65,536 bytes, expected"):
                 cut(tmp_path)
     write(tmp_path, b"a\n" + b" " * 65_535 + b"\n")

@@ -12,7 +12,7 @@ from stages.datasets.base import BadUnit, Finding
 from stages.datasets.base.raw import read_unit
 from stages.datasets.hex.encode.lines import Records, read_lines
 from stages.datasets.hex.encode.rules import Verdict, judge, select
-from stages.datasets.hex.reading.pieces import first_line
+from stages.datasets.hex.reading.keys import first_line
 from stages.datasets.hex.schema import WHERE, options
 
 

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stages.datasets.hex.encode.grammar import read_line
+from stages.datasets.hex.encode.grammar import Line, read_line
 from stages.datasets.hex.schema import RED, SIZE
 
 HEAD = np.frombuffer(b"#13,", np.uint8)
 TAIL_BYTES = 2  # a space and the winner
+WINNER_BYTES = np.frombuffer(b"br", np.uint8)
 FRAME, LETTER, ZERO, ONE, FEW, MANY, STRANGE = range(7)  # kinds of bytes in moves; FEW is 2 or 3, MANY 4 to 9
 
 
@@ -90,39 +91,48 @@ def read_lines(contents: Sequence[bytes], legacy_winners: bool) -> Records:
     text = np.frombuffer(joined, np.uint8)
     lines = _cut(text, contents)
     is_plain, kinds = _plain(text, lines)
-    letters = np.flatnonzero(kinds == LETTER)
-    games = {
-        int(i): game
-        for i in np.flatnonzero(~is_plain)
-        if (game := read_line(joined[lines.start[i] : lines.end[i]], legacy_winners)) is not None
-    }
+    # What is not plain goes through the grammar, a line at a time.
+    games = _by_grammar(joined, lines, np.flatnonzero(~is_plain), legacy_winners)
     refused = [(int(lines.unit[i]), int(lines.line[i]), game.reason) for i, game in games.items() if game.reason]
-    others = {i: game for i, game in games.items() if not game.reason}
-    place = np.array(list(others), np.int64)
-    sizes = np.array([len(game.cells) for game in others.values()], np.int64)
+    accepted = {i: game for i, game in games.items() if not game.reason}
 
+    # A stone of a plain line is a letter among its moves; other lines have none left.
+    letters = np.flatnonzero(kinds == LETTER)
+    first_stone = np.searchsorted(letters, np.append(lines.start, len(text)))
+    n_stones = np.diff(first_stone)
     winner = (text[np.maximum(lines.end - 1, 0)] == ord("r")).astype(np.int8) * RED
-    winner[place] = [game.winner for game in others.values()]
-    first = np.searchsorted(letters, np.append(lines.start, len(text)))
-    n_stones = np.diff(first)
+
+    # The games of the grammar come in between, each at its line.
+    place = np.array(list(accepted), np.int64)
+    sizes = np.array([len(game.cells) for game in accepted.values()], np.int64)
+    stones = np.array([cell for game in accepted.values() for cell in game.cells], np.uint8)
+    cells = np.insert(_cells(text, letters), np.repeat(first_stone[place], sizes), stones)
     n_stones[place] = sizes
-    stones = np.array([cell for game in others.values() for cell in game.cells], np.uint8)
-    chosen = np.flatnonzero(n_stones)
+    winner[place] = [game.winner for game in accepted.values()]
+
+    is_game = np.flatnonzero(n_stones)
     return Records(
-        cells=np.insert(_cells(text, letters), np.repeat(first[place], sizes), stones),
-        offsets=np.concatenate([[0], np.cumsum(n_stones[chosen])]).astype(np.int64),
-        winner=winner[chosen],
-        unit=lines.unit[chosen],
-        line=lines.line[chosen],
+        cells=cells,
+        offsets=np.concatenate([[0], np.cumsum(n_stones[is_game])]).astype(np.int64),
+        winner=winner[is_game],
+        unit=lines.unit[is_game],
+        line=lines.line[is_game],
         refused=refused,
     )
 
 
+def _by_grammar(joined: bytes, lines: _Lines, chosen: np.ndarray, legacy_winners: bool) -> dict[int, Line]:
+    """Return what the grammar says of some lines, by their number, without blank ones and comments."""
+    read = {i: read_line(joined[lines.start[i] : lines.end[i]], legacy_winners) for i in chosen.tolist()}
+    return {i: line for i, line in read.items() if line is not None}
+
+
 def _cut(text: np.ndarray, contents: Sequence[bytes]) -> _Lines:
     newline = np.flatnonzero(text == ord("\n"))
+    number = np.arange(len(newline))
+    # Which line each piece begins with, and so which piece each line is of.
     first_byte = np.cumsum([0, *(len(content) + 1 for content in contents[:-1])])
     first_line = np.searchsorted(newline, first_byte)
-    number = np.arange(len(newline))
     unit = np.searchsorted(first_line, number, side="right") - 1
     return _Lines(
         start=np.concatenate([[0], newline[:-1] + 1]),
@@ -134,22 +144,32 @@ def _cut(text: np.ndarray, contents: Sequence[bytes]) -> _Lines:
 
 def _plain(text: np.ndarray, lines: _Lines) -> tuple[np.ndarray, np.ndarray]:
     """Return which lines are plain, bool (L,), and the kinds of all bytes; all but their moves are `FRAME`."""
+    # Lines that begin with "#13,", end in " b" or " r", and have something in between.
     is_plain = lines.end - lines.start > len(HEAD) + TAIL_BYTES
-    start, end = lines.start[is_plain], lines.end[is_plain]
-    head, tail = start[:, None] + np.arange(len(HEAD)), end[:, None] - np.arange(TAIL_BYTES, 0, -1)
-    has_tail = (text[tail[:, 0]] == ord(" ")) & np.isin(text[tail[:, 1]], (ord("b"), ord("r")))
+    head = lines.start[is_plain][:, None] + np.arange(len(HEAD))
+    tail = lines.end[is_plain][:, None] - np.arange(TAIL_BYTES, 0, -1)
+    blank, winner = text[tail].T
+    has_tail = (blank == ord(" ")) & np.isin(winner, WINNER_BYTES)
     is_framed = (text[head] == HEAD).all(axis=1) & has_tail
-    kinds = KINDS[text]
-    kinds[lines.end] = kinds[head[is_framed]] = kinds[tail[is_framed]] = FRAME
     is_plain[is_plain] = is_framed
+
+    # Of these only the moves stay, of the others nothing.
+    kinds = KINDS[text]
+    kinds[lines.end] = FRAME  # the "\r" of a line end
+    kinds[head[is_framed]] = FRAME
+    kinds[tail[is_framed]] = FRAME
     _blank(kinds, lines, ~is_plain)
+
+    # A line is not plain after all if some byte of its moves may not stand there.
+    wrong_lines = np.searchsorted(lines.start, _wrong(kinds), side="right") - 1
     is_wrong = np.zeros(len(is_plain), bool)
-    is_wrong[np.searchsorted(lines.start, _wrong(kinds), side="right") - 1] = True
+    is_wrong[wrong_lines] = True
     _blank(kinds, lines, is_wrong)
     return is_plain & ~is_wrong, kinds
 
 
 def _blank(kinds: np.ndarray, lines: _Lines, chosen: np.ndarray) -> None:
+    """Set all bytes of the chosen lines, bool (L,), to `FRAME`."""
     for i in np.flatnonzero(chosen):
         kinds[lines.start[i] : lines.end[i]] = FRAME
 
@@ -164,6 +184,7 @@ def _wrong(kinds: np.ndarray) -> np.ndarray:
 
 def _cells(text: np.ndarray, letters: np.ndarray) -> np.ndarray:
     """Return the cells of plain moves, uint8, whose letters stand at these places."""
-    first, second = text[letters + 1] - ord("0"), text[letters + 2] - ord("0")  # what is below "0" wraps to above 9
+    first, second = text[letters + 1] - ord("0"), text[letters + 2] - ord("0")
+    # A second digit makes the number 10 to 13; what is below "0" wraps to above 9.
     number = np.where(second <= 9, second + 10, first)
     return ((number - 1) * SIZE + text[letters] - ord("a")).astype(np.uint8)

@@ -61,13 +61,22 @@ def judge(games: Records, options: Options) -> Verdict:
     A game that is cut before a repeated cell is judged as what is left of it: usually nobody has won then. A game that
     nobody has won and whose line names no winner is refused even if such games are kept.
     """
+    # What is wrong with each game.
     n_plies = _plies_before_repeat(games)
-    faults = np.where(n_plies < np.diff(games.offsets), REPEATED, 0).astype(np.uint8)
     won_at, on_board = _first_win(games, n_plies)
-    is_late = (won_at > 0) & (won_at < n_plies)
-    faults[is_late] |= AFTER_WIN
-    faults[won_at == 0] |= UNFINISHED
-    faults[(won_at > 0) & (games.winner != NOBODY) & (games.winner != on_board)] |= CONTRADICTION
+    is_won = won_at > 0
+    is_late = is_won & (won_at < n_plies)
+    found = {
+        REPEATED: n_plies < np.diff(games.offsets),
+        AFTER_WIN: is_late,
+        UNFINISHED: ~is_won,
+        CONTRADICTION: is_won & (games.winner != NOBODY) & (games.winner != on_board),
+    }
+    faults = np.zeros(len(n_plies), np.uint8)
+    for fault, is_found in found.items():
+        faults[is_found] |= fault
+
+    # What each is refused for: the first of its faults that the options do not allow; those behind it are dropped.
     refuses = {
         REPEATED: options.repeated == "refuse",
         AFTER_WIN: options.after_win == "refuse",
@@ -80,7 +89,7 @@ def judge(games: Records, options: Options) -> Verdict:
         refused[(refused == 0) & (faults & fault > 0) & is_refused] = fault
     return Verdict(
         n_plies=np.where(is_late, won_at, n_plies),
-        winner=np.where(won_at > 0, on_board, games.winner).astype(np.int8),
+        winner=np.where(is_won, on_board, games.winner).astype(np.int8),
         faults=faults,
         refused=refused,
     )

@@ -1,4 +1,4 @@
-"""Who has joined his two edges, on many boards at once.
+"""Who has joined his two edges, on many boards at once: the rule that encode judges by and simulate plays by.
 
 The stones of one colour on one board are 13 words of 16 bits, the first word at the one edge, the last one at the
 other: for blue a word is a row and its bit i column i; for red a word is a column and its bit i row i. The
