@@ -115,9 +115,10 @@ def _units(raw_dir: Path, path: str, instrument: str, options: Options) -> list[
     bars = line.order[line.bars]
     time = file.time[bars]
     bar_ns = _bar_length(time, options, where)
-    is_jump = (
-        segments.jumps(file.edges[bars, 0], file.edges[bars, 1], options.roll_jump) if options.split_at_rolls else None
-    )
+    is_jump = None
+    if options.split_at_rolls:
+        opened, close = file.edges[bars].T
+        is_jump = segments.jumps(opened, close, options.roll_jump)
     is_start = segments.starts(time, line.n_bad, segments.max_gap(options, bar_ns), is_jump)
     months = _Months(file, line, file.time[line.order], time, segments.first_bars(is_start))
     context = {"bar_ns": bar_ns, **_too_bad(file, options)}
@@ -202,19 +203,25 @@ class _Months:
 
     def places(self, month: int) -> tuple[int, int, int]:
         """Return the places, in the order of time, of the first row that is needed, the first own one and their end."""
-        own, end = (int(np.searchsorted(self.row_time, times.month_start(month + i))) for i in (0, 1))
-        first = int(np.searchsorted(self.line.bars, own))
-        if first == len(self.line.bars) or self.line.bars[first] >= end:
+        own, end = (int(np.searchsorted(self.row_time, times.month_start(m))) for m in (month, month + 1))
+        first_bar = int(np.searchsorted(self.line.bars, own))
+        has_bar = first_bar < len(self.line.bars) and self.line.bars[first_bar] < end
+        if not has_bar:
             return own, own, end
-        segment = int(self.first_bar[first])
-        past = min(first - LOOKBACK, int(np.searchsorted(self.bar_time, times.month_start(month - 1))))
-        # The bar before a segment says whether the segment begins with a roll jump.
-        back = max(0, first - 1) if first == segment else max(past, segment)
-        place = min(own, int(self.line.bars[back]))
+        first = min(own, int(self.line.bars[self._oldest_bar(first_bar, month)]))
         # A time that the clock shows twice is told apart by the others of its hour.
-        while place and self.file.is_twice[self.line.order[place]]:
-            place -= 1
-        return place, own, end
+        while first and self.file.is_twice[self.line.order[first]]:
+            first -= 1
+        return first, own, end
+
+    def _oldest_bar(self, bar: int, month: int) -> int:
+        """Return the oldest bar that a month depends on, of which `bar` is the first."""
+        segment = int(self.first_bar[bar])
+        if bar == segment:
+            # The bar before a segment says whether the segment begins with a roll jump.
+            return max(0, bar - 1)
+        month_before = int(np.searchsorted(self.bar_time, times.month_start(month - 1)))
+        return max(segment, min(bar - LOOKBACK, month_before))
 
     def segment_start(self, place: int) -> int | None:
         """Return when the segment of the first bar from a place on begins, ns UTC; None if with that bar."""

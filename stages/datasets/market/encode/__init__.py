@@ -95,25 +95,28 @@ def encode(table: Table, options: Mapping[str, Any]) -> dict[str, np.ndarray]:
         Every field of `FIELDS` with N rows, and the group arrays. A group is the bars of one segment in one unit.
     """
     bars, halo = table.bars, _halo(table.bars)
+    # The volume's average is over all rows; everything else needs the last of the halo only.
+    ratio = tactical.volume_ratio(bars.volume, halo.ema_age)
     near = np.arange(len(bars.time)) >= halo.first_own - LOOKBACK
     rows = {name: getattr(bars, name)[near] for name in (*KEYS, "time", "segment", "line", "unit", "is_own")}
-    ratio = tactical.volume_ratio(bars.volume, halo.ema_age)[near]
-    values = {
+    features = {
         "strategic": strategic.columns(rows["close"], rows["volume"]),
-        "tactical": tactical.scaled(tactical.raw(rows), ratio, rows["close"]),
+        "tactical": tactical.scaled(tactical.raw(rows), ratio[near], rows["close"]),
     }
+    # From here on the own rows.
     own = rows.pop("is_own")
-    position, ema_age = halo.position[near][own], halo.ema_age[near][own]
     arrays = {name: array[own] for name, array in rows.items()}
+    unit = arrays.pop("unit")
+    position, ema_age = halo.position[near][own], halo.ema_age[near][own]
     for name, lookback in LOOKBACKS.items():
         is_valid = position >= lookback
-        arrays[name] = values[name][own].astype(np.float32)
+        arrays[name] = features[name][own].astype(np.float32)
         arrays[name][~is_valid] = 0.0
         arrays[f"valid_{name}"] = is_valid.astype(np.uint8)
     arrays["lookback"] = np.maximum(np.minimum(position, LOOKBACK), ema_age).astype(np.int32)
-    unit = arrays.pop("unit")
-    names = np.array([key.rpartition("/")[0] for key in table.keys], f"S{NAME_BYTES}")
-    return arrays | {"instrument": names[unit]} | _groups(unit, arrays["segment"], table.keys)
+    instruments = np.array([key.rpartition("/")[0] for key in table.keys], f"S{NAME_BYTES}")
+    arrays["instrument"] = instruments[unit]
+    return arrays | _groups(unit, arrays["segment"], table.keys)
 
 
 @dataclass(frozen=True)
@@ -129,12 +132,18 @@ def _halo(bars: Bars) -> _Halo:
     row = np.arange(len(bars.time))
     first_in_unit = _first_rows(bars.unit)
     first_in_run = _first_rows(bars.unit, bars.segment)
-    n_units = int(bars.unit.max(initial=-1)) + 1
-    first_own = first_in_unit + np.bincount(bars.unit[~bars.is_own], minlength=n_units)[bars.unit]
-    month_before = bars.month[np.maximum(first_own - 1, 0)]  # of the last halo row; of no use where there is no halo
+    first_own = first_in_unit + _count(bars.unit, ~bars.is_own)
+    # The average begins with the month of the last halo row; without a halo that is some other row, and of no use.
+    month_before = bars.month[np.maximum(first_own - 1, 0)]
     is_older = ~bars.is_own & (bars.month < month_before)
-    first_of_ema = first_in_unit + np.bincount(bars.unit[is_older], minlength=n_units)[bars.unit]
-    return _Halo(row - first_in_run, row - np.maximum(first_of_ema, first_in_run), first_own)
+    first_of_ema = np.maximum(first_in_unit + _count(bars.unit, is_older), first_in_run)
+    return _Halo(row - first_in_run, row - first_of_ema, first_own)
+
+
+def _count(unit: np.ndarray, is_counted: np.ndarray) -> np.ndarray:
+    """Return for each row how many rows of its unit are counted, int64 (n,)."""
+    n_units = int(unit.max(initial=-1)) + 1
+    return np.bincount(unit[is_counted], minlength=n_units)[unit]
 
 
 def _first_rows(*names: np.ndarray) -> np.ndarray:

@@ -99,27 +99,42 @@ def _unit_bars(raw_dir: Path, unit: Unit, index: int, options: schema.Options) -
     time, fault = _utc(table, n_before, options.zone(instrument))
     line = segments.timeline(time, fault > 0)
     bars = line.order[line.bars]
-    time_of_bars, opened, close = time[bars], table.open[bars], table.close[bars]
+    times_of_bars, opened, close = time[bars], table.open[bars], table.close[bars]
     is_jump = segments.jumps(opened, close, options.roll_jump)
-    gap = segments.max_gap(options, unit.context["bar_ns"])
-    is_start = segments.starts(time_of_bars, line.n_bad, gap, is_jump if options.split_at_rolls else None)
-    segment = time_of_bars[segments.first_bars(is_start)]
-    if len(bars) and unit.context["segment_start"] is not None:
-        segment[segment == time_of_bars[0]] = unit.context["segment_start"]
+    splits_at = is_jump if options.split_at_rolls else None
     faults = _Faults(table, fault, line, bars[is_jump], n_before)
     return Bars(
-        *(time_of_bars, opened, table.high[bars], table.low[bars], close, table.volume[bars], segment),
+        time=times_of_bars,
+        open=opened,
+        high=table.high[bars],
+        low=table.low[bars],
+        close=close,
+        volume=table.volume[bars],
+        segment=_segments(times_of_bars, line.n_bad, splits_at, unit, options),
         unit=np.full(len(bars), index, np.int32),
-        month=month_of(time_of_bars),
+        month=month_of(times_of_bars),
         is_own=bars >= n_before,
         line=table.line[bars] + np.int32(1),
         findings=tuple(faults.findings(index, unit.context.get("backward"))),
     )
 
 
+def _segments(
+    time: np.ndarray, n_bad: np.ndarray, is_jump: np.ndarray | None, unit: Unit, options: schema.Options
+) -> np.ndarray:
+    """Return the time of the first bar of the segment of each bar of a unit, int64 (B,)."""
+    gap = segments.max_gap(options, unit.context["bar_ns"])
+    segment = time[segments.first_bars(segments.starts(time, n_bad, gap, is_jump))]
+    # The segment of the first bar may begin before the bytes of the unit: then discover says when.
+    if len(time) and unit.context["segment_start"] is not None:
+        segment[segment == time[0]] = unit.context["segment_start"]
+    return segment
+
+
 def _rows(content: bytes, unit: Unit, options: schema.Options, where: str) -> tuple[Rows, int]:
     """Return the rows of a unit's bytes, lines counted from its own first one, and how many come before its own."""
-    first, own = (unit.sources[0].stop or 0) - unit.sources[0].start, int(unit.context["own"])
+    header_source = unit.sources[0]
+    first, own = (header_source.stop or 0) - header_source.start, int(unit.context["own"])
     header = header_of(content[:first], where)
     is_month_first = options.date_order(unit.key.rpartition("/")[0]) == schema.MONTH_FIRST
     before = content[first:own]

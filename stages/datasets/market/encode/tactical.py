@@ -114,12 +114,15 @@ def _follow(gaps: Gaps, prices: dict[str, np.ndarray]) -> list[np.ndarray]:
     signal, level = np.zeros((2, len(close)))
     nearest = np.full(len(close), np.inf)
     for age in range(GAP_BARS + 1):
+        # The gaps that live to see this age, and the bar at which they have it.
         gaps = _select(gaps, slice(np.searchsorted(gaps["row"], len(close) - age)))
         row = gaps["row"] + age
+        # Those that are mitigated there go.
         is_met = np.where(gaps["bullish"], prices["low"][row] <= gaps["lower"], prices["high"][row] >= gaps["upper"])
         if age < SIGNAL_BARS:
             signal[row[is_met]] = 1.0
         gaps, row = _select(gaps, ~is_met), row[~is_met]
+        # The others are open there.
         n_open[row] += 1
         n_bullish[row] += gaps["bullish"]
         age_sum[row] += age

@@ -10,7 +10,7 @@ cost is that of some vector operations a digit. The years 1900 to 2199 count as 
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +26,7 @@ LAYOUT = re.compile(
     rb"(?:[ T](?P<hour>00?):(?P<minute>00)(?::(?P<sec>00)(?:\.(?P<fraction>0{1,9}))?)?"
     rb"(?P<zone>Z|[+-](?P<zone_hour>00)(?::?(?P<zone_minute>00))?)?)?"
 )
+NO_NUMBERS = ("zone", "first", "second", "last")  # parts of a layout that are none, or have another name too
 
 MONTHS = np.arange(f"{FIRST_YEAR}-01", f"{STOP_YEAR}-02", dtype="datetime64[M]")
 FIRST_MONTH = int(MONTHS[0].astype(np.int64))
@@ -79,24 +80,30 @@ def parse(cells: pa.Array, is_month_first: bool = False) -> Stamps:
 
 def _parse_width(text: np.ndarray, rows: np.ndarray | None, is_month_first: bool, stamps: Stamps) -> None:
     """Read times of one width, uint8 (width, n), into `stamps` at `rows`, all of them for None."""
-    digits = text - ZERO
+    digits = text - ZERO  # what is below "0" wraps to above 9
     layouts = np.where(digits <= 9, ZERO, text)
     for layout, chosen in _by_layout(layouts):
         match = LAYOUT.fullmatch(layout)
         if match is None:
             continue
         spans = {name: match.span(name) for name, found in match.groupdict().items() if found is not None}
+        is_slash = "first" in spans
+        if is_slash:
+            day, month = ("second", "first") if is_month_first else ("first", "second")
+            spans |= {"year": spans["last"], "day": spans[day], "month": spans[month]}
+        ns, is_time = _nanoseconds(digits if chosen is None else digits[:, chosen], spans, _sign(layout, spans))
         target: np.ndarray | slice = slice(None) if chosen is None else chosen
         if rows is not None:
             target = rows[target]
-        sign = 0 if "zone_hour" not in spans else -1 if b"-" in layout[spans["zone"][0] :] else 1
-        is_slash = "first" in spans
-        if is_slash:
-            order = ("second", "first") if is_month_first else ("first", "second")
-            spans |= {"year": spans["last"], "day": spans[order[0]], "month": spans[order[1]]}
-        ns, is_time = _nanoseconds(digits if chosen is None else digits[:, chosen], spans, sign)
         stamps.ns[target], stamps.is_time[target] = ns, is_time
         stamps.is_utc[target], stamps.is_slash[target] = "zone" in spans, is_slash
+
+
+def _sign(layout: bytes, spans: Mapping[str, tuple[int, int]]) -> int:
+    """Return the sign of the offset that times of a layout name, 0 for none."""
+    if "zone_hour" not in spans:
+        return 0
+    return -1 if b"-" in layout[spans["zone"][0] :] else 1
 
 
 def _by_layout(layouts: np.ndarray) -> Iterator[tuple[bytes, np.ndarray | None]]:
@@ -116,22 +123,26 @@ def _by_layout(layouts: np.ndarray) -> Iterator[tuple[bytes, np.ndarray | None]]
     yield from ((layout, np.array(columns)) for layout, columns in others.items())
 
 
-def _nanoseconds(digits: np.ndarray, spans: dict[str, tuple[int, int]], sign: int) -> tuple[np.ndarray, np.ndarray]:
+def _nanoseconds(digits: np.ndarray, spans: Mapping[str, tuple[int, int]], sign: int) -> tuple[np.ndarray, np.ndarray]:
     """Return nanoseconds since 1970 and whether date and time of day exist; `sign` is that of the offset."""
-    part = {name: _number(digits, *spans[name]) for name in spans if name not in ("zone", "first", "second", "last")}
+    part = {name: _number(digits, *spans[name]) for name in spans if name not in NO_NUMBERS}
     none = np.zeros(digits.shape[1], np.int32)
+    year, month, day = part["year"], part["month"], part["day"]
     hour, minute, second = (part.get(name, none) for name in ("hour", "minute", "sec"))
-    months = (part["year"] - FIRST_YEAR) * 12 + part["month"] - 1
-    is_time = (part["year"] >= FIRST_YEAR) & (part["year"] < STOP_YEAR) & (part["month"] >= 1) & (part["month"] <= 12)
-    months = np.where(is_time, months, 0)
+
+    # Does it exist? The days of the month are asked of the first month where there is no such month.
+    is_time = (year >= FIRST_YEAR) & (year < STOP_YEAR) & (month >= 1) & (month <= 12)
+    months = np.where(is_time, (year - FIRST_YEAR) * 12 + month - 1, 0)
     first_day = MONTH_DAYS[months]
-    is_time &= (part["day"] >= 1) & (part["day"] <= MONTH_DAYS[months + 1] - first_day)
+    is_time &= (day >= 1) & (day <= MONTH_DAYS[months + 1] - first_day)
     is_time &= (hour < 24) & (minute < 60) & (second < 60)
+
+    # When was it? An offset from UTC comes off.
     if sign:
         hour = hour - sign * part["zone_hour"]
         minute = minute - sign * part.get("zone_minute", none)
-    days = first_day + (part["day"] - 1)
-    ns = (days * 86_400 + (hour * 3600 + minute * 60 + second)) * 1_000_000_000
+    seconds = (first_day + (day - 1)) * 86_400 + (hour * 3600 + minute * 60 + second)
+    ns = seconds * 1_000_000_000
     if "fraction" in part:
         start, stop = spans["fraction"]
         ns += part["fraction"].astype(np.int64) * 10 ** (9 - (stop - start))

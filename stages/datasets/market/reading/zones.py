@@ -44,11 +44,14 @@ def to_utc(wall: np.ndarray, zone: str) -> tuple[np.ndarray, np.ndarray, np.ndar
     if zone == "UTC" or not len(wall):
         return wall, np.ones(len(wall), bool), np.zeros(len(wall), bool)
     moments, offsets = _table(zone, int(wall.min()) // YEAR_NS + 1969, int(wall.max()) // YEAR_NS + 1971)
+    # What the clock shows at a change: it goes from `before` to `after`, and so skips or repeats what lies between.
     before, after = moments + offsets[:-1], moments + offsets[1:]
-    interval = np.searchsorted(np.maximum(before, after), wall, side="right")
+    low, high = np.minimum(before, after), np.maximum(before, after)
+    # Times from `high` of one change up to `high` of the next are in one interval; only its end is odd.
+    interval = np.searchsorted(high, wall, side="right")
     utc = wall - offsets[interval]
-    is_odd = np.concatenate([np.minimum(before, after), [np.iinfo(np.int64).max]])[interval] <= wall
-    is_skipped = np.concatenate([after > before, [False]])[interval] & is_odd
+    is_odd = wall >= np.append(low, np.iinfo(np.int64).max)[interval]
+    is_skipped = is_odd & np.append(after > before, False)[interval]
     is_twice = is_odd & ~is_skipped
     for change in np.unique(interval[is_twice]):
         rows = np.flatnonzero(is_twice & (interval == change))
