@@ -16,6 +16,16 @@ def neighbours(cell: int) -> tuple[int, ...]:
     return tuple(r * SIZE + c for r, c in around if 0 <= r < SIZE and 0 <= c < SIZE)
 
 
+def is_joined(cells: set[int], player: int) -> bool:
+    """Say whether a player's cells join his two edges, walking from one to the next."""
+    place = [divmod(cell, SIZE)[player] for cell in range(N_CELLS)]  # the row for blue, the column for red
+    seen = todo = {cell for cell in cells if place[cell] == 0}
+    while todo:
+        todo = {other for cell in todo for other in neighbours(cell)} & cells - seen
+        seen = seen | todo
+    return any(place[cell] == SIZE - 1 for cell in seen)
+
+
 def boards_of(games: Sequence[Sequence[int] | np.ndarray]) -> np.ndarray:
     """Return the boards after the moves of some games.
 

@@ -6,6 +6,14 @@ from stages.datasets.market.encode import Bars, Table
 from stages.datasets.market.schema import LOOKBACK
 
 HALF_HOUR_NS = 1_800_000_000_000
+HEADER = "Timestamp,Open,High,Low,Close,Volume"
+
+
+def write_bars(folder, lines, name="NQ.csv", header=HEADER, end="\n"):
+    """Write lines of bars as a file and return the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(end.join([header, *lines, ""]).encode())
+    return folder
 
 
 def history(n, seed=5, tick=0.01, segment_rows=10**9):

@@ -5,7 +5,7 @@ A log is handled as `Log`, one dict per row with the CSV's column names; `csv` r
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from tests.helpers.places import REFERENCE_DIR, REPOSITORY
 Log = list[dict[str, str]]
 REFERENCE = REFERENCE_DIR / "splendor"
 GOLDEN = REPOSITORY / "tests/datasets/splendor/golden"
+CARD_PARTS = ("vp", "level", *(f"{kind}_{colour}" for kind in ("cost", "bonus") for colour in COLOURS))
 
 
 @cache
@@ -92,6 +93,11 @@ def number(text: str) -> int:
     return 0 if is_missing(text) else int(text.removesuffix(".0"))
 
 
+def numbers(row: Mapping[str, str], prefix: str, names: Sequence[str] = COLOURS) -> list[int]:
+    """Return the whole numbers in the columns of a group, `COLOURS` or `GEMS`."""
+    return [number(row[f"{prefix}_{name}"]) for name in names]
+
+
 def card_values(prefix: str, level: int, bonus: str, vp: int, cost: str) -> dict[str, int]:
     """Return the twelve values of a card that must be one of the 90; `cost` is five digits W B G R K."""
     assert (level, COLOURS.index(bonus), vp, tuple(map(int, cost))) in CARDS
@@ -102,5 +108,4 @@ def card_values(prefix: str, level: int, bonus: str, vp: int, cost: str) -> dict
 
 def no_card(prefix: str) -> dict[str, str]:
     """Return the twelve values of a card that is not there."""
-    names = ["vp", "level", *(f"{kind}_{colour}" for kind in ("cost", "bonus") for colour in COLOURS)]
-    return {f"{prefix}_{name}": "nan" for name in names}
+    return {f"{prefix}_{part}": "nan" for part in CARD_PARTS}

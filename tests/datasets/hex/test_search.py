@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from stages.core.errors import ExpectedError
-from stages.datasets.hex.schema import BLUE, N_CELLS, RED, SIZE
+from stages.datasets.hex.schema import BLUE, CELL_NAMES, N_CELLS, RED, SIZE
 from stages.datasets.hex.schema.connection import winner
 from stages.datasets.hex.simulate import evaluate
 from stages.datasets.hex.simulate.board import played, won
@@ -26,10 +26,6 @@ def random_boards(n, most=110, seed=0):
 
 def greedy(n):
     return Draw([np.random.default_rng(i) for i in range(n)], np.zeros(n))
-
-
-def cell(name):
-    return (int(name[1:]) - 1) * SIZE + ord(name[0]) - ord("a")
 
 
 def wall(blue, red):
@@ -60,8 +56,8 @@ class Lure(Scrambled):
 
     def policy(self, boards, movers):
         row = np.zeros(N_CELLS, np.float32)
-        row[[cell("a13"), cell("m1"), cell("g10")]] = [3, 2, 1]
-        rows = np.where(movers[:, None] == BLUE, row * (np.arange(N_CELLS) != cell("m1")), row)
+        row[[CELL_NAMES.index("a13"), CELL_NAMES.index("m1"), CELL_NAMES.index("g10")]] = [3, 2, 1]
+        rows = np.where(movers[:, None] == BLUE, row * (np.arange(N_CELLS) != CELL_NAMES.index("m1")), row)
         return np.where(legal(boards), rows, np.float32(-np.inf))
 
     def value(self, boards, movers):
@@ -218,8 +214,8 @@ def test_red_is_expected_to_reply_with_what_is_best_for_red():
     """Red needs g10 only; the maximum of blue's chances at every depth would play a13 and lose, the minimax blocks."""
     row = [9 * SIZE + c for c in range(SIZE) if c != 6]
     board = wall([c for c in range(24) if c % 2], row)
-    assert minimax(board[0], BLUE, (2, 2), Lure(), sides=(min, min))[1] == cell("a13")
-    assert choose(board, np.array([BLUE]), greedy(1), (2, 2), Lure()).tolist() == [cell("g10")]
+    assert minimax(board[0], BLUE, (2, 2), Lure(), sides=(min, min))[1] == CELL_NAMES.index("a13")
+    assert choose(board, np.array([BLUE]), greedy(1), (2, 2), Lure()).tolist() == [CELL_NAMES.index("g10")]
 
 
 @pytest.mark.parametrize("mover", [BLUE, RED])

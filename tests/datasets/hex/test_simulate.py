@@ -15,14 +15,15 @@ import pytest
 
 from stages.core.errors import ExpectedError
 from stages.datasets.hex import simulate
+from stages.datasets.hex.schema import CELL_NAMES
 from stages.datasets.hex.simulate.openings import OPENINGS, opening
 from stages.datasets.hex.simulate.temperature import Schedule
+from tests.helpers.hex_boards import is_joined
 from tests.helpers.places import REPOSITORY
 from tests.helpers.terminal import Terminal
 
 OPTIONS = {"games": 8, "workers": 3, "seed": 42, "started": "2025-01-01T00:00:00", "widths": [3]}
 NAME = "selfplay_20250101_000000.trmph"
-STEPS = ((0, 1), (0, -1), (1, 0), (-1, 0), (1, -1), (-1, 1))
 
 
 @pytest.fixture(autouse=True)
@@ -41,24 +42,15 @@ def played(tmp_path_factory):
 
 
 def games_of(folder):
-    """Return (worker, moves as (row, column), winner) of every game, in the order of the files."""
+    """Return (worker, moves as cells, winner) of every game, in the order of the files."""
     found = []
     for path in sorted(folder.rglob("*.trmph")):
         for line in path.read_text(encoding="ascii").splitlines():
             if line.startswith("#13,"):
                 names = re.findall(r"([a-m])(\d+)", line[4:-2])
-                moves = [(int(number) - 1, ord(letter) - ord("a")) for letter, number in names]
+                moves = [CELL_NAMES.index(letter + number) for letter, number in names]
                 found.append((int(path.parent.name.removeprefix("worker_")), moves, line[-1]))
     return found
-
-
-def is_joined(stones, axis):
-    """Say whether stones join the first row (axis 0) or column (axis 1) with the last, walking from one to the next."""
-    reached = [stone for stone in stones if stone[axis] == 0]
-    for row, column in reached:
-        around = [(row + down, column + right) for down, right in STEPS]
-        reached += [stone for stone in around if stone in stones and stone not in reached]
-    return any(stone[axis] == 12 for stone in reached)
 
 
 def test_games_are_legal_and_end_with_the_winning_stone(played):
@@ -78,8 +70,8 @@ def test_worker_plays_every_third_game_and_openings_go_round(played):
     """Game i is the next one of worker i mod 3, and opens with the i-th stone of the list."""
     games = games_of(played[0])
     for worker in range(3):
-        first = [moves[0] for number, moves, _ in games if number == worker]
-        assert first == [(i + 1, 0) for i in range(worker, 8, 3)]  # a2, a3, ...
+        first = [CELL_NAMES[moves[0]] for number, moves, _ in games if number == worker]
+        assert first == [f"a{i + 2}" for i in range(worker, 8, 3)]
 
 
 def test_openings_are_those_of_the_reference():

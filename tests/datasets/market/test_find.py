@@ -10,8 +10,8 @@ from stages.datasets.market import find as module
 from stages.datasets.market.encode.bars import read_bars
 from stages.datasets.market.find import find
 from stages.datasets.market.schema import LOOKBACK
+from tests.helpers.market_bars import HEADER, write_bars
 
-HEADER = "Timestamp,Open,High,Low,Close,Volume"
 DAY = 46  # bars of half an hour in a session
 
 
@@ -21,12 +21,6 @@ def bars(first, last, step=30):
     stamps = (days[:, None] + np.arange(0, 23 * 60, step)).ravel()
     price = 1000 + np.arange(len(stamps)) % 17
     return [f"{str(t).replace('T', ' ')}:00,{p},{p + 2},{p - 2},{p + 1},{p % 7}" for t, p in zip(stamps, price)]  # noqa: B905
-
-
-def write(folder, lines, name="NQ.csv", header=HEADER, end="\n"):
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / name).write_bytes(end.join([header, *lines, ""]).encode())
-    return folder
 
 
 def digests(folder, options=None):
@@ -40,7 +34,7 @@ def changed(before, after):
 def test_unit_is_a_month_with_the_rows_it_looks_back_to(tmp_path):
     """Sources are the header, the rows back to the month before within the segment, and the own rows."""
     lines = bars("2024-01-30", "2024-03-04")
-    folder = write(tmp_path, lines)
+    folder = write_bars(tmp_path, lines)
     units = {unit.key: unit for unit in find(folder, {})}
     assert list(units) == ["NQ/2024-01", "NQ/2024-02", "NQ/2024-03"]
     content = (folder / "NQ.csv").read_bytes()
@@ -58,7 +52,7 @@ def test_looks_back_at_least_as_far_as_the_features(tmp_path):
     """Of a month with few bars the rows before it begin earlier than the month before."""
     options = {"max_gap_minutes": 24 * 60}
     daily = [line for line in bars("2023-11-01", "2024-03-01") if " 12:00:00" in line]
-    table = read_bars(tmp_path, find(write(tmp_path, daily), options), options)
+    table = read_bars(tmp_path, find(write_bars(tmp_path, daily), options), options)
     assert np.bincount(table.unit[~table.is_own]).tolist() == [0, 30, LOOKBACK, LOOKBACK]
     assert LOOKBACK > 31
 
@@ -66,18 +60,18 @@ def test_looks_back_at_least_as_far_as_the_features(tmp_path):
 def test_looks_back_no_further_than_its_segment(tmp_path):
     """Rows before the segment of the first own bar are not needed, but one that may show a roll jump."""
     january, february = bars("2024-01-01", "2024-01-03"), bars("2024-01-31", "2024-03-02")
-    table = read_bars(tmp_path, find(write(tmp_path, january + february), {}), {})
+    table = read_bars(tmp_path, find(write_bars(tmp_path, january + february), {}), {})
     assert np.bincount(table.unit[~table.is_own]).tolist() == [0, DAY, 29 * DAY]
     without_day = [line for line in february if "2024-01-31" not in line]
-    table = read_bars(tmp_path, find(write(tmp_path, january + without_day), {}), {})
+    table = read_bars(tmp_path, find(write_bars(tmp_path, january + without_day), {}), {})
     assert np.bincount(table.unit[~table.is_own]).tolist() == [0, 1, 29 * DAY]
 
 
 def test_appended_bars_change_the_last_month_only(tmp_path):
     """Old months keep their digests when bars are appended."""
     lines = bars("2024-01-01", "2024-03-20")
-    before = digests(write(tmp_path, lines[:-300]))
-    assert changed(before, digests(write(tmp_path, lines))) == ["NQ/2024-03"]
+    before = digests(write_bars(tmp_path, lines[:-300]))
+    assert changed(before, digests(write_bars(tmp_path, lines))) == ["NQ/2024-03"]
 
 
 @pytest.mark.parametrize(
@@ -86,10 +80,10 @@ def test_appended_bars_change_the_last_month_only(tmp_path):
 def test_an_edit_reaches_the_next_month_through_its_look_back_only(tmp_path, gap_day, expected):
     """An edited bar of March changes March, and April if no gap lies between."""
     lines = [line for line in bars("2024-02-20", "2024-05-05") if not line.startswith(gap_day or "-")]
-    before = digests(write(tmp_path, lines))
+    before = digests(write_bars(tmp_path, lines))
     place = next(i for i, line in enumerate(lines) if line.startswith("2024-03-20"))
     lines[place] = lines[place][:-1] + "9"
-    assert changed(before, digests(write(tmp_path, lines))) == expected
+    assert changed(before, digests(write_bars(tmp_path, lines))) == expected
 
 
 @pytest.mark.parametrize("size", [1, 61, 1000])
@@ -99,7 +93,7 @@ def test_block_size_does_not_matter(tmp_path, monkeypatch, size):
     lines[5] += ",surplus"
     lines[9] = lines[9].replace(",", ",x", 1)
     lines[12:12] = ["", "\r", '"2024-01-30 00:00:00",1,1,1,1,1']
-    folder = write(tmp_path, lines, end="\r\n")
+    folder = write_bars(tmp_path, lines, end="\r\n")
     (folder / "NQ.csv").write_bytes((folder / "NQ.csv").read_bytes().rstrip())
     expected = find(folder, {})
     monkeypatch.setattr(module, "BLOCK_BYTES", size)
@@ -108,9 +102,9 @@ def test_block_size_does_not_matter(tmp_path, monkeypatch, size):
 
 def test_instrument_is_the_first_word_and_unique(tmp_path):
     """Two files of one instrument are an error that names both."""
-    write(tmp_path / "a", bars("2024-01-01", "2024-01-02"), "@CL - 30 min - ETH.csv")
+    write_bars(tmp_path / "a", bars("2024-01-01", "2024-01-02"), "@CL - 30 min - ETH.csv")
     assert [unit.key for unit in find(tmp_path, {})] == ["CL/2024-01"]
-    write(tmp_path / "b", bars("2024-01-01", "2024-01-02"), "CL.csv")
+    write_bars(tmp_path / "b", bars("2024-01-01", "2024-01-02"), "CL.csv")
     with pytest.raises(ExpectedError, match=r"'a/@CL - 30 min - ETH.csv' and 'b/CL.csv' both hold CL"):
         find(tmp_path, {})
 
@@ -118,7 +112,7 @@ def test_instrument_is_the_first_word_and_unique(tmp_path):
 def test_backward_steps_tell_day_from_month_in_any_block(tmp_path, monkeypatch):
     """One step back when read month first is enough, also between two blocks."""
     rows = [f"{day}/{month}/2024 {hour}:00,5,6,4,5,1" for month in (1, 2) for day in (1, 2, 3) for hour in range(24)]
-    expected = find(write(tmp_path, rows), {})
+    expected = find(write_bars(tmp_path, rows), {})
     monkeypatch.setattr(module, "BLOCK_BYTES", 1)
     assert find(tmp_path, {}) == expected
     assert [unit.key for unit in expected] == ["NQ/2024-01", "NQ/2024-02"]
@@ -128,7 +122,7 @@ def test_uncertain_dates_are_refused_until_the_order_is_set(tmp_path):
     """Slash dates that read as well month first need the option; clear ones do not."""
     rows = [f"{day}/{month}/2024 {hour}:00,5,6,4,5,1" for month in (1, 2) for day in (1, 2) for hour in range(24)]
     rows = [row for row in rows if row.startswith("1/")]
-    folder = write(tmp_path, rows)
+    folder = write_bars(tmp_path, rows)
     with pytest.raises(ExpectedError, match=r"NQ.csv: dates like .*\(0 impossible.* 0 month first\).*NQ.date_order"):
         find(folder, {})
     keys = {
@@ -136,9 +130,9 @@ def test_uncertain_dates_are_refused_until_the_order_is_set(tmp_path):
         for order in ("day_first", "month_first")
     }
     assert keys == {"day_first": ["NQ/2024-01", "NQ/2024-02"], "month_first": ["NQ/2024-01"]}
-    write(tmp_path, [*rows[:24], "13/1/2024 1:00,5,6,4,5,1"])
+    write_bars(tmp_path, [*rows[:24], "13/1/2024 1:00,5,6,4,5,1"])
     assert len(find(folder, {})) == 1
-    write(tmp_path, [*rows[:24], "1/13/2024 1:00,5,6,4,5,1"])
+    write_bars(tmp_path, [*rows[:24], "1/13/2024 1:00,5,6,4,5,1"])
     with pytest.raises(ExpectedError, match=r"\(1 impossible.* 0 month first\)"):
         find(folder, {})
 
@@ -167,7 +161,7 @@ def test_options_are_checked(tmp_path, options, message):
 def test_folder_without_bars(tmp_path, caplog):
     """An empty file is a warning; a folder with nothing else is an error."""
     (tmp_path / "ES.csv").write_bytes(b"")
-    write(tmp_path, [])
+    write_bars(tmp_path, [])
     with caplog.at_level(logging.WARNING), pytest.raises(ExpectedError, match="no bars in 2 CSV files"):
         find(tmp_path, {})
     assert [record.getMessage().split("/")[-1] for record in caplog.records] == [
@@ -189,14 +183,14 @@ def test_folder_without_bars(tmp_path, caplog):
 def test_unusable_files(tmp_path, header, rows, message):
     """A file that cannot be used is an error that says why."""
     with pytest.raises(BadUnit, match=message):
-        find(write(tmp_path, rows, header=header), {})
+        find(write_bars(tmp_path, rows, header=header), {})
 
 
 def test_too_many_bad_rows_make_every_unit_bad(tmp_path):
     """The share is that of the file; its months are then bad units, with reason and line, until the limit is raised."""
     lines = bars("2024-01-30", "2024-02-03", 120)
     lines[3:9] = [line.replace(",", ",-", 1) for line in lines[3:9]]
-    folder = write(tmp_path, lines)
+    folder = write_bars(tmp_path, lines)
     units = find(folder, {})
     for unit in units:
         with pytest.raises(BadUnit, match=r"NQ.csv: 6 of 48 rows are bad \(price not above 0: 6, from line 5"):
@@ -210,7 +204,7 @@ def test_the_last_line_may_lack_its_end_also_in_a_file_out_of_order(tmp_path, ta
     """There it is among the rows before a month, in front of rows that come earlier in the file."""
     lines = bars("2024-01-30", "2024-02-03")
     later = len(bars("2024-01-30", "2024-02-01"))
-    folder = write(tmp_path, [*lines[later:], *lines[:later]])
+    folder = write_bars(tmp_path, [*lines[later:], *lines[:later]])
     path = folder / "NQ.csv"
     path.write_bytes(path.read_bytes().removesuffix(b"\n") + tail.encode())
     table = read_bars(folder, find(folder, {}), {})

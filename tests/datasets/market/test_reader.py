@@ -15,20 +15,15 @@ from stages.datasets.market.encode.bars import BACKWARD, DIFFERENT, JUMP, SAME, 
 from stages.datasets.market.find import find
 from stages.datasets.market.reading import rows
 from stages.datasets.market.reading.header import header_of
+from tests.helpers.market_bars import HEADER, write_bars
 from tests.helpers.places import REFERENCE_DIR
 
 REFERENCE = REFERENCE_DIR / "market"
-HEADER = "Timestamp,Open,High,Low,Close,Volume"
 NOT_NUMBER, PRICE, VOLUME, RANGE, TIME = (
     rows.REASONS[bit] for bit in (rows.NOT_NUMBER, rows.PRICE, rows.VOLUME, rows.RANGE, rows.TIME)
 )
 ALL = {"max_bad_rows": 1.0}
 MINUTE = 60 * 10**9
-
-
-def write(folder, lines, header=HEADER):
-    (folder / "NQ.csv").write_bytes("\n".join([header, *lines, ""]).encode())
-    return folder
 
 
 def read(folder, options=ALL):
@@ -92,7 +87,7 @@ def test_faults_are_named_with_count_and_line(tmp_path):
     lines[13] = lines[13].replace(",9,", ",inf,")
     lines[15] = ""
     lines[20:20] = [lines[18], lines[19].replace(",9,11,", ",9,10,")]
-    table = read(write(tmp_path, lines))[1]
+    table = read(write_bars(tmp_path, lines))[1]
     assert {f.reason: (f.count, f.line) for f in table.findings} == {
         rows.REASONS[rows.CELLS]: (1, 12),
         TIME: (1, 10),
@@ -111,8 +106,8 @@ def test_faults_are_named_with_count_and_line(tmp_path):
 
 def test_unit_that_changed_since_it_was_found(tmp_path):
     """Bytes that are not those that were listed are an error that says so."""
-    units = find(write(tmp_path, ["2024-01-08 01:00,1,1,1,1,1"]), {})
-    write(tmp_path, ["2024-01-08 01:00,1,1,1,1,2"])
+    units = find(write_bars(tmp_path, ["2024-01-08 01:00,1,1,1,1,1"]), {})
+    write_bars(tmp_path, ["2024-01-08 01:00,1,1,1,1,2"])
     with pytest.raises(ExpectedError, match=r"NQ.csv: changed since discover listed it"):
         read_bars(tmp_path, units, {})
 
@@ -203,7 +198,7 @@ def test_rows_before_a_month_may_begin_in_an_hour_shown_twice(tmp_path):
     lines = [f"{str(time).replace('T', ' ')},1,1,1,1,1" for time in wall]
     bad = int(np.flatnonzero(utc == end - 30)[0])
     lines[bad] = lines[bad].replace(",1,1,1", ",-1,1,1")
-    table = read(write(tmp_path, lines), {**ALL, "time_zone": "America/New_York"})[1]
+    table = read(write_bars(tmp_path, lines), {**ALL, "time_zone": "America/New_York"})[1]
     segment = np.datetime64(end, "ns").astype(np.int64)
     assert set(table.segment[table.month == 659].tolist()) == {segment}
     before = table.time[(table.unit == 1) & ~table.is_own]

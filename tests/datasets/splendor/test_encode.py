@@ -12,10 +12,9 @@ import pytest
 from stages.datasets.splendor import encode
 from stages.datasets.splendor.encode.columns import NAMES
 from stages.datasets.splendor.schema import COLOURS, GEMS, RAW_COLUMNS, TOKENS_PER_COLOUR
-from tests.helpers.splendor_games import arrays_of, number, read, rows_of, simulated
+from tests.helpers.splendor_games import CARD_PARTS, arrays_of, number, numbers, read, rows_of, simulated
 
 GAMES = [(12, 2), (49, 2), (15, 3), (58, 3), (59, 3), (33, 4), (58, 4)]
-CARD_PARTS = ("vp", "level", *(f"{kind}_{colour}" for kind in ("cost", "bonus") for colour in COLOURS))
 GROUP_ARRAYS = ("group_id", "group_offsets", "source")
 STRATEGIC_COLLISIONS = {*(f"player{p}_vp" for p in range(4)), *(f"deck_level{level}_remaining" for level in (1, 2, 3))}
 
@@ -24,8 +23,9 @@ def card(row, prefix):
     return {part: number(row[f"{prefix}_{part}"]) for part in CARD_PARTS}
 
 
-def five(card_or_row, prefix):
-    return [number(str(card_or_row[f"{prefix}_{colour}"])) for colour in COLOURS]
+def five(found, part):
+    """Return the five values of a card that `card` found."""
+    return [found[f"{part}_{colour}"] for colour in COLOURS]
 
 
 def seat_of(row, relative):
@@ -34,9 +34,9 @@ def seat_of(row, relative):
     reserved = [card(row, f"{name}_reserved{slot}") for slot in range(3)]
     return {
         "vp": number(row[f"{name}_vp"]),
-        "tokens": five(row, f"{name}_gems"),
+        "tokens": numbers(row, f"{name}_gems"),
         "gold": number(row[f"{name}_gems_gold"]),
-        "bonuses": five(row, f"{name}_reduction"),
+        "bonuses": numbers(row, f"{name}_reduction"),
         "reserved": [found for found in reserved if found["level"]],
     }
 
@@ -151,7 +151,7 @@ def oracle(row, nobles_acquired):
     n_players, current = int(row["num_players"]), int(row["current_player"])
     seats = [seat_of(row, (p - current) % n_players) if p < n_players else NOBODY for p in range(4)]
     visible = [found for slot in range(12) if (found := card(row, f"card{slot}"))["level"]]
-    nobles = [five(row, f"noble{k}_req") for k in range(5) if number(row[f"noble{k}_vp"])]
+    nobles = [numbers(row, f"noble{k}_req") for k in range(5) if number(row[f"noble{k}_vp"])]
     features = raw_features(row, visible) | token_features(row) | one_hot_features(row)
     for p, seat in enumerate(seats):
         cards = [*visible, *seat["reserved"]] if p < n_players else []

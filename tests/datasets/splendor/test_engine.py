@@ -13,7 +13,6 @@ from stages.datasets.splendor import simulate
 from stages.datasets.splendor.schema import (
     ACTION_TYPES,
     CARDS,
-    COLOURS,
     GEMS,
     HEADS,
     NOBLES,
@@ -38,6 +37,7 @@ from stages.datasets.splendor.simulate.engine import (
 )
 from stages.datasets.splendor.simulate.invariants import InvalidState, check_invariants
 from tests.helpers.places import REFERENCE_DIR
+from tests.helpers.splendor_games import numbers
 
 REFERENCE = REFERENCE_DIR / "splendor"
 CARD_INDEX = {(card.level, card.cost): index for index, card in enumerate(CARDS)}
@@ -101,15 +101,10 @@ def is_legal(state: State, move: Move) -> bool:
     return may_take and sum(move.returned) == surplus and bool((hand >= np.array(move.returned)).all())
 
 
-def numbers(row: dict[str, str], prefix: str, names: tuple[str, ...] = GEMS) -> list[int]:
-    """Read the columns of a group, `GEMS` or `COLOURS`, as integers."""
-    return [int(row[f"{prefix}_{name}"]) for name in names]
-
-
 def card_indices(row: dict[str, str], prefixes: list[str]) -> list[int]:
     """Find the cards of the card slots that are not empty."""
     present = [prefix for prefix in prefixes if row[f"{prefix}_level"] != "nan"]
-    return [CARD_INDEX[int(row[f"{p}_level"]), tuple(numbers(row, f"{p}_cost", COLOURS))] for p in present]
+    return [CARD_INDEX[int(row[f"{p}_level"]), tuple(numbers(row, f"{p}_cost"))] for p in present]
 
 
 def read_position(line: str) -> State:
@@ -118,16 +113,16 @@ def read_position(line: str) -> State:
     n_players = int(row["num_players"])
     state = new_game(n_players, random.Random(0))
     state.round, state.mover = int(row["turn_number"]), int(row["current_player"])
-    state.bank = numbers(row, "gems_board")
+    state.bank = numbers(row, "gems_board", GEMS)
     state.rows = [card_indices(row, [f"card{4 * level + i}" for i in range(4)]) for level in range(3)]
     state.decks = [[UNKNOWN_CARD] * int(row[f"deck_level{level}_remaining"]) for level in (1, 2, 3)]
     present = [i for i in range(5) if row[f"noble{i}_vp"] != "nan"]
-    state.nobles = [NOBLES.index(tuple(numbers(row, f"noble{i}_req", COLOURS))) for i in present]
+    state.nobles = [NOBLES.index(tuple(numbers(row, f"noble{i}_req"))) for i in present]
     for i in range(n_players):
         seat = state.seats[int(row[f"player{i}_position"])]
         seat.vp = int(row[f"player{i}_vp"])
-        seat.tokens = numbers(row, f"player{i}_gems")
-        seat.bonuses = numbers(row, f"player{i}_reduction", COLOURS)
+        seat.tokens = numbers(row, f"player{i}_gems", GEMS)
+        seat.bonuses = numbers(row, f"player{i}_reduction")
         seat.reserved = card_indices(row, [f"player{i}_reserved{slot}" for slot in range(3)])
     state.is_last_round = any(seat.vp >= 15 for seat in state.seats)
     return state
@@ -143,10 +138,10 @@ def read_moves(line: str) -> list[Move]:
         written = int(row["card_reservation"])
         targets = [11, 12] if written == 11 else [written + (written > 11)]
     else:
-        taken = numbers(row, "gem_take2" if kind == TAKE2 else "gem_take3", COLOURS)
+        taken = numbers(row, "gem_take2" if kind == TAKE2 else "gem_take3")
         colours = tuple(i for i, count in enumerate(taken) if count)
         targets = [colours[0] if kind == TAKE2 else TAKE3_CLASSES.index(colours)]
-    returned, noble = tuple(numbers(row, "gems_removed")), int(row["noble_selection"])
+    returned, noble = tuple(numbers(row, "gems_removed", GEMS)), int(row["noble_selection"])
     return [Move(kind, target, returned, noble) for target in targets]
 
 

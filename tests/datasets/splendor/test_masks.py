@@ -8,8 +8,8 @@ import pytest
 
 from stages.datasets.splendor import encode
 from stages.datasets.splendor.find import find
-from stages.datasets.splendor.schema import COLOURS, GEMS, HEADS, REMOVED_CLASSES, TAKE3_CLASSES
-from tests.helpers.splendor_games import REFERENCE, Log, arrays_of, number, rows_of, simulated
+from stages.datasets.splendor.schema import GEMS, HEADS, REMOVED_CLASSES, TAKE3_CLASSES
+from tests.helpers.splendor_games import REFERENCE, Log, arrays_of, number, numbers, rows_of, simulated
 
 GAMES = [(game_id, n_players) for n_players in (2, 3, 4) for game_id in range(40, 60)]
 
@@ -71,21 +71,16 @@ def hand_and_table(row):
     def card(prefix):
         if not number(row[f"{prefix}_level"]):
             return None
-        bonus = [number(row[f"{prefix}_bonus_{colour}"]) for colour in COLOURS].index(1)
-        return [number(row[f"{prefix}_cost_{colour}"]) for colour in COLOURS], bonus
+        return numbers(row, f"{prefix}_cost"), numbers(row, f"{prefix}_bonus").index(1)
 
     return {
-        "tokens": [number(row[f"player0_gems_{gem}"]) for gem in GEMS],
-        "bonuses": [number(row[f"player0_reduction_{colour}"]) for colour in COLOURS],
-        "bank": [number(row[f"gems_board_{gem}"]) for gem in GEMS],
+        "tokens": numbers(row, "player0_gems", GEMS),
+        "bonuses": numbers(row, "player0_reduction"),
+        "bank": numbers(row, "gems_board", GEMS),
         "visible": [found for slot in range(12) if (found := card(f"card{slot}"))],
         "reserved": [found for slot in range(3) if (found := card(f"player0_reserved{slot}"))],
         "decks": [number(row[f"deck_level{level}_remaining"]) for level in (1, 2, 3)],
-        "nobles": [
-            [number(row[f"noble{k}_req_{colour}"]) for colour in COLOURS]
-            for k in range(5)
-            if number(row[f"noble{k}_vp"])
-        ],
+        "nobles": [numbers(row, f"noble{k}_req") for k in range(5) if number(row[f"noble{k}_vp"])],
     }
 
 

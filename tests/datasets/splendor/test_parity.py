@@ -14,11 +14,10 @@ from stages.datasets.splendor import encode
 from stages.datasets.splendor.find import find
 from stages.datasets.splendor.schema import ACTION_TYPES, COLOURS, HEADS, RAW_COLUMNS, REMOVED_CLASSES, TAKE3_CLASSES
 from stages.splitting.moments import EXACT_ROWS, Moments
-from tests.helpers.splendor_games import REFERENCE, is_missing, number, rows_of
+from tests.helpers.splendor_games import CARD_PARTS, REFERENCE, is_missing, number, rows_of
 
 pytestmark = pytest.mark.skipif(not REFERENCE.is_dir(), reason="the reference games are not beside the repository")
 
-CARD_PARTS = ("vp", "level", *(f"{kind}_{colour}" for kind in ("cost", "bonus") for colour in COLOURS))
 NOBLES_ACQUIRED = [f"player{seat}_num_nobles_acquired" for seat in range(4)]
 CARDS_BOUGHT = [*(f"player{seat}_num_cards_bought" for seat in range(4)), "total_cards_bought"]
 FIRST_POSITION = [f"player{player}_position_0" for player in range(4)]
@@ -148,7 +147,7 @@ def card_of(row, prefix):
 
 
 def repaired_reservation(log, index):
-    """Apply the repair rule of B1, which looks at the mover's own next position."""
+    """Apply the repair rule, which looks at the mover's own next position."""
     row = log[index]
     if is_missing(row["card_reservation"]):
         return -1
