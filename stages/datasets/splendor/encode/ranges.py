@@ -31,8 +31,13 @@ def _optional(high: int) -> _Range:
     return _Range(0, high, may_be_empty=True)
 
 
-def _column_ranges() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return per column the least value, the greatest, and whether it may be empty, each (403, 1)."""
+def _keys() -> list[_Range]:
+    """Return the ranges of game, number of players, round and seat; the first and the third have their own arrays."""
+    n_players = _given(max(schema.PLAYER_COUNTS), low=min(schema.PLAYER_COUNTS))
+    return [_given(0), n_players, _given(0), _given(schema.N_SEATS - 1)]
+
+
+def _table_and_players() -> list[_Range]:
     tokens = [*[MOST_TOKENS] * N_COLOURS, schema.GOLD_TOKENS]
     card = [
         _optional(MOST_CARD_VP),
@@ -48,13 +53,17 @@ def _column_ranges() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         *[_optional(BONUSES_PER_COLOUR)] * N_COLOURS,
         *card * schema.RESERVED_LIMIT,
     ]
-    keys = [
-        _given(0),  # the game id, which has its own array
-        _given(max(schema.PLAYER_COUNTS), low=min(schema.PLAYER_COUNTS)),
-        _given(0),  # the round, likewise
-        _given(schema.N_SEATS - 1),
+    return [
+        *[_given(most) for most in tokens],  # the bank
+        *card * schema.N_SLOTS,
+        *[_given(size - schema.SLOTS_PER_LEVEL) for size in schema.DECK_SIZES],
+        *noble * schema.N_NOBLES,
+        *player * schema.N_SEATS,
     ]
-    move = [
+
+
+def _move() -> list[_Range]:
+    return [
         _given(len(schema.ACTION_TYPES) - 1),
         _optional(schema.HEADS["card_selection"] - 1),
         _optional(schema.HEADS["card_reservation"] - 1),
@@ -63,15 +72,11 @@ def _column_ranges() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         _given(schema.N_NOBLES - 1, low=-1),
         *[_given(MOST_RETURNED)] * len(schema.GEMS),
     ]
-    ranges = [
-        *keys,
-        *[_given(most) for most in tokens],  # the bank
-        *card * schema.N_SLOTS,
-        *[_given(size - schema.SLOTS_PER_LEVEL) for size in schema.DECK_SIZES],
-        *noble * schema.N_NOBLES,
-        *player * schema.N_SEATS,
-        *move,
-    ]
+
+
+def _column_ranges() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return per column the least value, the greatest, and whether it may be empty, each (403, 1)."""
+    ranges = [*_keys(), *_table_and_players(), *_move()]
     low, high, may_be_empty = np.array(ranges, np.int8).T[:, :, None]
     return low, high, may_be_empty.astype(bool)
 
