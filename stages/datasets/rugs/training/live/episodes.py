@@ -4,7 +4,7 @@
         episode.game_id, episode.is_terminal, episode.terminal_tick, len(episode.events)
 
 Events with `seq` are put in the canonical order, and of repeated ones the first is kept; others stay as they are given.
-See `schema.order` for that order and for which game an event belongs to.
+See `reading.order` for that order and for which game an event belongs to.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from stages.core.errors import ExpectedError
-from stages.datasets.rugs.encode.events import GSU, TRADE
 from stages.datasets.rugs.encode.steps import steps
 from stages.datasets.rugs.reading import order
-from stages.datasets.rugs.training.live.messages import Message, messages
+from stages.datasets.rugs.schema import GSU
+from stages.datasets.rugs.training.live.messages import Message, messages, with_owner
 from stages.datasets.rugs.training.live.table import table
 
 Given = Mapping[str, Any] | Message
@@ -147,12 +147,8 @@ def _episodes(events: Iterable[Given]) -> list[Episode]:
 def _with_owners(read: list[Message], session: np.ndarray) -> list[Message]:
     """Tell of each trade whether it is an own one, by what the session told before it."""
     last = order.last_seen(np.array([bool(message.own_id) for message in read], bool), session)
-    return [
-        replace(event, numbers={**event.numbers, "is_own": float(at >= 0 and read[at].own_id == event.player_id)})
-        if event.kind == TRADE and "is_own" not in event.numbers
-        else event
-        for event, at in zip(read, last.tolist(), strict=True)
-    ]
+    own_ids = [read[at].own_id if at >= 0 else "" for at in last.tolist()]
+    return [with_owner(event, own_id) for event, own_id in zip(read, own_ids, strict=True)]
 
 
 def _with_ticks(episodes: Sequence[Episode]) -> list[Episode]:
