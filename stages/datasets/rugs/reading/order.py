@@ -29,10 +29,11 @@ def ordered(*keys: np.ndarray) -> tuple[np.ndarray, int]:
         int64 (K,) indices of the rows that are kept, the first in the order given of those with the same keys; and how
         many are not.
     """
-    order = np.lexsort(keys[::-1])
+    order = np.lexsort(keys[::-1])  # stable; its last key counts first
     is_first = np.ones(len(order), bool)
     if len(order):
-        is_first[1:] = np.any([key[order][1:] != key[order][:-1] for key in keys], axis=0)
+        differs = [key[order][1:] != key[order][:-1] for key in keys]
+        is_first[1:] = np.any(differs, axis=0)
     return order[is_first], int((~is_first).sum())
 
 
@@ -62,12 +63,20 @@ def owners(session: np.ndarray, game: np.ndarray, is_frame: np.ndarray) -> np.nd
     frames = np.flatnonzero(is_frame & (game >= 0))
     if not len(frames):
         return game.copy()
+
+    # Marks: the first frame of each game in each session.
     names = session[frames].astype(np.int64) << 32 | game[frames]
-    marks = frames[np.sort(np.unique(names, return_index=True)[1])]
+    first = np.unique(names, return_index=True)[1]
+    marks = frames[np.sort(first)]
+
+    # The mark of each row is the last one up to it, and before the first one of its session that one.
     mark = np.searchsorted(marks, np.arange(len(game)), side="right") - 1
     is_before = (mark < 0) | (session[marks[mark]] != session)
     mark = np.minimum(mark + is_before, len(marks) - 1)
-    current = np.where(session[marks[mark]] == session, game[marks[mark]], -1)
+
+    # A session without a mark has no game.
+    has_mark = session[marks[mark]] == session
+    current = np.where(has_mark, game[marks[mark]], -1)
     return np.where(game >= 0, game, current).astype(np.int32)
 
 
@@ -105,8 +114,7 @@ def fingerprint(key: bytes) -> str:
 
 def pseudonym(player: str | None, key: bytes) -> int:
     """Return the first 64 bits of the HMAC-SHA256 of a player's id, 0 for none."""
-    return (
-        int.from_bytes(hmac.digest(key, player.encode(errors="surrogatepass"), "sha256")[:PLAYER_BYTES], "big")
-        if player
-        else 0
-    )
+    if not player:
+        return 0
+    digest = hmac.digest(key, player.encode(errors="surrogatepass"), "sha256")
+    return int.from_bytes(digest[:PLAYER_BYTES], "big")

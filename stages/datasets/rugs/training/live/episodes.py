@@ -125,22 +125,28 @@ def _episodes(events: Iterable[Given]) -> list[Episode]:
     taken = canonical(read).tolist()
     given, read = [given[i] for i in taken], [read[i] for i in taken]
     session, _ = _codes([message.session for message in read])
-    code, names = _codes(["", *(message.game_id for message in read)])
     is_frame = np.array([message.kind == GSU for message in read], bool)
+
+    # The rows of each game; the code of no game is -1.
+    code, names = _codes(["", *(message.game_id for message in read)])
     owner = order.owners(session, code[1:] - 1, is_frame)
-    cash = np.array([message.numbers.get("cash", np.nan) for message in read])
-    last = order.last_seen(~np.isnan(cash), session)
-    read = _with_owners(read, session)
     rows: dict[int, list[int]] = {}
     for row, game in enumerate(owner.tolist()):
         rows.setdefault(game, []).append(row)
+
+    # What a session carries from game to game: the player's balance, and who that is.
+    cash = np.array([message.numbers.get("cash", np.nan) for message in read])
+    last_cash = order.last_seen(~np.isnan(cash), session)
+    read = _with_owners(read, session)
+
     result = []
     for game, own in rows.items():
         first = next((row for row in own if is_frame[row]), None)
-        if game >= 0 and first is not None:
-            carried = float(cash[last[first]]) if last[first] >= 0 else np.nan
-            parts = tuple(given[row] for row in own), tuple(read[row] for row in own)
-            result.append(Episode(names[game + 1], *parts, carried))
+        if game < 0 or first is None:
+            continue
+        carried = float(cash[last_cash[first]]) if last_cash[first] >= 0 else np.nan
+        parts = tuple(given[row] for row in own), tuple(read[row] for row in own)
+        result.append(Episode(names[game + 1], *parts, carried))
     return result
 
 

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from stages.datasets.rugs.encode import columns
 from stages.datasets.rugs.reading import payload
 from stages.datasets.rugs.reading.store import KINDS, NO_GAME, NOT_NEEDED
 from stages.datasets.rugs.schema import GSU, OTHER, PLAYER, PRESS, TRADE
@@ -122,7 +123,7 @@ def read(kind: int, raws: Sequence[bytes], envelopes: Sequence[Mapping[str, Any]
     kinds = [NOT_NEEDED if content is payload.BROKEN else kind for content in contents]
     found = [Message(own, **envelope) for own, envelope in zip(kinds, envelopes, strict=True)]
     usable = [i for i, content in enumerate(contents) if content is not None and content is not payload.BROKEN]
-    table = payload.numbers(kind, [contents[i] for i in usable]) if usable else {}
+    table = columns.numbers(kind, [contents[i] for i in usable]) if usable else {}
     rows = np.stack([*table.values()], axis=-1).tolist() if table else [[]] * len(usable)
     for i, row in zip(usable, rows, strict=True):
         told = _told(kind, contents[i], envelopes[i])
