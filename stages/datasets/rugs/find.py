@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import pyarrow.compute as pc
 
 from stages.core.errors import ExpectedError
 from stages.core.units import Source, Unit, digest_of
@@ -124,7 +123,9 @@ def scan(raw_dir: Path, options: Options) -> Scan:
     n_rows = len(needed["seq"]) + len(others["seq"]) + gathered.n_unplaced
 
     # Canonical order, each row once.
-    rank = order.ranks(_first_times(len(reader.sessions), needed, others), list(reader.sessions))
+    places = [(part["session"], part["ts_ns"]) for part in (needed, others)]
+    first_ns = order.first_times(len(reader.sessions), places)
+    rank = order.ranks(first_ns, list(reader.sessions))
     kept, n_needed_twice = order.ordered(rank[needed["session"]], needed["seq"], needed["doc"], needed["game"])
     _, n_others_twice = order.ordered(others["session"], others["seq"])
     needed = _chosen(needed, kept)
@@ -162,16 +163,16 @@ def _gather(reader: Reader, paths: list[str], key: bytes) -> _Gathered:
         rows = piece.take(piece.kind != FOREIGN)
         is_needed = rows.kind != NOT_NEEDED
         is_placed = rows.session >= 0
-        is_broken = _broken(rows)
+        is_broken = payload.broken(rows.raw)
 
         # Rows that cannot be used. A broken row that is needed may be one of an episode.
         result.n_broken += int(is_broken.sum())
         result.n_unplaced += int((~is_placed).sum())
         result.n_lost += int((~is_placed).sum() + (is_broken & ~is_needed).sum())
-        where = [f"{reader.raw_dir / paths[file]}:{row}" for file, row in _first_places(rows, is_broken)]
-        result.bad += [f"{place}: the payload is not JSON" for place in where]
-        where = [f"{reader.raw_dir / paths[file]}:{row}" for file, row in _first_places(rows, ~is_placed)]
-        result.bad += [f"{place}: no session, seq or time" for place in where]
+        for is_bad, why in ((is_broken, "the payload is not JSON"), (~is_placed, "no session, seq or time")):
+            first = rows.take(np.flatnonzero(is_bad)[:MOST_TOLD])
+            places = zip(first.file.tolist(), first.row.tolist(), strict=True)
+            result.bad += [f"{reader.raw_dir / paths[file]}:{row}: {why}" for file, row in places]
 
         # What stays of the others. A frame that is cut off is no frame.
         chosen = is_placed & is_needed
@@ -180,23 +181,6 @@ def _gather(reader: Reader, paths: list[str], key: bytes) -> _Gathered:
         result.needed.append(slim)
         rest = rows.take(is_placed & ~is_needed)
         result.others.append({name: getattr(rest, name) for name in OTHERS})
-    return result
-
-
-def _first_places(rows: Rows, is_bad: np.ndarray) -> list[tuple[int, int]]:
-    """Return file and row of the first `MOST_TOLD` rows that are marked."""
-    chosen = np.flatnonzero(is_bad)[:MOST_TOLD]
-    return list(zip(rows.file[chosen].tolist(), rows.row[chosen].tolist(), strict=True))
-
-
-def _broken(rows: Rows) -> np.ndarray:
-    """Tell which rows have a payload that is cut off: those whose braces do not match at the end are looked at."""
-    n_open, n_close = (pc.count_substring(rows.raw, pattern=brace) for brace in "{}")
-    is_odd = pc.or_(pc.invert(pc.ends_with(rows.raw, pattern="}")), pc.not_equal(n_open, n_close))
-    result = is_odd.to_numpy(zero_copy_only=False).copy()
-    odd = np.flatnonzero(result)
-    if len(odd):
-        result[odd] = [not payload.is_json(raw) for raw in rows.raw.take(odd).to_pylist()]
     return result
 
 
@@ -235,14 +219,6 @@ def _owners(needed: Columns, n_games: int) -> np.ndarray:
     return np.where(has_frame[owner], owner, -1)
 
 
-def _first_times(n_sessions: int, *parts: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Return the smallest time of each session, ns since 1970 UTC."""
-    result = np.full(n_sessions, np.iinfo(np.int64).max)
-    for part in parts:
-        np.minimum.at(result, part["session"], part["ts_ns"])
-    return result
-
-
 def _episodes(found: Scan, key: bytes) -> list[Unit]:
     """Return the units of the episodes, in the order of their first rows."""
     columns, session = found.columns, found.columns["session"]
@@ -250,7 +226,7 @@ def _episodes(found: Scan, key: bytes) -> list[Unit]:
     last_player = order.last_seen(columns["player"] > 0, session)
     games, sessions = list(found.reader.games), list(found.reader.sessions)
     units = []
-    for own in _by_owner(columns["owner"]):
+    for own in order.by_owner(columns["owner"]):
         first = int(own[0])
         first_frame = own[columns["is_frame"][own].argmax()]
         cash = last_cash[first_frame]
@@ -266,16 +242,6 @@ def _episodes(found: Scan, key: bytes) -> list[Unit]:
         }
         units.append(_unit(found, own, games[columns["owner"][first]], context))
     return units
-
-
-def _by_owner(owner: np.ndarray) -> list[np.ndarray]:
-    """Return the rows of each episode; the episodes in the order of their first rows."""
-    rows = np.argsort(owner, kind="stable")
-    rows = rows[owner[rows] >= 0]
-    if not len(rows):
-        return []
-    starts = np.flatnonzero(np.diff(owner[rows], prepend=-1))
-    return sorted(np.split(rows, starts[1:]), key=lambda own: int(own[0]))
 
 
 def _spans(columns: Mapping[str, np.ndarray], own: np.ndarray, sessions: list[str]) -> list[list[Any]]:

@@ -9,6 +9,7 @@ a frame was seen so far (a late frame of an older game does not switch back), be
 """
 
 import hmac
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -35,6 +36,14 @@ def ordered(*keys: np.ndarray) -> tuple[np.ndarray, int]:
         differs = [key[order][1:] != key[order][:-1] for key in keys]
         is_first[1:] = np.any(differs, axis=0)
     return order[is_first], int((~is_first).sum())
+
+
+def first_times(n_sessions: int, parts: Iterable[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """Return the smallest time of each session, int64 ns since 1970 UTC, of parts of (session, time) of their rows."""
+    result = np.full(n_sessions, np.iinfo(np.int64).max)
+    for session, ts_ns in parts:
+        np.minimum.at(result, session, ts_ns)
+    return result
 
 
 def ranks(first_ns: np.ndarray, sessions: list[str]) -> np.ndarray:
@@ -78,6 +87,16 @@ def owners(session: np.ndarray, game: np.ndarray, is_frame: np.ndarray) -> np.nd
     has_mark = session[marks[mark]] == session
     current = np.where(has_mark, game[marks[mark]], -1)
     return np.where(game >= 0, game, current).astype(np.int32)
+
+
+def by_owner(owner: np.ndarray) -> list[np.ndarray]:
+    """Return the rows of each game that owns some, int64; the games in the order of their first rows."""
+    rows = np.argsort(owner, kind="stable")
+    rows = rows[owner[rows] >= 0]
+    if not len(rows):
+        return []
+    starts = np.flatnonzero(np.diff(owner[rows], prepend=-1))
+    return sorted(np.split(rows, starts[1:]), key=lambda own: int(own[0]))
 
 
 def last_seen(is_seen: np.ndarray, session: np.ndarray) -> np.ndarray:

@@ -14,6 +14,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from msgspec import Struct, field
 
 from stages.datasets.rugs.schema import GSU, OTHER, PLAYER, PRESS, TRADE
@@ -125,7 +128,18 @@ def decode(kind: int, raws: Iterable[bytes]) -> list[Payload | Broken | None]:
     return result
 
 
-def is_json(raw: bytes) -> bool:
+def broken(raws: pa.Array) -> np.ndarray:
+    """Tell which payloads are cut off, bool (N,): those whose braces do not match at the end are looked at."""
+    n_open, n_close = (pc.count_substring(raws, pattern=brace) for brace in "{}")
+    is_odd = pc.or_(pc.invert(pc.ends_with(raws, pattern="}")), pc.not_equal(n_open, n_close))
+    result = is_odd.to_numpy(zero_copy_only=False).copy()
+    odd = np.flatnonzero(result)
+    if len(odd):
+        result[odd] = [not _is_json(raw) for raw in raws.take(odd).to_pylist()]
+    return result
+
+
+def _is_json(raw: bytes) -> bool:
     """Say whether a text is JSON, NaN and infinity allowed."""
     try:
         json.loads(raw)

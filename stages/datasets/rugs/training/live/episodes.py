@@ -104,8 +104,8 @@ def canonical(events: Sequence[Message]) -> np.ndarray:
     if any(event.seq is None for event in events):
         return np.arange(len(events))
     session, names = _codes([event.session for event in events])
-    first_ns = np.full(len(names), np.iinfo(np.int64).max)
-    np.minimum.at(first_ns, session, np.array([event.ts_ns for event in events], np.int64))
+    ts_ns = np.array([event.ts_ns for event in events], np.int64)
+    first_ns = order.first_times(len(names), [(session, ts_ns)])
     place = order.ranks(first_ns, names)[session]
     seq = np.array([event.seq for event in events], np.int64)
     doc_type, game = (np.array([getattr(event, name) for event in events]) for name in ("doc_type", "game_id"))
@@ -127,12 +127,9 @@ def _episodes(events: Iterable[Given]) -> list[Episode]:
     session, _ = _codes([message.session for message in read])
     is_frame = np.array([message.kind == GSU for message in read], bool)
 
-    # The rows of each game; the code of no game is -1.
+    # The game of each row; the code of no game is -1.
     code, names = _codes(["", *(message.game_id for message in read)])
     owner = order.owners(session, code[1:] - 1, is_frame)
-    rows: dict[int, list[int]] = {}
-    for row, game in enumerate(owner.tolist()):
-        rows.setdefault(game, []).append(row)
 
     # What a session carries from game to game: the player's balance, and who that is.
     cash = np.array([message.numbers.get("cash", np.nan) for message in read])
@@ -140,13 +137,13 @@ def _episodes(events: Iterable[Given]) -> list[Episode]:
     read = _with_owners(read, session)
 
     result = []
-    for game, own in rows.items():
-        first = next((row for row in own if is_frame[row]), None)
-        if game < 0 or first is None:
+    for own in order.by_owner(owner):
+        if not is_frame[own].any():
             continue
-        carried = float(cash[last_cash[first]]) if last_cash[first] >= 0 else np.nan
+        last = last_cash[own[is_frame[own].argmax()]]  # at the first frame
+        carried = float(cash[last]) if last >= 0 else np.nan
         parts = tuple(given[row] for row in own), tuple(read[row] for row in own)
-        result.append(Episode(names[game + 1], *parts, carried))
+        result.append(Episode(names[owner[own[0]] + 1], *parts, carried))
     return result
 
 
