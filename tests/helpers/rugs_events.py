@@ -8,8 +8,8 @@ import numpy as np
 
 from stages.datasets.rugs import schema
 from stages.datasets.rugs.encode import Table, encode
-from stages.datasets.rugs.encode.events import GSU, OTHER, PLAYER, PRESS, TRADE, Events
-from stages.datasets.rugs.schema import BUTTONS, CATEGORIES, FEATURE_NAMES
+from stages.datasets.rugs.encode.events import Events
+from stages.datasets.rugs.schema import BUTTONS, CATEGORIES, FEATURE_NAMES, GSU, OTHER, PLAYER, PRESS, TRADE
 
 Row = dict[str, Any]
 COLUMNS = [field.name for field in fields(Events)][4:-6]

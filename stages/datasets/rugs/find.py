@@ -4,7 +4,7 @@ One pass over the files, some MB at a time; of a needed row some 60 bytes stay, 
 player updates, of rows that name no game and of those that look cut off only, but each payload enters its row's hash:
 an edit must not be missed. A frame that is cut off is no frame: it begins no game.
 
-An episode is what `schema.order` says a game owns, if there is a frame of it. Its digest is that of the hashes of its
+An episode is what `reading.order` says a game owns, if there is a frame of it. Its digest is that of the hashes of its
 rows in canonical order, so it does not depend on which files hold them. Its context says what its rows do not:
 
 - ``cash``: last cash of the session before the first frame, or null;
@@ -17,29 +17,34 @@ A file that cannot be read is a unit of its own without a digest, whose context 
 below the raw folder.
 """
 
-import itertools
 import logging
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
-import pyarrow.compute as pc
 
 from stages.core.errors import ExpectedError
 from stages.core.units import Source, Unit, digest_of
 from stages.datasets.rugs import schema
 from stages.datasets.rugs.reading import order, payload
-from stages.datasets.rugs.reading.reader import name_games
+from stages.datasets.rugs.reading.games import name_games
 from stages.datasets.rugs.reading.store import FOREIGN, NOT_NEEDED, Reader, Rows, files, hashes
-from stages.datasets.rugs.schema import GSU, OTHER, PLAYER, Options
+from stages.datasets.rugs.schema import GAME_BYTES, GSU, OTHER, PLAYER, Options
 
 logger = logging.getLogger("batchwise")
 
-GAME_BYTES = 25
 MOST_TOLD = 5  # rows that cannot be used are named one by one up to here
+# What stays of rows that are not needed, and of needed ones.
+OTHERS: Final = {"session": "i4", "seq": "i8", "ts_ns": "i8"}
+NEEDED: Final = {
+    **OTHERS, "doc": "i1", "kind": "i1", "game": "i4", "file": "i4", "is_frame": "?", "cash": "f8", "player": "u8",
+    "hash": "(32,)u1",
+}  # fmt: skip
+
+Columns = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,7 @@ class Scan:
 
     paths: list[str]
     reader: Reader
-    columns: dict[str, np.ndarray]
+    columns: Columns
     counts: Counts
     bad: list[str]
 
@@ -108,133 +113,155 @@ def find(raw_dir: Path, options: Mapping[str, Any]) -> list[Unit]:
 
 def scan(raw_dir: Path, options: Options) -> Scan:
     """Read all files of a store."""
-    paths, reader, key = files(raw_dir), Reader(raw_dir), order.player_key(options)
-    needed, others, n_broken, n_unplaced, bad = [_slim(reader, key, None)], [_place(None)], 0, 0, list[str]()
-    n_lost = 0
-    for rows in reader.pieces(paths):
-        rows = rows.take(rows.kind != FOREIGN)
-        broken, unplaced = _broken(rows), np.flatnonzero(rows.session < 0)
-        n_broken += len(broken)
-        n_unplaced += len(unplaced)
-        n_lost += len(unplaced) + int((rows.kind[broken] == NOT_NEEDED).sum())
-        for chosen, why in ((broken, "the payload is not JSON"), (unplaced, "no session, seq or time")):
-            places = zip(rows.file[chosen].tolist(), rows.row[chosen].tolist(), strict=True)
-            bad += [f"{raw_dir / paths[file]}:{row}: {why}" for file, row in itertools.islice(places, MOST_TOLD)]
-        is_needed = (rows.session >= 0) & (rows.kind != NOT_NEEDED)
-        slim = _slim(reader, key, name_games(reader, rows.take(is_needed)))
-        is_whole = np.isin(np.flatnonzero(is_needed), broken, invert=True)
-        needed.append({**slim, "is_frame": (slim["kind"] == GSU) & is_whole})
-        others.append(_place(rows.take((rows.session >= 0) & (rows.kind == NOT_NEEDED))))
-    columns, rest = ({name: np.concatenate([p[name] for p in ps]) for name in ps[0]} for ps in (needed, others))
-    is_read = ~np.isin(columns["file"], [paths.index(path) for path in reader.faults])  # some faults lie behind rows
-    columns = {name: column[is_read] for name, column in columns.items()}
-    n_rows = len(columns["seq"]) + len(rest["seq"]) + n_unplaced
-    rank = order.ranks(_first_times(len(reader.sessions), columns, rest), list(reader.sessions))
-    kept, n_twice = order.ordered(rank[columns["session"]], columns["seq"], columns["doc"], columns["game"])
-    n_twice += order.ordered(rest["session"], rest["seq"])[1]
-    columns = {name: column[kept] for name, column in columns.items()}
-    owner = order.owners(columns["session"], columns["game"], columns["is_frame"])
-    has_frame = np.bincount(owner[columns["is_frame"] & (owner >= 0)], minlength=len(reader.games) + 1) > 0
-    columns["owner"] = np.where(has_frame[owner], owner, -1)
-    n_unowned = int((columns["owner"] < 0).sum())
-    return Scan(
-        paths, reader, columns, Counts(len(paths), n_rows, n_twice, n_broken, n_unplaced, n_unowned, n_lost), bad
+    paths, reader = files(raw_dir), Reader(raw_dir)
+    gathered = _gather(reader, paths, order.player_key(options))
+    needed, others = _joined(gathered.needed, NEEDED), _joined(gathered.others, OTHERS)
+
+    # Some files prove to be unreadable behind rows that were read: those count no more.
+    faulty = [paths.index(path) for path in reader.faults]
+    needed = _chosen(needed, ~np.isin(needed["file"], faulty))
+    n_rows = len(needed["seq"]) + len(others["seq"]) + gathered.n_unplaced
+
+    # Canonical order, each row once.
+    places = [(part["session"], part["ts_ns"]) for part in (needed, others)]
+    first_ns = order.first_times(len(reader.sessions), places)
+    rank = order.ranks(first_ns, list(reader.sessions))
+    kept, n_needed_twice = order.ordered(rank[needed["session"]], needed["seq"], needed["doc"], needed["game"])
+    _, n_others_twice = order.ordered(others["session"], others["seq"])
+    needed = _chosen(needed, kept)
+
+    # Which episode each row belongs to.
+    needed["owner"] = _owners(needed, len(reader.games))
+    counts = Counts(
+        n_files=len(paths),
+        n_rows=n_rows,
+        n_twice=n_needed_twice + n_others_twice,
+        n_broken=gathered.n_broken,
+        n_unplaced=gathered.n_unplaced,
+        n_unowned=int((needed["owner"] < 0).sum()),
+        n_lost=gathered.n_lost,
     )
+    return Scan(paths, reader, needed, counts, gathered.bad)
 
 
-def _broken(rows: Rows) -> np.ndarray:
-    """Return the rows whose payloads are cut off: those whose braces do not match at the end are looked at."""
-    cut = np.flatnonzero(_is_cut(rows).to_numpy(zero_copy_only=False))
-    return cut[[not payload.is_json(raw) for raw in rows.raw.take(cut).to_pylist()]] if len(cut) else cut
+@dataclass
+class _Gathered:
+    """What a pass over the files leaves: columns of needed rows and of others, piece by piece; see `Counts`, `Scan`."""
+
+    needed: list[Columns] = field(default_factory=list)
+    others: list[Columns] = field(default_factory=list)
+    n_broken: int = 0
+    n_unplaced: int = 0
+    n_lost: int = 0
+    bad: list[str] = field(default_factory=list)
 
 
-def _is_cut(rows: Rows) -> Any:
-    n_open, n_close = (pc.count_substring(rows.raw, pattern=brace) for brace in "{}")
-    return pc.or_(pc.invert(pc.ends_with(rows.raw, pattern="}")), pc.not_equal(n_open, n_close))
+def _gather(reader: Reader, paths: list[str], key: bytes) -> _Gathered:
+    """Read all files, some MB at a time."""
+    result = _Gathered()
+    for piece in reader.pieces(paths):
+        rows = piece.take(piece.kind != FOREIGN)
+        is_needed = rows.kind != NOT_NEEDED
+        is_placed = rows.session >= 0
+        is_broken = payload.broken(rows.raw)
+
+        # Rows that cannot be used. A broken row that is needed may be one of an episode.
+        result.n_broken += int(is_broken.sum())
+        result.n_unplaced += int((~is_placed).sum())
+        result.n_lost += int((~is_placed).sum() + (is_broken & ~is_needed).sum())
+        for is_bad, why in ((is_broken, "the payload is not JSON"), (~is_placed, "no session, seq or time")):
+            first = rows.take(np.flatnonzero(is_bad)[:MOST_TOLD])
+            places = zip(first.file.tolist(), first.row.tolist(), strict=True)
+            result.bad += [f"{reader.raw_dir / paths[file]}:{row}: {why}" for file, row in places]
+
+        # What stays of the others. A frame that is cut off is no frame.
+        chosen = is_placed & is_needed
+        slim = _slim(name_games(reader, rows.take(chosen)), key)
+        slim["is_frame"] = (slim["kind"] == GSU) & ~is_broken[chosen]
+        result.needed.append(slim)
+        rest = rows.take(is_placed & ~is_needed)
+        result.others.append({name: getattr(rest, name) for name in OTHERS})
+    return result
 
 
-def _place(rows: Rows | None) -> dict[str, np.ndarray]:
-    """Return what stays of rows that are not needed."""
-    if rows is None:
-        return {"session": np.empty(0, np.int32), "seq": np.empty(0, np.int64), "ts_ns": np.empty(0, np.int64)}
-    return {"session": rows.session, "seq": rows.seq, "ts_ns": rows.ts_ns}
-
-
-def _slim(reader: Reader, key: bytes, rows: Rows | None) -> dict[str, np.ndarray]:
-    """Return what stays of needed rows; without rows, no row of each column."""
-    if rows is None:
-        kinds = {"doc": "i1", "kind": "i1", "game": "i4", "file": "i4", "cash": "f8", "player": "u8", "is_frame": "?"}
-        return {
-            **_place(None),
-            **{name: np.empty(0, kind) for name, kind in kinds.items()},
-            "hash": np.empty((0, 32), np.uint8),
-        }
+def _slim(rows: Rows, key: bytes) -> Columns:
+    """Return what stays of needed rows, but `is_frame`."""
     cash, player = np.full(len(rows.seq), np.nan), np.zeros(len(rows.seq), np.uint64)
     for kind in (PLAYER, OTHER):
         chosen = np.flatnonzero(rows.kind == kind)
         payloads = payload.decode(kind, rows.raw.take(chosen).to_pylist())
         for i, found in zip(chosen.tolist(), payloads, strict=True):
-            if isinstance(found, payload.Player):
-                player[i] = order.pseudonym(found.player, key)
-                cash[i] = payload.number(found.cash) if kind == PLAYER else np.nan
-    names = ("doc", "kind", "game", "file")
-    own = {name: getattr(rows, name) for name in names}
-    return {**_place(rows), **own, "cash": cash, "player": player, "hash": hashes(rows)}
+            if not isinstance(found, payload.Player):
+                continue
+            player[i] = order.pseudonym(found.player, key)
+            if kind == PLAYER:
+                cash[i] = payload.number(found.cash)
+    columns = {name: getattr(rows, name) for name in ("session", "seq", "ts_ns", "doc", "kind", "game", "file")}
+    return {**columns, "cash": cash, "player": player, "hash": hashes(rows)}
 
 
-def _first_times(n_sessions: int, *parts: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Return the smallest time of each session, ns since 1970 UTC."""
-    result = np.full(n_sessions, np.iinfo(np.int64).max)
-    for part in parts:
-        np.minimum.at(result, part["session"], part["ts_ns"])
-    return result
+def _joined(parts: list[Columns], dtypes: Mapping[str, str]) -> Columns:
+    """Return the rows of all parts, also of none."""
+    return {
+        name: np.concatenate([np.empty(0, dtype), *(part[name] for part in parts)]) for name, dtype in dtypes.items()
+    }
+
+
+def _chosen(columns: Columns, rows: np.ndarray) -> Columns:
+    return {name: column[rows] for name, column in columns.items()}
+
+
+def _owners(needed: Columns, n_games: int) -> np.ndarray:
+    """Return the game that owns each row, int32 (N,): -1 for none, also where no frame of the game can be read."""
+    owner = order.owners(needed["session"], needed["game"], needed["is_frame"])
+    of_frames = owner[needed["is_frame"] & (owner >= 0)]
+    has_frame = np.bincount(of_frames, minlength=n_games + 1) > 0  # the last one stands for -1
+    return np.where(has_frame[owner], owner, -1)
 
 
 def _episodes(found: Scan, key: bytes) -> list[Unit]:
     """Return the units of the episodes, in the order of their first rows."""
     columns, session = found.columns, found.columns["session"]
-    by_owner = np.argsort(columns["owner"], kind="stable")
-    by_owner = by_owner[columns["owner"][by_owner] >= 0]
-    starts = np.flatnonzero(np.diff(columns["owner"][by_owner], prepend=-1))
-    groups = sorted(np.split(by_owner, starts[1:]), key=lambda own: int(own[0])) if len(by_owner) else []
     last_cash = order.last_seen(~np.isnan(columns["cash"]), session)
     last_player = order.last_seen(columns["player"] > 0, session)
     games, sessions = list(found.reader.games), list(found.reader.sessions)
     units = []
-    for own in groups:
+    for own in order.by_owner(columns["owner"]):
+        first = int(own[0])
         first_frame = own[columns["is_frame"][own].argmax()]
-        cash, before = last_cash[first_frame], own[0] - 1
-        known = last_player[before] if before >= 0 and session[before] == session[own[0]] else -1
+        cash = last_cash[first_frame]
+        is_same_session = first > 0 and session[first - 1] == session[first]
+        player = last_player[first - 1] if is_same_session else -1
         context = {
             "cash": float(columns["cash"][cash]) if cash >= 0 else None,
-            "player": f"{int(columns['player'][known]):016x}" if known >= 0 else None,
+            "player": f"{int(columns['player'][player]):016x}" if player >= 0 else None,
             **({"key": order.fingerprint(key)} if key else {}),
             "n_rows": len(own),
-            "order": [int(columns["ts_ns"][own[0]]), int(columns["seq"][own[0]])],
+            "order": [int(columns["ts_ns"][first]), int(columns["seq"][first])],
             "sessions": _spans(columns, own, sessions),
         }
-        units.append(_unit(found, own, games[columns["owner"][own[0]]], context))
+        units.append(_unit(found, own, games[columns["owner"][first]], context))
     return units
 
 
 def _spans(columns: Mapping[str, np.ndarray], own: np.ndarray, sessions: list[str]) -> list[list[Any]]:
     """Return the sessions of an episode, with the first and the last seq of their rows that name no game."""
     session = columns["session"][own]
-    codes = session[np.sort(np.unique(session, return_index=True)[1])].tolist()
+    is_loose = columns["game"][own] < 0
+    first = np.sort(np.unique(session, return_index=True)[1])
     result: list[list[Any]] = []
-    for code in codes:
-        loose = columns["seq"][own[(session == code) & (columns["game"][own] < 0)]]
-        result.append([sessions[code], *([int(loose[0]), int(loose[-1])] if len(loose) else [None, None])])
+    for code in session[first].tolist():
+        seq = columns["seq"][own[is_loose & (session == code)]]
+        span = [int(seq[0]), int(seq[-1])] if len(seq) else [None, None]
+        result.append([sessions[code], *span])
     return result
 
 
 def _unit(found: Scan, own: np.ndarray, game: str, context: Mapping[str, Any]) -> Unit:
     sources = tuple(Source(found.paths[i]) for i in np.unique(found.columns["file"][own]).tolist())
     if not (game.isascii() and game.isprintable() and len(game) <= GAME_BYTES):
-        bad = (
-            f"{sources[0].path}: game id {game!r}, expected at most {GAME_BYTES} printable ASCII characters; correct it"
-        )
-        return Unit(game, sources, "", {"bad": bad})
+        expected = f"expected at most {GAME_BYTES} printable ASCII characters"
+        return Unit(game, sources, "", {"bad": f"{sources[0].path}: game id {game!r}, {expected}; correct it"})
     return Unit(game, sources, digest_of(found.columns["hash"][own].tobytes(), context), context)
 
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.datasets.rugs.encode import Table, encode
-from stages.datasets.rugs.encode.events import PLAYER, Events
-from stages.datasets.rugs.schema import BUTTONS, Options
+from stages.datasets.rugs.encode.events import Events
+from stages.datasets.rugs.schema import BUTTONS, PLAYER, Options
 from tests.helpers.rugs_events import events, frame, identity, press, trade, update, waiting
 
 PER_EPISODE = {"game_ids", "cash_carried", "start_ns", "players", "offsets", "findings"}

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from stages.datasets.rugs.encode import FIELDS, encode, findings, formulas
-from stages.datasets.rugs.encode.events import BUY_SIDE, SELL_SIDE
-from stages.datasets.rugs.schema import BUY, FEATURE_NAMES, HOLD, SELL, SIDEBET, Options
+from stages.datasets.rugs.schema import BUY, BUY_SIDE, HOLD, SELL, SELL_SIDE, SIDEBET
 from stages.processing.chunks import _check
 from tests.helpers.rugs_events import (
     arrays,
@@ -260,6 +259,7 @@ def test_options_choose_phase_rule_and_numerator():
 ])  # fmt: skip
 def test_phases(flags, evidence, design):
     """Of (timer, presale, active, rugged)."""
+    flags = tuple(np.array(flags, float))
     assert (formulas.phase(flags, "evidence"), formulas.phase(flags, "design")) == (evidence, design)
 
 
@@ -271,15 +271,8 @@ def test_no_number_is_too_large_to_be_stored():
     assert np.isfinite(found["reward"]).all()
 
 
-def test_formulas_give_numbers_and_arrays_the_same_bits():
-    """A live game computes one step at a time."""
-    rng = np.random.default_rng(3)
-    columns = {name: rng.choice([0.0, 1.0, *rng.normal(0, 3, 5)], 200) for name in (*FEATURE_NAMES, "entry_tick")}
-    whole = formulas.derived(columns, Options())
-    for row in range(200):
-        one = formulas.derived({name: float(column[row]) for name, column in columns.items()}, Options())
-        assert {name: float(value) for name, value in one.items()} == {name: whole[name][row] for name in whole}
-    assert formulas.slope(1.5, 1.0, 0.0) == 0.5
+def test_a_game_without_id_and_a_slope_within_a_tick_have_their_values():
+    assert formulas.slope(np.array(1.5), np.array(1.0), np.array(0.0)) == 0.5
     assert formulas.game_hash("") == 0
 
 

@@ -12,10 +12,11 @@ import pytest
 from stages.core.errors import BadUnit, ExpectedError
 from stages.core.units import digest_of
 from stages.datasets.rugs import schema
+from stages.datasets.rugs.encode import columns
 from stages.datasets.rugs.encode.events import read_events
+from stages.datasets.rugs.encode.reader import content, locate
 from stages.datasets.rugs.find import find, scan
 from stages.datasets.rugs.reading import order, payload
-from stages.datasets.rugs.reading.reader import content, locate
 from stages.datasets.rugs.reading.store import KINDS
 from stages.datasets.rugs.schema import GSU, OTHER, PLAYER, PRESS, TRADE
 from tests.helpers.rugs_rows import NO_REFERENCE, REFERENCE, session_rows, unpack_store, write_rows
@@ -79,9 +80,9 @@ def test_columns_are_what_the_rows_say(tmp_path):
 def test_numbers_are_taken_from_whatever_stands_there(text, price, active):
     """Null, NaN, infinite, no number: missing; text and booleans are numbers; a list holds the payload last."""
     found = payload.decode(GSU, [b'{"event": "gameStateUpdate", "data": %b}' % text.encode()])
-    columns = payload.numbers(GSU, found)
-    either = np.where(np.isnan(columns["price"]), columns["price_partial"], columns["price"])
-    np.testing.assert_array_equal([either[0], columns["active"][0]], [price, active])
+    numbers = columns.numbers(GSU, found)
+    either = np.where(np.isnan(numbers["price"]), numbers["price_partial"], numbers["price"])
+    np.testing.assert_array_equal([either[0], numbers["active"][0]], [price, active])
 
 
 def test_no_payload_and_no_json_are_told_apart():
@@ -100,9 +101,9 @@ def test_ids_that_are_no_text_are_missing():
 def test_numbers_beside_a_value_of_another_type_are_kept():
     """A server's time in ms beside a bad tick; a price of thousands of digits is none."""
     (press,) = payload.decode(PRESS, [b'{"server_ts": 5, "tick": []}'])
-    assert payload.numbers(PRESS, [press])["server_ms"].tolist() == [5]
+    assert columns.numbers(PRESS, [press])["server_ms"].tolist() == [5]
     text = b'{"data": {"tickCount": 7, "partialPrices": {"values": {"7": %b}}}}' % (b"1" * 5000)
-    assert np.isnan(payload.numbers(GSU, payload.decode(GSU, [text]))["price_partial"]).all()
+    assert np.isnan(columns.numbers(GSU, payload.decode(GSU, [text]))["price_partial"]).all()
 
 
 def test_files_and_order_of_rows_change_no_event(tmp_path):

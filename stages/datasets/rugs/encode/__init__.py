@@ -4,6 +4,7 @@ One row is one step, the state right after the first frame of a tick; a group is
 rows of an episode are its observations in order, the last one included: row i and row i+1 of an episode are a
 transition, and the last row begins none (its label is -1, its reward 0).
 
+- `reader`: the rows of a chunk of units; `columns`: their payloads -> numbers; `events`: the table of events.
 - `steps`: which frames are steps; `carry`, `state`: what was known at each; `formulas`: what follows from that;
   `observe`: the 36 numbers.
 - `matches`: which press an own trade answers; `actions`: presses -> labels and masks; `rewards`: rewards and ends.
@@ -24,15 +25,14 @@ from stages.datasets.rugs.encode import actions, formulas, observe, rewards
 from stages.datasets.rugs.encode.actions import Presses
 from stages.datasets.rugs.encode.events import Events, read_events
 from stages.datasets.rugs.encode.matches import match, own_trades, recognised
+from stages.datasets.rugs.encode.reader import content, locate
 from stages.datasets.rugs.encode.steps import Steps, steps
-from stages.datasets.rugs.reading.reader import content, locate
-from stages.datasets.rugs.schema import ACTIONS, FEATURE_COUNT, FEATURE_NAMES, Options
+from stages.datasets.rugs.schema import ACTIONS, FEATURE_COUNT, FEATURE_NAMES, GAME_BYTES, Options
 
 __all__ = ["CHUNK_UNITS", "FIELDS", "Table", "content", "encode", "findings", "line", "locate", "read"]
 
 CHUNK_UNITS = 4  # episodes read 8 at a time take the same CPU and more memory, 40 at a time twice the CPU, measured
 
-GAME_BYTES = 25
 NOT_SCALED = {"game_phase", "allow_pre_round_buys", "active", "rugged", "game_id"}
 SCALED = tuple(name not in NOT_SCALED for name in FEATURE_NAMES)
 OBSERVATION_DOC = "state right after the step's frame, from events up to it; encode/formulas.py and state.py say how"

@@ -93,10 +93,8 @@ def mask(events: Events, steps: Steps, features: dict[str, np.ndarray], action: 
     legal whatever was known, since the human could press it: a press that the server refused is legal here.
     """
     is_active = (features["active"] == 1) & (features["rugged"] != 1)
-    bets = np.zeros(len(events.kind), bool)
-    bets[np.flatnonzero(is_action(events))] = events.button[is_action(events)] + 1 == SIDEBET
-    carry = carry_at(events, steps.row)
-    placed = carry.value(np.nan_to_num(steps.top), bets, -np.inf)
+    is_bet = is_action(events) & (events.button + 1 == SIDEBET)
+    placed = carry_at(events, steps.row).value(np.nan_to_num(steps.top), is_bet, -np.inf)
     legal = np.zeros((len(steps.row), len(ACTIONS)), np.uint8)
     legal[:, HOLD] = 1
     legal[:, BUY] = is_active & (features["balance"] >= formulas.MIN_BET)
@@ -113,7 +111,7 @@ def _wanted(events: Events, steps: Steps, row: int, is_presale: bool, tolerance:
     first, end = int(steps.offsets[episode]), int(steps.offsets[episode + 1])
     ticks, n_seen = steps.tick[first:end], int(np.searchsorted(steps.row[first:end], row))
     tick = float(events.press_tick[row])
-    if not formulas.is_tick(tick):
+    if not formulas.is_tick(events.press_tick[row]):
         tick = float(ticks[n_seen - 1]) if n_seen else np.inf
     if row > steps.terminal_row[episode]:
         return "post_terminal"

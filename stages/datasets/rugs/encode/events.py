@@ -8,6 +8,7 @@ infinite, text that is no number. Numbers as text are numbers; booleans are 0 an
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,15 +18,12 @@ from stages.core.errors import BadUnit, ExpectedError
 from stages.core.units import Unit, digest_of
 from stages.datasets.base import Finding
 from stages.datasets.rugs import schema
-from stages.datasets.rugs.reading import order, payload  # fmt: skip
-from stages.datasets.rugs.reading.reader import Own, own_rows
+from stages.datasets.rugs.encode import columns
+from stages.datasets.rugs.encode.reader import Own, own_rows
+from stages.datasets.rugs.reading import order, payload
 from stages.datasets.rugs.reading.store import Rows, hashes
-from stages.datasets.rugs.schema import BUY_SIDE, GSU, OTHER, PLAYER, PRESS, SELL_SIDE, SIDES, TRADE, WHERE, Options
+from stages.datasets.rugs.schema import GSU, OTHER, PLAYER, PRESS, TRADE, WHERE, Options
 from stages.runtime.notes import working_on
-
-__all__ = [
-    "BUY_SIDE", "GSU", "OTHER", "PLAYER", "PRESS", "SELL_SIDE", "SIDES", "TRADE", "Events", "read_events",
-]  # fmt: skip
 
 NOT_JSON: Final = "the payload is not JSON"
 
@@ -42,7 +40,7 @@ class Events:
     episode
         int32 (R,): index of the row's episode in the chunk.
     kind
-        int8 (R,): `GSU`, `PLAYER`, `TRADE`, `PRESS` or `OTHER`.
+        int8 (R,): `GSU`, `PLAYER`, `TRADE`, `PRESS` or `OTHER` of `schema`.
     ts_ms
         int64 (R,): when the row was recorded, ms since 1970 UTC, floored.
     line
@@ -55,7 +53,7 @@ class Events:
     cash, qty, avg, pnl, invested
         Player updates: cash (SOL); positionQty; avgCost; cumulativePnL (SOL); totalInvested (SOL).
     side, trade_tick, trade_price, is_own
-        Trades: index in `SIDES`; tickIndex; price; 1 if the player is the own one as known by then, else 0.
+        Trades: index in `schema.SIDES`; tickIndex; price; 1 if the player is the own one as known by then, else 0.
     button, category, press_tick, bet, client_ms, server_ms
         Presses: index in `schema.BUTTONS`; index in `schema.CATEGORIES`; tick; bet_amount before the press (SOL);
         client_timestamp (ms since 1970); server_ts (ms since 1970).
@@ -137,19 +135,25 @@ def read_events(raw_dir: Path, units: Sequence[Unit], options: Mapping[str, Any]
     working_on(units[0].key)
     own = own_rows(raw_dir, units)
     _check(raw_dir, units, own, key)
-    columns, is_broken, players = _columns(own.rows, key)
+    parsed = _parsed(own.rows, key)
+    findings = _findings(raw_dir, units, own, parsed.is_broken, checked)
+
+    # Where each row stands. Broken rows count here, since a line is a number among all rows of the episode.
     episode = np.repeat(np.arange(len(units), dtype=np.int32), np.diff(own.offsets))
     line = (np.arange(len(episode)) - own.offsets[episode] + 1).astype(np.int32)
-    findings = _findings(raw_dir, units, own, is_broken, checked)
-    known = _known(units, own.offsets, episode, columns.pop("own"))
-    columns["is_own"] = np.where(own.rows.kind == TRADE, (players == known) & (players > 0), np.nan)
-    good = ~is_broken
+
+    # Whose trades are the player's own.
+    known = _known(units, own.offsets, episode, parsed.own)
+    is_own = (parsed.trader == known) & (parsed.trader > 0)
+    numbers = {**parsed.numbers, "is_own": np.where(own.rows.kind == TRADE, is_own, np.nan)}
+
+    good = ~parsed.is_broken
     return Events(
         episode=episode[good],
         kind=own.rows.kind[good],
         ts_ms=own.rows.ts_ns[good] // 10**6,
         line=line[good],
-        **{name: column[good] for name, column in columns.items()},
+        **{name: column[good] for name, column in numbers.items()},
         game_ids=tuple(unit.key for unit in units),
         cash_carried=np.array([unit.context["cash"] for unit in units], np.float64),
         start_ns=own.rows.ts_ns[own.offsets[:-1]],
@@ -170,27 +174,52 @@ def _check(raw_dir: Path, units: Sequence[Unit], own: Own, key: bytes) -> None:
             raise ExpectedError(f"{where}: rows of {unit.key} changed since discover listed it; run `dvc repro` again")
 
 
-def _columns(rows: Rows, key: bytes) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
-    """Return the columns of R rows, which of them are broken (bool), and the pseudonym of the player of each trade.
+@dataclass(frozen=True)
+class _Parsed:
+    """What the payloads of R rows say.
 
-    The column `own` is the pseudonym of the own player where a row tells it, else 0, uint64 (R,).
+    Attributes
+    ----------
+    numbers
+        float64 (R,) by the names of `columns.NAMES`.
+    is_broken
+        bool (R,): rows whose payload is not JSON.
+    own
+        uint64 (R,): pseudonym of the own player where a row tells it, else 0.
+    trader
+        uint64 (R,): pseudonym of the player of a trade; 0 in other rows.
     """
+
+    numbers: dict[str, np.ndarray]
+    is_broken: np.ndarray
+    own: np.ndarray
+    trader: np.ndarray
+
+
+def _parsed(rows: Rows, key: bytes) -> _Parsed:
+    """Read the payloads, kind by kind."""
     n_rows = len(rows.seq)
-    columns = {name: np.full(n_rows, np.nan) for names in payload.COLUMNS.values() for name in names}
-    columns |= {name: np.full(n_rows, np.nan) for name in (*payload.POOL_COLUMNS, *payload.MORE_COLUMNS)}
-    is_broken, own, players = np.zeros(n_rows, bool), np.zeros(n_rows, np.uint64), np.zeros(n_rows, np.uint64)
+    result = _Parsed(
+        numbers=columns.missing(n_rows),
+        is_broken=np.zeros(n_rows, bool),
+        own=np.zeros(n_rows, np.uint64),
+        trader=np.zeros(n_rows, np.uint64),
+    )
     for kind in (GSU, PLAYER, TRADE, PRESS, OTHER):
         chosen = np.flatnonzero(rows.kind == kind)
-        found = payload.decode(kind, rows.raw.take(chosen).to_pylist())
-        is_broken[chosen] = [item is payload.BROKEN for item in found]
-        is_good = np.array([isinstance(item, payload.STRUCTS[kind]) for item in found], bool)
-        chosen, good = chosen[is_good], [item for item in found if isinstance(item, payload.STRUCTS[kind])]
-        for name, column in payload.numbers(kind, good).items():
-            columns[name][chosen] = column
+        payloads = payload.decode(kind, rows.raw.take(chosen).to_pylist())
+        result.is_broken[chosen] = [found is payload.BROKEN for found in payloads]
+
+        # Rows without a payload, or with a broken one, say nothing.
+        is_good = [isinstance(found, payload.STRUCTS[kind]) for found in payloads]
+        chosen = chosen[np.array(is_good, bool)]
+        payloads = list(compress(payloads, is_good))
+        for name, column in columns.numbers(kind, payloads).items():
+            result.numbers[name][chosen] = column
         if kind in (PLAYER, OTHER, TRADE):
-            target = players if kind == TRADE else own
-            target[chosen] = _pseudonyms([getattr(item, "player", None) for item in good], key)
-    return columns | {"own": own}, is_broken, players
+            told = result.trader if kind == TRADE else result.own
+            told[chosen] = _pseudonyms([getattr(found, "player", None) for found in payloads], key)
+    return result
 
 
 def _pseudonyms(players: Sequence[str | None], key: bytes) -> np.ndarray:
@@ -213,7 +242,8 @@ def _findings(raw_dir: Path, units: Sequence[Unit], own: Own, is_broken: np.ndar
     result = []
     for index in range(len(units)):
         start, stop = own.offsets[index : index + 2].tolist()
-        n_bad, most = int(is_broken[start:stop].sum()), math.ceil(options.max_bad_rows * (stop - start))
+        n_bad = int(is_broken[start:stop].sum())
+        most = math.ceil(options.max_bad_rows * (stop - start))
         if not n_bad:
             continue
         line = int(is_broken[start:stop].argmax())

@@ -1,7 +1,7 @@
-"""The formulas of single numbers, shared by the arrays of a chunk and by the observation of a live game.
+"""The formulas of single numbers.
 
-Every function is pure and takes numbers or float64 arrays of one shape alike; both give the same bits. What is missing
-is NaN, and every comparison with NaN is false. Undefined ratios are 0.
+Every function is pure and takes float64 arrays of one shape. What is missing is NaN, and every comparison with NaN is
+false. Undefined ratios are 0.
 """
 
 import hashlib
@@ -11,7 +11,6 @@ import numpy as np
 
 from stages.datasets.rugs.schema import Options
 
-Number = float | np.ndarray
 COOLDOWN, PRESALE, ACTIVE, RUGGED = range(4)  # phases
 DEFAULT_PRICE = 1.0  # the price at tick 0; every other number begins at 0
 MIN_BET = 0.001  # SOL, the least that can be bet
@@ -31,28 +30,28 @@ def game_hash(game_id: str) -> float:
     return int(hashlib.sha256(game_id.encode()).hexdigest()[:6], 16) / 2**24 if game_id else 0.0
 
 
-def is_tick(tick: Number) -> np.ndarray:
+def is_tick(tick: np.ndarray) -> np.ndarray:
     """Tell whether a number is a tick: whole, from 0, below 2**31."""
-    return np.asarray((np.asarray(tick) >= 0) & (np.asarray(tick) < 2**31) & (np.asarray(tick) == np.floor(tick)))
+    return (tick >= 0) & (tick < 2**31) & (tick == np.floor(tick))
 
 
-def is_waiting(timer: Number, active: Number, rugged: Number) -> np.ndarray:
+def is_waiting(timer: np.ndarray, active: np.ndarray, rugged: np.ndarray) -> np.ndarray:
     """Tell whether a frame waits for the round: a running timer, or explicitly not active and not rugged."""
-    return np.asarray((np.asarray(timer) > 0) | ((np.asarray(active) == 0) & (np.asarray(rugged) != 1)))
+    return (timer > 0) | ((active == 0) & (rugged != 1))
 
 
-def is_settling(timer: Number, presale: Number) -> np.ndarray:
+def is_settling(timer: np.ndarray, presale: np.ndarray) -> np.ndarray:
     """Tell whether a frame is of the cooldown before presale, when the last round's position is no more."""
-    return np.asarray((np.asarray(timer) > 0) & (np.asarray(presale) == 0))
+    return (timer > 0) & (presale == 0)
 
 
-def phase(flags: tuple[Number, Number, Number, Number], rule: str) -> np.ndarray:
+def phase(flags: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray], rule: str) -> np.ndarray:
     """Return the phase 0..3 of the state (timer, presale, active, rugged).
 
     `evidence`: the booleans, rugged first. `design`: the recorder's own rule, which needs a rug that is not active and
     a presale without timer; neither was seen in real frames.
     """
-    timer, presale, active, rugged = (np.asarray(flag) for flag in flags)
+    timer, presale, active, rugged = flags
     if rule == "design":
         is_active = active == 1
         cases = [timer > 0, (rugged == 1) & ~is_active, (presale == 1) & ~is_active, is_active]
@@ -61,50 +60,50 @@ def phase(flags: tuple[Number, Number, Number, Number], rule: str) -> np.ndarray
     return np.select(cases, [RUGGED, ACTIVE, PRESALE], COOLDOWN).astype(float)
 
 
-def slope(value: Number, value_before: Number, ticks: Number) -> np.ndarray:
+def slope(value: np.ndarray, value_before: np.ndarray, ticks: np.ndarray) -> np.ndarray:
     """Return the change of a value for each of the `ticks` that it took, at least 1: velocity, acceleration."""
-    return np.asarray((np.asarray(value) - value_before) / np.maximum(1.0, ticks))
+    return (value - value_before) / np.maximum(1.0, ticks)
 
 
-def ratio(above: Number, below: Number) -> np.ndarray:
+def ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
     """Return a quotient, and 0 where the divisor is not above 0."""
-    is_positive = np.asarray(below) > 0
+    is_positive = below > 0
     return np.where(is_positive, above / np.where(is_positive, below, 1.0), 0.0)
 
 
-def unrealized_pnl(price: Number, quantity: Number, average: Number) -> np.ndarray:
+def unrealized_pnl(price: np.ndarray, quantity: np.ndarray, average: np.ndarray) -> np.ndarray:
     """Return what a position has gained (SOL), 0 without one."""
-    return np.where(_is_open(quantity, average), (np.asarray(price) - average) * quantity, 0.0)
+    return np.where(_is_open(quantity, average), (price - average) * quantity, 0.0)
 
 
-def position_pnl_pct(price: Number, quantity: Number, average: Number) -> np.ndarray:
+def position_pnl_pct(price: np.ndarray, quantity: np.ndarray, average: np.ndarray) -> np.ndarray:
     """Return what a position has gained as a fraction of its average price, 0 without one."""
-    return np.where(_is_open(quantity, average), ratio(np.asarray(price) - average, average), 0.0)
+    return np.where(_is_open(quantity, average), ratio(price - average, average), 0.0)
 
 
-def balance_at_risk_pct(balance: Number, quantity: Number, price: Number, numerator: str) -> np.ndarray:
+def balance_at_risk_pct(balance: np.ndarray, quantity: np.ndarray, price: np.ndarray, numerator: str) -> np.ndarray:
     """Return the position over the equity: its tokens (`qty`, the recorder's design) or their `value` in SOL."""
-    value = np.asarray(quantity) * price
+    value = quantity * price
     return ratio(value if numerator == "value" else quantity, balance + value)
 
 
-def time_in_position(tick: Number, entry_tick: Number, quantity: Number) -> np.ndarray:
+def time_in_position(tick: np.ndarray, entry_tick: np.ndarray, quantity: np.ndarray) -> np.ndarray:
     """Return the ticks since the position was opened, 0 without one."""
-    return np.where(np.asarray(quantity) > 0, np.asarray(tick) - entry_tick, 0.0)
+    return np.where(quantity > 0, tick - entry_tick, 0.0)
 
 
-def equity(balance: Number, quantity: Number, price: Number) -> np.ndarray:
+def equity(balance: np.ndarray, quantity: np.ndarray, price: np.ndarray) -> np.ndarray:
     """Return what the player owns (SOL)."""
-    return np.asarray(balance + np.asarray(quantity) * price)
+    return balance + quantity * price
 
 
-def derived(features: Mapping[str, Number], options: Options) -> dict[str, np.ndarray]:
+def derived(features: Mapping[str, np.ndarray], options: Options) -> dict[str, np.ndarray]:
     """Return the features that follow from others of the same step, by name.
 
     Parameters
     ----------
     features
-        Numbers or float64 (N,), by the names of `schema.FEATURE_NAMES`; `entry_tick` is the tick at which the position
+        float64 (N,), by the names of `schema.FEATURE_NAMES`; `entry_tick` is the tick at which the position
         was opened.
     options
         Of these `phase_rule` and `risk_numerator`.
@@ -122,11 +121,11 @@ def derived(features: Mapping[str, Number], options: Options) -> dict[str, np.nd
     }
 
 
-def float32(values: Number) -> np.ndarray:
+def float32(values: np.ndarray) -> np.ndarray:
     """Return numbers as they are stored: float32, what is beyond its range at its ends, no NaN."""
     finite = np.nan_to_num(values, nan=0.0, posinf=FLOAT32_MAX, neginf=-FLOAT32_MAX)
     return np.clip(finite, -FLOAT32_MAX, FLOAT32_MAX).astype(np.float32)
 
 
-def _is_open(quantity: Number, average: Number) -> np.ndarray:
-    return np.asarray((np.asarray(quantity) > 0) & (np.asarray(average) > 0))
+def _is_open(quantity: np.ndarray, average: np.ndarray) -> np.ndarray:
+    return (quantity > 0) & (average > 0)

@@ -7,8 +7,8 @@ import numpy as np
 
 from stages.datasets.rugs.encode import formulas
 from stages.datasets.rugs.encode.carry import carry_at
-from stages.datasets.rugs.encode.events import BUY_SIDE, OTHER, PLAYER, PRESS, SELL_SIDE, TRADE, Events
-from stages.datasets.rugs.schema import CATEGORIES
+from stages.datasets.rugs.encode.events import Events
+from stages.datasets.rugs.schema import BUY_SIDE, CATEGORIES, OTHER, PLAYER, PRESS, SELL_SIDE, TRADE
 
 ACTION = CATEGORIES.index("action")
 
@@ -80,9 +80,12 @@ def match(events: Events, is_trade: np.ndarray) -> Matches:
             continue
         while presses:
             press = presses.popleft()
-            if 0 <= (delay := events.ts_ms[row] - events.client_ms[press]) <= formulas.MAX_LATENCY_MS:
-                served = events.server_ms[press] - events.client_ms[press]
-                client_ms[row], is_executed[press] = events.client_ms[press], True
-                latency_ms[row] = delay if np.isnan(served) else served
-                break
+            delay = events.ts_ms[row] - events.client_ms[press]
+            if not 0 <= delay <= formulas.MAX_LATENCY_MS:
+                continue
+            served = events.server_ms[press] - events.client_ms[press]
+            latency_ms[row] = delay if np.isnan(served) else served
+            client_ms[row] = events.client_ms[press]
+            is_executed[press] = True
+            break
     return Matches(is_trade, client_ms, latency_ms, is_executed)

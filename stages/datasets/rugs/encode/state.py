@@ -8,9 +8,10 @@ import numpy as np
 
 from stages.datasets.rugs.encode import formulas
 from stages.datasets.rugs.encode.carry import Carry
-from stages.datasets.rugs.encode.events import GSU, PLAYER, PRESS, Events
+from stages.datasets.rugs.encode.events import Events
 from stages.datasets.rugs.encode.matches import Matches
 from stages.datasets.rugs.encode.steps import Steps
+from stages.datasets.rugs.schema import GSU, PLAYER, PRESS
 
 STATE = {
     "cooldown_timer_ms": "timer",
@@ -63,15 +64,22 @@ def entry_tick(events: Events, steps: Steps, carry: Carry) -> np.ndarray:
     A position that was open before the first step was opened at tick 0 if the episode was seen from tick 0 or 1 on, and
     otherwise counts from the first step.
     """
+    # The rows that tell the position, and what the one before told.
     quantity = np.where(steps.settles, 0.0, events.qty)
     is_told = ((events.kind == PLAYER) | steps.settles) & ~np.isnan(quantity)
     told = np.flatnonzero(is_told)
+    is_same_episode = events.episode[told[1:]] == events.episode[told[:-1]]
     before = np.zeros(len(told))
-    before[1:] = np.where(events.episode[told[1:]] == events.episode[told[:-1]], quantity[told[:-1]], 0.0)
+    before[1:] = np.where(is_same_episode, quantity[told[:-1]], 0.0)
+
+    # Those that open it.
     opens = np.zeros(len(quantity), bool)
     opens[told] = (quantity[told] > 0) & ~(before > 0)
+
+    # The tick of the row; before the first step, when the episode is taken to have begun.
     first = np.append(steps.tick, 0.0)[steps.offsets[:-1]][events.episode]
-    opened = np.where(np.isnan(steps.top), np.where(first <= 1, 0.0, first), steps.top)
+    start = np.where(first <= 1, 0.0, first)
+    opened = np.where(np.isnan(steps.top), start, steps.top)
     return carry.value(opened, opens)
 
 
@@ -84,15 +92,17 @@ def presses(events: Events, steps: Steps, carry: Carry) -> dict[str, np.ndarray]
 
 def executions(events: Events, matches: Matches, carry: Carry) -> dict[str, np.ndarray]:
     """Return the last own trade and the press it answers, by feature name, each float64 (N,)."""
+    # When the first frame of each episode was recorded; NaN where there is none yet.
     is_frame = events.kind == GSU
-    found = np.full(len(events.game_ids), 0)
+    begin_ms = np.full(len(events.game_ids), np.nan)
     episodes, index = np.unique(events.episode[is_frame], return_index=True)
-    found[episodes] = events.ts_ms[is_frame][index]
-    begin_ms = found[events.episode[carry.at]]
+    begin_ms[episodes] = events.ts_ms[is_frame][index]
+
     pressed_ms = carry.value(matches.client_ms, matches.is_trade)
+    since_ms = pressed_ms - begin_ms[events.episode[carry.at]]
     return {
         "execution_tick": carry.value(events.trade_tick, matches.is_trade),
         "execution_price": carry.value(events.trade_price, matches.is_trade),
-        "client_timestamp": np.where(pressed_ms > 0, pressed_ms - begin_ms, 0.0),
+        "client_timestamp": np.where((pressed_ms > 0) & ~np.isnan(since_ms), since_ms, 0.0),
         "latency_ms": carry.value(matches.latency_ms, matches.is_trade),
     }

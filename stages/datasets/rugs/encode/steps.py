@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from stages.datasets.rugs.encode import formulas
-from stages.datasets.rugs.encode.events import GSU, Events
+from stages.datasets.rugs.encode.events import Events
+from stages.datasets.rugs.schema import GSU
 
 EPISODE_STRIDE = 1 << 32  # above all ticks: a running maximum of episode * stride + tick begins anew in each episode
 
@@ -69,18 +70,26 @@ class Steps:
 def steps(events: Events) -> Steps:
     """Return the steps of some episodes."""
     n_rows, episode = len(events.kind), events.episode
+
+    # Frames in play that have a tick; -1 stands for no tick.
     is_frame = events.kind == GSU
     is_waiting = is_frame & formulas.is_waiting(events.timer, events.active, events.rugged)
     is_timed = is_frame & ~is_waiting & formulas.is_tick(events.tick)
     tick = np.where(is_timed, events.tick, -1).astype(np.int64)
+
+    # The largest tick up to each row, and the one before it.
     top = _running_top(tick, episode)
     before = np.full(n_rows, -1)
     before[1:] = np.where(episode[1:] == episode[:-1], top[:-1], -1)
+
+    # The first rug ends the episode; what comes after it is not heard.
     is_rug = is_timed & (events.rugged == 1) & (tick >= before)
     terminal_row = _first_rows(np.flatnonzero(is_rug), events)
     is_heard = is_frame & (np.arange(n_rows) <= terminal_row[episode])
+
+    is_stale = is_timed & (tick < before)
+    is_current = is_heard & ~is_stale
     is_step = is_heard & is_timed & ((tick > before) | is_rug)
-    is_current = is_heard & ~(is_timed & (tick < before))
     row = np.flatnonzero(is_step)
     return Steps(
         row=row,

@@ -9,6 +9,7 @@ a frame was seen so far (a late frame of an older game does not switch back), be
 """
 
 import hmac
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -29,11 +30,20 @@ def ordered(*keys: np.ndarray) -> tuple[np.ndarray, int]:
         int64 (K,) indices of the rows that are kept, the first in the order given of those with the same keys; and how
         many are not.
     """
-    order = np.lexsort(keys[::-1])
+    order = np.lexsort(keys[::-1])  # stable; its last key counts first
     is_first = np.ones(len(order), bool)
     if len(order):
-        is_first[1:] = np.any([key[order][1:] != key[order][:-1] for key in keys], axis=0)
+        differs = [key[order][1:] != key[order][:-1] for key in keys]
+        is_first[1:] = np.any(differs, axis=0)
     return order[is_first], int((~is_first).sum())
+
+
+def first_times(n_sessions: int, parts: Iterable[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """Return the smallest time of each session, int64 ns since 1970 UTC, of parts of (session, time) of their rows."""
+    result = np.full(n_sessions, np.iinfo(np.int64).max)
+    for session, ts_ns in parts:
+        np.minimum.at(result, session, ts_ns)
+    return result
 
 
 def ranks(first_ns: np.ndarray, sessions: list[str]) -> np.ndarray:
@@ -62,13 +72,31 @@ def owners(session: np.ndarray, game: np.ndarray, is_frame: np.ndarray) -> np.nd
     frames = np.flatnonzero(is_frame & (game >= 0))
     if not len(frames):
         return game.copy()
+
+    # Marks: the first frame of each game in each session.
     names = session[frames].astype(np.int64) << 32 | game[frames]
-    marks = frames[np.sort(np.unique(names, return_index=True)[1])]
+    first = np.unique(names, return_index=True)[1]
+    marks = frames[np.sort(first)]
+
+    # The mark of each row is the last one up to it, and before the first one of its session that one.
     mark = np.searchsorted(marks, np.arange(len(game)), side="right") - 1
     is_before = (mark < 0) | (session[marks[mark]] != session)
     mark = np.minimum(mark + is_before, len(marks) - 1)
-    current = np.where(session[marks[mark]] == session, game[marks[mark]], -1)
+
+    # A session without a mark has no game.
+    has_mark = session[marks[mark]] == session
+    current = np.where(has_mark, game[marks[mark]], -1)
     return np.where(game >= 0, game, current).astype(np.int32)
+
+
+def by_owner(owner: np.ndarray) -> list[np.ndarray]:
+    """Return the rows of each game that owns some, int64; the games in the order of their first rows."""
+    rows = np.argsort(owner, kind="stable")
+    rows = rows[owner[rows] >= 0]
+    if not len(rows):
+        return []
+    starts = np.flatnonzero(np.diff(owner[rows], prepend=-1))
+    return sorted(np.split(rows, starts[1:]), key=lambda own: int(own[0]))
 
 
 def last_seen(is_seen: np.ndarray, session: np.ndarray) -> np.ndarray:
@@ -105,8 +133,7 @@ def fingerprint(key: bytes) -> str:
 
 def pseudonym(player: str | None, key: bytes) -> int:
     """Return the first 64 bits of the HMAC-SHA256 of a player's id, 0 for none."""
-    return (
-        int.from_bytes(hmac.digest(key, player.encode(errors="surrogatepass"), "sha256")[:PLAYER_BYTES], "big")
-        if player
-        else 0
-    )
+    if not player:
+        return 0
+    digest = hmac.digest(key, player.encode(errors="surrogatepass"), "sha256")
+    return int.from_bytes(digest[:PLAYER_BYTES], "big")

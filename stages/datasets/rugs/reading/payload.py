@@ -1,24 +1,25 @@
-"""The JSON of needed events -> numbers.
+"""The JSON of needed events -> typed structs.
 
 A frame is some 5 KB, of which 0.3 KB have a use: msgspec decodes those into typed structs and skips the rest, 1.4 GB/s
 where orjson, which makes objects of everything, reaches 0.45 GB/s and pyarrow.json as much (63 MB of frames, measured).
 What it refuses (NaN tokens, a list with a `__trace` object, text in a number's place) is read again by `json`.
 
-The attributes of the structs are the columns of `Events`, with the key of the JSON as their name in the encoding.
+The attributes of the structs are named as the columns of `encode.columns` that are made of them; the key of the JSON is
+their name in the encoding.
 """
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from operator import attrgetter
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from msgspec import Struct, field
 
-from stages.datasets.rugs.schema import BUTTONS, CATEGORIES, GSU, OTHER, PLAYER, PRESS, SIDES, TRADE
+from stages.datasets.rugs.schema import GSU, OTHER, PLAYER, PRESS, TRADE
 
 Number = float | None
 Flag = bool | None
@@ -105,18 +106,6 @@ DECODERS: Final[dict[int, Callable[[bytes], Any]]] = {
     PRESS: msgspec.json.Decoder(Press, strict=False).decode,
     OTHER: msgspec.json.Decoder(Envelope[Player], strict=False).decode,
 }
-NO_POOL = Pool()
-COLUMNS: Final[dict[int, tuple[str, ...]]] = {
-    GSU: (
-        *("tick", "price", "timer", "active", "rugged", "presale", "connected", "avg_mult"),
-        *("c2", "c10", "c50", "c100", "highest"),
-    ),
-    PLAYER: ("cash", "qty", "avg", "pnl", "invested"),
-    TRADE: ("trade_tick", "trade_price"),
-    PRESS: ("press_tick", "bet", "client_ms"),
-}
-POOL_COLUMNS: Final = ("pool", "pool_threshold", "instarug")
-MORE_COLUMNS: Final = ("price_partial", "side", "button", "category", "server_ms")
 
 
 class Broken:
@@ -139,7 +128,18 @@ def decode(kind: int, raws: Iterable[bytes]) -> list[Payload | Broken | None]:
     return result
 
 
-def is_json(raw: bytes) -> bool:
+def broken(raws: pa.Array) -> np.ndarray:
+    """Tell which payloads are cut off, bool (N,): those whose braces do not match at the end are looked at."""
+    n_open, n_close = (pc.count_substring(raws, pattern=brace) for brace in "{}")
+    is_odd = pc.or_(pc.invert(pc.ends_with(raws, pattern="}")), pc.not_equal(n_open, n_close))
+    result = is_odd.to_numpy(zero_copy_only=False).copy()
+    odd = np.flatnonzero(result)
+    if len(odd):
+        result[odd] = [not _is_json(raw) for raw in raws.take(odd).to_pylist()]
+    return result
+
+
+def _is_json(raw: bytes) -> bool:
     """Say whether a text is JSON, NaN and infinity allowed."""
     try:
         json.loads(raw)
@@ -194,61 +194,3 @@ def number(value: object) -> float:
     except (TypeError, ValueError, OverflowError):
         return math.nan
     return result if math.isfinite(result) else math.nan
-
-
-def numbers(kind: int, payloads: Sequence[Any]) -> dict[str, np.ndarray]:
-    """Return the columns of `Events` of P payloads of one kind, float64 (P,), NaN for missing."""
-    result = _matrix(payloads, COLUMNS.get(kind, ()))
-    if kind == GSU:
-        result |= _matrix([frame.rugpool or NO_POOL for frame in payloads], POOL_COLUMNS)
-        result["price_partial"] = _partial(payloads, result["price"], result["tick"])
-    elif kind == TRADE:
-        result["side"] = _places([str(trade.type).lower() for trade in payloads], SIDES)
-    elif kind == PRESS:
-        result["button"] = _places([press.button_id for press in payloads], BUTTONS)
-        result["category"] = _places([press.button_category for press in payloads], CATEGORIES)
-        result["server_ms"] = np.array([_milliseconds(press.server_ts) for press in payloads], np.float64)
-    return result
-
-
-def _matrix(payloads: Sequence[Any], names: tuple[str, ...]) -> dict[str, np.ndarray]:
-    if not names:
-        return {}
-    table = np.array([*map(attrgetter(*names), payloads)], np.float64).reshape(len(payloads), len(names))
-    table[~np.isfinite(table)] = np.nan
-    return {name: np.ascontiguousarray(column) for name, column in zip(names, table.T, strict=True)}
-
-
-def _partial(frames: Sequence[Frame], price: np.ndarray, tick: np.ndarray) -> np.ndarray:
-    """Return the price of a frame's tick in its candle; NaN where the frame has a price, which goes before."""
-    result = np.full(len(frames), np.nan)
-    for i in np.flatnonzero(np.isnan(price) & ~np.isnan(tick)).tolist():
-        candle = _candle(bytes(frames[i].partial))
-        values = candle.get("values") if isinstance(candle, dict) else None
-        if isinstance(values, dict):
-            result[i] = number(values.get(str(int(tick[i]))))
-    return result
-
-
-def _candle(raw: bytes) -> Any:
-    try:
-        return json.loads(raw)
-    except (ValueError, RecursionError):  # no candle, or what msgspec skips unread: numbers of thousands of digits
-        return None
-
-
-def _places(values: Sequence[Text], names: Sequence[str]) -> np.ndarray:
-    place = {name: float(i) for i, name in enumerate(names)}
-    return np.array([place.get(value or "", math.nan) for value in values], np.float64)
-
-
-def _milliseconds(value: str | float | None) -> float:
-    """Return a time of the server, ISO text or ms since 1970, as ms since 1970, floored."""
-    if isinstance(value, str):
-        try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
-            return number(value)
-        aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return float((aware - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1))
-    return number(value)

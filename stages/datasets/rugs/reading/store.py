@@ -12,7 +12,7 @@ Needed are ws_event rows of the events of `KINDS`, and button_event rows; of the
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
@@ -183,38 +183,54 @@ class Reader:
 
     def _columns(self, path: str, names: Sequence[str]) -> list[str]:
         for name in TYPES:
-            if names.count(name) != 1 and not (name not in names and name == "doc_type" and _doc_of(path)):
-                where, found = self.raw_dir / path, "no column" if name not in names else "more than one column"
-                raise BadUnit(f"{where}: {found} {name!r} in {', '.join(names)}, expected once; correct or remove it")
+            n_found = names.count(name)
+            is_in_path = name == "doc_type" and bool(_doc_of(path))
+            if n_found == 1 or (n_found == 0 and is_in_path):
+                continue
+            where, found = self.raw_dir / path, "more than one column" if n_found else "no column"
+            raise BadUnit(f"{where}: {found} {name!r} in {', '.join(names)}, expected once; correct or remove it")
         return [name for name in TYPES if name in names]
 
     def _rows(self, pieces: Sequence[Piece]) -> Rows:
-        columns = {name: pa.concat_arrays([batch.column(name) for _, _, batch in pieces]) for name in TYPES}
-        events = lookup(columns["event_name"], lambda text: KINDS.get(text or "", NOT_NEEDED), np.int8)
-        doc = lookup(columns["doc_type"], self._doc, np.int8)
-        self._count_unused(columns["event_name"].filter(pa.array((doc == DOCS["ws_event"]) & (events == NOT_NEEDED))))
+        """Return the rows of some pieces as one, their texts as codes."""
+        columns = {name: pa.concat_arrays([batch.column(name) for *_, batch in pieces]) for name in TYPES}
+        doc, kind = self._kinds(columns["doc_type"], columns["event_name"])
+
+        # A row without session, seq or time has no place in the order: it counts as one without a session.
         seq, ts_ns = columns["seq"], _nanoseconds(columns["ts"])
-        session = lookup(columns["session_id"], lambda text: self._code(self.sessions, text, (None,)), np.int32)
-        is_placed = (session >= 0) & (ts_ns != NO_TIME) & seq.is_valid().to_numpy(zero_copy_only=False)
+        session = lookup(columns["session_id"], self._code_of_session, np.int32)
+        is_placed = (ts_ns != NO_TIME) & seq.is_valid().to_numpy(zero_copy_only=False)
+
+        # Where each row stands.
+        n_rows = [batch.num_rows for *_, batch in pieces]
+        numbers = np.array([number for number, *_ in pieces], np.int32)
+        places = [np.arange(batch.num_rows, dtype=np.int32) + start + 1 for _, start, batch in pieces]
+
+        # What the hash of a row covers beside its payload.
         head = [columns[name].cast(pa.string()).fill_null("\0") for name in HEAD]
+
         return Rows(
             session=np.where(is_placed, session, -1),
-            game=lookup(columns["game_id"], lambda text: self._code(self.games, text, NO_GAME), np.int32),
+            game=lookup(columns["game_id"], self.code_of_game, np.int32),
             seq=seq.fill_null(0).to_numpy(),
             ts_ns=ts_ns,
             doc=doc,
-            kind=np.select([doc == DOCS["button_event"], doc == DOCS["ws_event"]], [np.int8(PRESS), events], FOREIGN),
-            file=np.repeat(
-                np.array([number for number, _, _ in pieces], np.int32), [batch.num_rows for *_, batch in pieces]
-            ),
-            row=np.concatenate([np.arange(batch.num_rows, dtype=np.int32) + start + 1 for _, start, batch in pieces]),
+            kind=kind,
+            file=np.repeat(numbers, n_rows),
+            row=np.concatenate(places),
             head=pc.binary_join_element_wise(*head, "\x1f").cast(pa.large_binary()),
             raw=columns["raw_json"].cast(pa.large_binary()).fill_null(b""),
         )
 
-    def _count_unused(self, names: pa.Array) -> None:
-        for entry in pc.value_counts(names).to_pylist():
+    def _kinds(self, doc_types: pa.Array, names: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+        """Return `doc` and `kind` of rows, and count the events that have no use."""
+        doc = lookup(doc_types, self._doc, np.int8)
+        is_press, is_feed = doc == DOCS["button_event"], doc == DOCS["ws_event"]
+        event = lookup(names, lambda text: KINDS.get(text or "", NOT_NEEDED), np.int8)
+        unused = names.filter(pa.array(is_feed & (event == NOT_NEEDED)))
+        for entry in pc.value_counts(unused).to_pylist():
             self.unused[str(entry["values"])] += entry["counts"]
+        return doc, np.select([is_press, is_feed], [np.int8(PRESS), event], FOREIGN)
 
     def _doc(self, text: str | None) -> int:
         if text not in DOC_TYPES:
@@ -223,11 +239,10 @@ class Reader:
 
     def code_of_game(self, text: str | None) -> int:
         """Return the code of a game, -1 for none."""
-        return self._code(self.games, text, NO_GAME)
+        return -1 if text is None or text in NO_GAME else self.games.setdefault(text, len(self.games))
 
-    @staticmethod
-    def _code(codes: dict[str, int], text: str | None, none: Iterable[str | None]) -> int:
-        return -1 if text is None or text in none else codes.setdefault(text, len(codes))
+    def _code_of_session(self, text: str | None) -> int:
+        return -1 if text is None else self.sessions.setdefault(text, len(self.sessions))
 
 
 def _typed(batch: pa.RecordBatch, path: str) -> pa.RecordBatch:
@@ -249,10 +264,11 @@ def lookup(column: pa.Array, function: Callable[[str | None], int], dtype: Any) 
     """Return a function of each text, called once for each different one."""
     coded = column.dictionary_encode()
     texts = coded.dictionary.to_pylist()
-    values = np.array([function(text) for text in [*texts, *([None] if coded.null_count else [])]], dtype)
-    if not len(values):
-        return np.empty(0, dtype)
-    return values[coded.indices.fill_null(len(texts)).to_numpy()]
+    index = coded.indices.fill_null(len(texts)).to_numpy()  # null is the text behind the last one
+    if coded.null_count:
+        texts.append(None)
+    values = np.array([function(text) for text in texts], dtype)
+    return values[index] if len(values) else np.empty(0, dtype)
 
 
 def _nanoseconds(column: pa.Array) -> np.ndarray:

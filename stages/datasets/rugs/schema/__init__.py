@@ -1,8 +1,7 @@
-"""Names of the features, actions, kinds of events and buttons, and the options of the dataset.
+"""What all of this dataset's steps agree on: names and codes, and the options in params.yaml.
 
-- `store`: the Parquet files of the store and their rows; `order`: canonical order, duplicates, owner of each row.
-- `payload`: the JSON of events -> numbers.
-- `reader`: units -> their rows; `events`: units -> the table of their events.
+The names of features, actions and buttons are in the order of their numbers in the arrays. How the store is read stands
+in `reading`, the table of events in `encode.events`.
 """
 
 from collections.abc import Mapping
@@ -28,14 +27,14 @@ FEATURE_COUNT: Final = 36
 ACTIONS: Final = ("HOLD", "BUY", "SELL", "SIDEBET")
 HOLD, BUY, SELL, SIDEBET = range(4)
 
-# Kinds of events, the values of `Events.kind`.
+# Kinds of events, the values of `encode.events.Events.kind`.
 GSU: Final = 0  # gameStateUpdate: the broadcast frame
 PLAYER: Final = 1  # playerUpdate: the private state, after own trades and settlements
 TRADE: Final = 2  # standard/newTrade: a trade of any player
 PRESS: Final = 3  # button_event: a press of the human
 OTHER: Final = 4  # usernameStatus, which says who the own player is
 
-# What a trade does, the values of `Events.side`.
+# What a trade does, the values of `Events.side`: indices in SIDES.
 SIDES: Final = ("buy", "sell", "short_open", "short_close")
 BUY_SIDE: Final = 0
 SELL_SIDE: Final = 1
@@ -50,6 +49,7 @@ BUTTONS: Final = (
 )  # fmt: skip
 
 FOLDER = "events_parquet"
+GAME_BYTES = 25  # longest game id, in ASCII
 WHERE = "params.yaml: datasets.rugs.options"
 CHOICES = {"phase_rule": ("evidence", "design"), "risk_numerator": ("qty", "value")}
 

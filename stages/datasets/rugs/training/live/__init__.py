@@ -1,12 +1,11 @@
 """The use of one event at a time: observations of a live game, and training data of events in memory.
 
-- `messages`: an event in any of its forms -> numbers; `state`: the state of a game, event by event;
-- `observation`: `ObservationBuilder`, `Observation`;
-- `episodes`, `table`: `EpisodeSegmenter`, `Episode`, and the table that `encode` reads;
+- `messages`: an event in any of its forms -> numbers; `table`: events of episodes -> the table that `encode` reads;
+- `moment`: the encoder's numbers after the last event; `observation`: `ObservationBuilder`, `Observation`;
+- `episodes`: `EpisodeSegmenter`, `Episode`;
 - `presses`, `files`, `generator`: `TrainingDataGenerator`.
 
-The builder is the only second implementation of what `encode` does: it needs each event once and knows nothing of those
-to come, so that its equality with `encode`, step by step, shows that the arrays do not look ahead.
+There is one implementation of the formulas, that of `encode`: the builder calls it on the events of a game so far.
 """
 
 from stages.datasets.rugs.training.live.episodes import Episode, EpisodeSegmenter

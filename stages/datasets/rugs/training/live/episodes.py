@@ -4,7 +4,7 @@
         episode.game_id, episode.is_terminal, episode.terminal_tick, len(episode.events)
 
 Events with `seq` are put in the canonical order, and of repeated ones the first is kept; others stay as they are given.
-See `schema.order` for that order and for which game an event belongs to.
+See `reading.order` for that order and for which game an event belongs to.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from stages.core.errors import ExpectedError
-from stages.datasets.rugs.encode.events import GSU, TRADE
 from stages.datasets.rugs.encode.steps import steps
 from stages.datasets.rugs.reading import order
-from stages.datasets.rugs.training.live.messages import Message, messages
+from stages.datasets.rugs.schema import GSU
+from stages.datasets.rugs.training.live.messages import Message, messages, with_owner
 from stages.datasets.rugs.training.live.table import table
 
 Given = Mapping[str, Any] | Message
@@ -104,8 +104,8 @@ def canonical(events: Sequence[Message]) -> np.ndarray:
     if any(event.seq is None for event in events):
         return np.arange(len(events))
     session, names = _codes([event.session for event in events])
-    first_ns = np.full(len(names), np.iinfo(np.int64).max)
-    np.minimum.at(first_ns, session, np.array([event.ts_ns for event in events], np.int64))
+    ts_ns = np.array([event.ts_ns for event in events], np.int64)
+    first_ns = order.first_times(len(names), [(session, ts_ns)])
     place = order.ranks(first_ns, names)[session]
     seq = np.array([event.seq for event in events], np.int64)
     doc_type, game = (np.array([getattr(event, name) for event in events]) for name in ("doc_type", "game_id"))
@@ -125,34 +125,33 @@ def _episodes(events: Iterable[Given]) -> list[Episode]:
     taken = canonical(read).tolist()
     given, read = [given[i] for i in taken], [read[i] for i in taken]
     session, _ = _codes([message.session for message in read])
-    code, names = _codes(["", *(message.game_id for message in read)])
     is_frame = np.array([message.kind == GSU for message in read], bool)
+
+    # The game of each row; the code of no game is -1.
+    code, names = _codes(["", *(message.game_id for message in read)])
     owner = order.owners(session, code[1:] - 1, is_frame)
+
+    # What a session carries from game to game: the player's balance, and who that is.
     cash = np.array([message.numbers.get("cash", np.nan) for message in read])
-    last = order.last_seen(~np.isnan(cash), session)
+    last_cash = order.last_seen(~np.isnan(cash), session)
     read = _with_owners(read, session)
-    rows: dict[int, list[int]] = {}
-    for row, game in enumerate(owner.tolist()):
-        rows.setdefault(game, []).append(row)
+
     result = []
-    for game, own in rows.items():
-        first = next((row for row in own if is_frame[row]), None)
-        if game >= 0 and first is not None:
-            carried = float(cash[last[first]]) if last[first] >= 0 else np.nan
-            parts = tuple(given[row] for row in own), tuple(read[row] for row in own)
-            result.append(Episode(names[game + 1], *parts, carried))
+    for own in order.by_owner(owner):
+        if not is_frame[own].any():
+            continue
+        last = last_cash[own[is_frame[own].argmax()]]  # at the first frame
+        carried = float(cash[last]) if last >= 0 else np.nan
+        parts = tuple(given[row] for row in own), tuple(read[row] for row in own)
+        result.append(Episode(names[owner[own[0]] + 1], *parts, carried))
     return result
 
 
 def _with_owners(read: list[Message], session: np.ndarray) -> list[Message]:
     """Tell of each trade whether it is an own one, by what the session told before it."""
     last = order.last_seen(np.array([bool(message.own_id) for message in read], bool), session)
-    return [
-        replace(event, numbers={**event.numbers, "is_own": float(at >= 0 and read[at].own_id == event.player_id)})
-        if event.kind == TRADE and "is_own" not in event.numbers
-        else event
-        for event, at in zip(read, last.tolist(), strict=True)
-    ]
+    own_ids = [read[at].own_id if at >= 0 else "" for at in last.tolist()]
+    return [with_owner(event, own_id) for event, own_id in zip(read, own_ids, strict=True)]
 
 
 def _with_ticks(episodes: Sequence[Episode]) -> list[Episode]:

@@ -12,15 +12,16 @@ when the event was recorded; `session_id` and `seq` order it, where it has them.
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import numpy as np
 
-from stages.datasets.rugs.encode.events import GSU, OTHER, PLAYER, PRESS, TRADE
+from stages.datasets.rugs.encode import columns
 from stages.datasets.rugs.reading import payload
 from stages.datasets.rugs.reading.store import KINDS, NO_GAME, NOT_NEEDED
+from stages.datasets.rugs.schema import GSU, OTHER, PLAYER, PRESS, TRADE
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 NS_PER_MS: Final = 1_000_000
@@ -50,13 +51,13 @@ class Message:
     Attributes
     ----------
     kind
-        See `schema.events`; `NOT_NEEDED` is what has no use or cannot be read.
+        See `schema`; `NOT_NEEDED` is what has no use or cannot be read.
     game_id
         The game that the event names; empty if it names none: then it is of the session's present game.
     ts_ns
         When it was recorded, ns since 1970 UTC; 0 if that is not told.
     numbers
-        Columns of `schema.events.Events`; NaN is missing.
+        Columns of `encode.events.Events`; NaN is missing.
     own_id
         The own player, if the event tells.
     player_id, trade_id
@@ -75,11 +76,6 @@ class Message:
     session: str = ""
     seq: int | None = None
     doc_type: str = ""
-
-    @property
-    def ts_ms(self) -> int:
-        """When it was recorded, ms since 1970 UTC, floored."""
-        return self.ts_ns // NS_PER_MS
 
 
 def message(event: "Mapping[str, Any] | Message") -> Message:
@@ -101,13 +97,21 @@ def messages(events: Iterable["Mapping[str, Any] | Message"]) -> list[Message]:
     return [found[i] for i in range(len(given))]
 
 
+def with_owner(event: Message, own_id: str) -> Message:
+    """Return an event, a trade with the number `is_own`, if it has none yet; `own_id` is the own player, if known."""
+    if event.kind != TRADE or "is_own" in event.numbers:
+        return event
+    is_own = event.player_id == own_id != ""
+    return replace(event, numbers={**event.numbers, "is_own": float(is_own)})
+
+
 def read(kind: int, raws: Sequence[bytes], envelopes: Sequence[Mapping[str, Any]]) -> list[Message]:
     """Read events of one kind.
 
     Parameters
     ----------
     kind
-        See `schema.events`, or `NOT_NEEDED`.
+        See `schema`, or `NOT_NEEDED`.
     raws
         Their JSON as the store holds it; of `NOT_NEEDED` none.
     envelopes
@@ -119,7 +123,7 @@ def read(kind: int, raws: Sequence[bytes], envelopes: Sequence[Mapping[str, Any]
     kinds = [NOT_NEEDED if content is payload.BROKEN else kind for content in contents]
     found = [Message(own, **envelope) for own, envelope in zip(kinds, envelopes, strict=True)]
     usable = [i for i, content in enumerate(contents) if content is not None and content is not payload.BROKEN]
-    table = payload.numbers(kind, [contents[i] for i in usable]) if usable else {}
+    table = columns.numbers(kind, [contents[i] for i in usable]) if usable else {}
     rows = np.stack([*table.values()], axis=-1).tolist() if table else [[]] * len(usable)
     for i, row in zip(usable, rows, strict=True):
         told = _told(kind, contents[i], envelopes[i])

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from stages.datasets.rugs.encode.events import GSU
+from stages.datasets.rugs.schema import GSU
 from stages.datasets.rugs.training.live.messages import Message
 
 

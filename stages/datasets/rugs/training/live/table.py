@@ -1,17 +1,14 @@
 """Episodes in memory -> the table that `encode` reads."""
 
 from collections.abc import Sequence
-from dataclasses import fields
 from typing import Protocol
 
 import numpy as np
 
+from stages.datasets.rugs.encode import columns
 from stages.datasets.rugs.encode.events import Events
 from stages.datasets.rugs.reading.store import NOT_NEEDED
 from stages.datasets.rugs.training.live.messages import NS_PER_MS, Message
-
-NOT_NUMBERS = {"episode", "kind", "ts_ms", "line", "game_ids", "cash_carried", "start_ns", "players", "offsets"}
-COLUMNS = tuple(field.name for field in fields(Events) if field.name not in {*NOT_NUMBERS, "findings"})
 
 
 class Own(Protocol):
@@ -54,7 +51,7 @@ def table(episodes: Sequence[Own]) -> Events:
 
 
 def _numbers(messages: Sequence[Message]) -> dict[str, np.ndarray]:
-    found = {name: np.full(len(messages), np.nan) for name in COLUMNS}
+    found = columns.missing(len(messages)) | {"is_own": np.full(len(messages), np.nan)}
     for row, message in enumerate(messages):
         for name, number in message.numbers.items():
             found[name][row] = number

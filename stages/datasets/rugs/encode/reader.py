@@ -4,7 +4,6 @@ The files of a chunk of units are read once. Of their rows those stay that name 
 lie in the span of seqs that discover recorded for the unit; the digest shows whether these are the rows it saw.
 """
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +13,9 @@ import numpy as np
 
 from stages.core.errors import BadUnit, ExpectedError
 from stages.core.units import Unit
-from stages.datasets.rugs.reading import order, payload
+from stages.datasets.rugs.reading import order
+from stages.datasets.rugs.reading.games import name_games
 from stages.datasets.rugs.reading.store import FOREIGN, NOT_NEEDED, Reader, Rows, hashes, join
-from stages.datasets.rugs.schema import GSU, OTHER, PLAYER, PRESS, TRADE
 
 FAR: Final = 1 << 30
 
@@ -28,16 +27,6 @@ class Own:
     rows: Rows
     offsets: np.ndarray
     paths: list[str]
-
-
-def name_games(reader: Reader, rows: Rows) -> Rows:
-    """Return needed rows with the game that the payload names, where the column names none."""
-    game = rows.game.copy()
-    for kind in (GSU, PLAYER, TRADE, PRESS, OTHER):
-        chosen = np.flatnonzero((game < 0) & (rows.kind == kind))
-        payloads = payload.decode(kind, rows.raw.take(chosen).to_pylist())
-        game[chosen] = [reader.code_of_game(getattr(found, "game", None)) for found in payloads]
-    return dataclasses.replace(rows, game=game)
 
 
 def own_rows(raw_dir: Path, units: Sequence[Unit]) -> Own:
@@ -53,15 +42,21 @@ def own_rows(raw_dir: Path, units: Sequence[Unit]) -> Own:
     for unit in units:
         if not unit.digest:
             raise BadUnit(f"{raw_dir}/{unit.context['bad']}")
+
+    # Read each file once. The code of a unit's game is the unit's place, so other games have larger codes.
     paths = sorted({source.path for unit in units for source in unit.sources})
     reader = Reader(raw_dir, games={unit.key: i for i, unit in enumerate(units)})
     parts = [_near(reader, rows, len(units)) for rows in reader.pieces(paths)]
     for fault in reader.faults.values():
         raise ExpectedError(f"{fault}; discover could read it: run `dvc repro` again")
+
+    # Leave out what is of no unit.
     rows = join(parts)
     unit_of, place = _units_of(rows, units, reader.sessions)
     is_own = unit_of >= 0
     rows, unit_of, place = rows.take(is_own), unit_of[is_own], place[is_own]
+
+    # Unit by unit, in canonical order, each row once.
     kept, _ = order.ordered(unit_of, place, rows.seq, rows.doc, rows.game)
     offsets = np.searchsorted(unit_of[kept], np.arange(len(units) + 1))
     return Own(rows.take(kept), offsets, paths)
@@ -69,8 +64,8 @@ def own_rows(raw_dir: Path, units: Sequence[Unit]) -> Own:
 
 def _near(reader: Reader, rows: Rows, n_units: int) -> Rows:
     """Return the rows that name one of the first games, or none."""
-    needed = rows.take((rows.kind != NOT_NEEDED) & (rows.kind != FOREIGN) & (rows.session >= 0) & (rows.game < n_units))
-    named = name_games(reader, needed)
+    is_needed = (rows.kind != NOT_NEEDED) & (rows.kind != FOREIGN) & (rows.session >= 0)
+    named = name_games(reader, rows.take(is_needed & (rows.game < n_units)))
     return named.take(named.game < n_units)
 
 
@@ -82,9 +77,12 @@ def _units_of(rows: Rows, units: Sequence[Unit], codes: Mapping[str, int]) -> tu
         for number, (session, low, high) in enumerate(unit.context["sessions"]):
             is_session = rows.session == codes.get(session, -1)
             place[(unit_of == index) & is_session] = number
-            if low is not None:
-                chosen = loose[is_session[loose] & (rows.seq[loose] >= low) & (rows.seq[loose] <= high)]
-                unit_of[chosen], place[chosen] = index, number
+            if low is None:
+                continue
+            # Rows that name no game belong to the unit if they lie in its span of the session.
+            is_within = (rows.seq[loose] >= low) & (rows.seq[loose] <= high)
+            chosen = loose[is_session[loose] & is_within]
+            unit_of[chosen], place[chosen] = index, number
     return unit_of, place
 
 
