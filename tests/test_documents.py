@@ -19,9 +19,9 @@ LISTED = subprocess.run(
     text=True,
     check=True,
 ).stdout.split()
-CARDS = [name for name in LISTED if name.startswith("data/cards/")]
+CARDS = [f"data/cards/{dataset}.md" for dataset in SHIPPED]
 DOCUMENTS = {
-    name: (REPOSITORY / name).read_text() for name in LISTED if name not in CARDS and not name.endswith("/card.md")
+    name: (REPOSITORY / name).read_text() for name in LISTED if "/cards/" not in name and not name.endswith("/card.md")
 }
 README = DOCUMENTS["README.md"]
 TARGETS = set(re.findall(r"^([a-z-]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))

@@ -81,6 +81,11 @@ def test_an_option_that_is_not_known_is_refused(dataset, tmp_path):
         base.finder(dataset).find(tmp_path, {"no_such_option": 1})
 
 
+def test_a_room_that_is_missing_is_named():
+    with pytest.raises(ExpectedError, match=r"stages/datasets/skeleton: no simulate, expected one"):
+        base.simulator("skeleton")
+
+
 @pytest.fixture(scope="module", params=DATASETS)
 def some_raw(request, tmp_path_factory):
     """Give a dataset's name and a small raw folder of it: that of its golden test, or a simulated one."""
