@@ -18,7 +18,6 @@ import yaml
 from stages.core import paths
 from stages.core.errors import ExpectedError
 from stages.core.files import write_text
-from stages.datasets.skeleton.schema import COLUMNS
 from stages.runtime import cli
 
 DVC_FILE = Path("dvc.yaml")
@@ -36,15 +35,12 @@ ENTRY = """  {name}:
     split: {{}}
 """
 NEXT = """\
-stages/datasets/{name} now reads CSV files whose header is
-
-    {header}
-
-as an example: change it to yours. Then put files into data/{name} and run
+stages/datasets/{name} reads CSV files of numbers, as an example: its schema says which columns. Change it to yours, put
+files into data/{name} and run
 
     make preprocess DATASET={name}
 
-`stages/datasets/README.md` goes through the package file by file.
+stages/datasets/README.md goes through the package file by file.
 """
 
 
@@ -165,7 +161,7 @@ def main() -> int:
 
     def action() -> None:
         new(name)
-        sys.stdout.write(NEXT.format(name=name, header=",".join(COLUMNS)))
+        sys.stdout.write(NEXT.format(name=name))
 
     return cli.run(action)
 
