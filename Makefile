@@ -20,7 +20,7 @@ export PATH := $(abspath $(VENV))/bin:$(PATH)
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup preprocess test test-slow test-all check lint format bench status plan report verify remote push pull work dag trace slim clean
+.PHONY: help setup preprocess test test-slow test-all check lint format bench status plan report verify remote push pull work dag trace slim clean dataset
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -101,6 +101,9 @@ trace: $(READY)  ## Name the raw file and line of a row: make trace DATASET=sple
 
 slim: $(READY)  ## Drop workspace copies of intermediate and merged arrays; DVC's cache keeps them
 	@python -m stages.commands.slim $(DATASET)
+
+dataset: $(READY)  ## Begin a dataset of your own, from an example that runs: make dataset NAME=sensors
+	@python -m stages.datasets new $(NAME)
 
 clean:  ## Remove everything the pipeline made from the workspace; raw data, lists and DVC's cache stay
 	rm -rf data/intermediate data/merged data/processed data/metrics data/plots data/reports data/logs

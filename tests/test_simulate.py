@@ -9,21 +9,7 @@ import pytest
 from stages.datasets import base
 from stages.runtime.memory import Watch
 from stages.simulate import Growth
-
-BARS = {"bar_minutes": 30, "start": "2024-01-02", "dialect": "excel", "price": 100.0, "roll": 0.0}
-SETTINGS = {
-    "hex": {
-        "games": 4,
-        "workers": 2,
-        "seed": 1,
-        "started": "2025-01-01T00:00:00",
-        "widths": [2],
-        "evaluator": "distance",
-    },
-    "market": {"seed": 1, "instruments": {"NQ": {**BARS, "bars": 200}}},
-    "rugs": {"games": 2, "seed": 1, "sessions": 1},
-    "splendor": {"games": 3, "seed": 1},
-}
+from tests.helpers.samples import SETTINGS
 
 
 def files(folder):

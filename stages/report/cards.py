@@ -1,8 +1,9 @@
 """Write the data card of a dataset, data/cards/<dataset>.md, in the form of a Hugging Face dataset card.
 
-The words are the dataset's own, stages/datasets/<dataset>/card.md: a `string.Template` whose placeholders this module
-fills. All figures come from params.yaml and from what merge and split wrote, so the card is a function of the data:
-equal data give equal bytes, and the committed card can be checked. Placeholders:
+The words are the dataset's own, stages/datasets/<dataset>/card.md, or, where it has none, those of
+stages/report/card.md: a `string.Template` whose placeholders this module fills. All figures come from params.yaml and
+from what merge and split wrote, so the card is a function of the data: equal data give equal bytes, and the committed
+card can be checked. Placeholders:
 
 - ``dataset``, ``raw``, ``source`` (where the raw files come from: simulated or supplied), ``batch_size``, ``limit``,
   ``max_bad_units``, and the ``train``, ``val``, ``test`` shares and ``seed`` of the split;
@@ -35,6 +36,7 @@ from stages.core.part_files import PARTS
 from stages.runtime import cli
 from stages.splitting import stats
 
+DEFAULT_TEMPLATE = Path(__file__).parent / "card.md"
 LARGEST_SHOWN = 3  # classes of a head in the table of labels
 UNITS_SHOWN = 5  # units in the table of duplicates
 SPLIT_DOCS = {  # of the keys that split adds to the dataset's own
@@ -61,7 +63,7 @@ def write(dataset: str) -> Path:
     Raises
     ------
     ExpectedError
-        When the arrays or the template are missing, or the template has a placeholder that is not known.
+        When the arrays are missing, or the template has a placeholder that is not known.
     """
     write_text(paths.card(dataset), card(dataset))
     return paths.card(dataset)
@@ -71,7 +73,7 @@ def card(dataset: str) -> str:
     """Return the text of a dataset's card: its template with all placeholders filled."""
     template = paths.card_template(dataset)
     if not template.is_file():
-        raise ExpectedError(f"{template}: not found, expected the words of the dataset's card; write them")
+        template = DEFAULT_TEMPLATE
     values = placeholders(dataset, load())
     try:
         return Template(template.read_text(encoding="utf-8")).substitute(values)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 REFERENCE_DIR = REPOSITORY.parent / "shared" / "reference"
+SHIPPED = ("hex", "market", "rugs", "splendor")  # the datasets of the repository; a user's own ones come beside them
 
 
 def module_of(name: str) -> str:

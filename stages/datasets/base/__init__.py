@@ -2,7 +2,8 @@
 
 A dataset called `<name>` is the package `stages/datasets/<name>/` with
 
-- `schema/`: the facts of the raw format, and what of its reading `find` and `encode` share;
+- `schema/`: the facts of the raw format, and the options; nothing that does work;
+- `reading/`: what `find` and `encode` share of reading it; a docstring, if they share nothing;
 - `find.py`: ``find(raw_dir, options) -> list[Unit]``: which units the raw folder holds, with their digests;
 - `encode/`: ``FIELDS: dict[str, Field]``, ``CHUNK_UNITS: int`` (units per chunk),
   ``read(raw_dir, units, options) -> table`` (I/O and validation of a chunk of units, file and line in every error) and
@@ -14,7 +15,9 @@ A dataset called `<name>` is the package `stages/datasets/<name>/` with
 - `simulate/` (optional): ``write(folder, options)``: small real raw data into a folder that may hold what an earlier or
   a killed run left; it may return figures for the log, and have ``progress(folder, options) -> (done, all)``.
 
-They are apart so that an edit reruns only the verb that uses it, and no verb imports what it does not need.
+They are apart so that an edit reruns only the verb that uses it, and no verb imports what it does not need. Beside them
+may lie `report/` (figures of its own on the report's page), `training/` (what a trainer of this data needs) and
+`card.md` (the words of its data card). `stages/datasets/skeleton` is a small example of all that is required.
 
 `encode` returns each field of `FIELDS` with its rows, and three arrays over groups, the rows that belong together
 (a game, an episode): `group_id` uint64 (G,), `group_offsets` int64 (G+1,), `source` int32 (G,), the index of the unit
@@ -182,6 +185,11 @@ def remove_others(folder: Path, expected: set[Path]) -> None:
 
 def _room(dataset: str, name: str) -> object:
     """Import one module of a dataset's package."""
-    if importlib.util.find_spec(f"stages.datasets.{dataset}") is None:
+    package = f"stages.datasets.{dataset}"
+    if importlib.util.find_spec(package) is None:
         raise ExpectedError(f"params.yaml: datasets.{dataset} has no package, expected stages/datasets/{dataset}/")
-    return importlib.import_module(f"stages.datasets.{dataset}.{name}")
+    if importlib.util.find_spec(f"{package}.{name}") is None:
+        raise ExpectedError(
+            f"stages/datasets/{dataset}: no {name}, expected one; stages/datasets/README.md has examples"
+        )
+    return importlib.import_module(f"{package}.{name}")

@@ -1,0 +1,164 @@
+"""What the documents tell a user to type exists and runs, and what they show is what is printed."""
+
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from tests.helpers.places import REPOSITORY, SHIPPED
+
+LISTED = subprocess.run(
+    ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md"],
+    cwd=REPOSITORY,
+    capture_output=True,
+    text=True,
+    check=True,
+).stdout.split()
+CARDS = [f"data/cards/{dataset}.md" for dataset in SHIPPED]
+DOCUMENTS = {
+    name: (REPOSITORY / name).read_text() for name in LISTED if "/cards/" not in name and not name.endswith("/card.md")
+}
+README = DOCUMENTS["README.md"]
+TARGETS = set(re.findall(r"^([a-z-]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
+NEW_DATASET = "stages/datasets/sensors"  # what the documents call the dataset that a user begins
+MADE_LATER = (NEW_DATASET, "data/manifests/sensors", "data/manifests/splendor/batches/")
+PATH = re.compile(r"(?<![\w./])((?:stages|tests|\.github|data/cards|data/manifests)/[\w./-]*)([<*]?)")
+LONGEST = 300  # lines of README.md
+SMALL = {"hex": 40, "rugs": 10, "splendor": 40}  # games of the sample in which the blocks run
+VERBS = "simulate", "discover", "process", "merge", "split"
+RUN_VERBS = f"""
+import importlib
+for verb in {VERBS}:
+    if importlib.import_module(f"stages.{{verb}}").main():
+        raise SystemExit(1)
+"""
+
+each_document = pytest.mark.parametrize("name", sorted(DOCUMENTS))
+
+
+def blocks(text, language):
+    """Return the code blocks of a language, with the number of the line before each."""
+    found = re.finditer(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [(text[: match.start(1)].count("\n"), match[1]) for match in found]
+
+
+@each_document
+def test_every_make_target_exists(name):
+    text = DOCUMENTS[name]
+    named = set(re.findall(r"`make ([a-z-]+)", text)) | set(re.findall(r"^ *make ([a-z-]+)", text, re.MULTILINE))
+    assert named <= TARGETS
+
+
+@each_document
+def test_every_module_exists(name):
+    named = set(re.findall(r"python -m (stages(?:\.\w+)*)", DOCUMENTS[name]))
+    assert [module for module in named if importlib.util.find_spec(module) is None] == []
+
+
+@each_document
+def test_every_path_exists(name):
+    """Paths from the repository's root; of one with a `<name>` or a `*` the folder before that."""
+    missing = []
+    for path, is_pattern in PATH.findall(DOCUMENTS[name]):
+        path = path.rpartition("/")[0] if is_pattern else path.rstrip(".")
+        if not path.startswith(MADE_LATER) and not (REPOSITORY / path).exists():
+            missing.append(path)
+    assert missing == []
+
+
+@each_document
+def test_every_link_leads_somewhere(name):
+    links = re.findall(r"\]\((?!http)([^)#]+)", DOCUMENTS[name])
+    assert [link for link in links if not ((REPOSITORY / name).parent / link).exists()] == []
+
+
+def test_the_readme_is_short():
+    assert len(README.splitlines()) <= LONGEST
+
+
+def test_the_readme_shows_what_make_help_prints():
+    printed = subprocess.run(
+        ["make", "--no-print-directory", "help"], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    ).stdout
+    assert printed.rstrip() in README
+
+
+def test_the_table_of_datasets_has_a_row_for_each_that_is_shipped():
+    """A row begins with a link to the dataset's own document."""
+    for dataset in SHIPPED:
+        assert f"\n| [{dataset}](stages/datasets/{dataset}/README.md) |" in README
+
+
+def test_the_readme_leads_to_every_other_one():
+    """Directly, or by way of one that it leads to."""
+    reached, to_visit = set(), ["README.md"]
+    while to_visit:
+        name = to_visit.pop()
+        reached.add(name)
+        for link in re.findall(r"\]\((?!http)([^)#]+)", DOCUMENTS[name]):
+            target = str((REPOSITORY / name).parent.joinpath(link).resolve().relative_to(REPOSITORY))
+            if target in DOCUMENTS and target not in reached:
+                to_visit.append(target)
+    assert {name for name in DOCUMENTS if name.endswith("README.md")} <= reached
+
+
+def test_every_file_of_the_top_level_is_one_of_the_fixed_ones():
+    listed = subprocess.run(["git", "ls-files"], cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+    fixed = {"dvc.yaml", "dvc.lock", "params.yaml", "Makefile", "pyproject.toml", "README.md", "LICENSE"}
+    top = {name.partition("/")[0] for name in listed.split()}
+    assert {name for name in top if not name.startswith(".")} <= fixed | {"stages", "data", "tests"}
+
+
+def test_the_documents_show_the_files_that_a_new_dataset_has():
+    """A block that begins with a comment that names a file of the new dataset is that file."""
+    from stages.datasets.__main__ import SKELETON, fill
+
+    text = DOCUMENTS["stages/datasets/README.md"]
+    shown = {}
+    for _, block in blocks(text, "python"):
+        first, _, rest = block.partition("\n")
+        if first.startswith(f"# {NEW_DATASET}/"):
+            shown[first.removeprefix(f"# {NEW_DATASET}/")] = rest
+    assert set(shown) >= {"schema/__init__.py", "find.py", "encode/__init__.py"}
+    for name, block in shown.items():
+        assert block == fill((SKELETON / name).read_text(), "sensors")
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory):
+    """Folder in which all verbs have run on a small sample of each dataset that is shipped."""
+    folder = tmp_path_factory.mktemp("sample")
+    params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    for dataset, n_games in SMALL.items():
+        params["simulate"][dataset]["games"] = n_games
+    for instrument in params["simulate"]["market"]["instruments"].values():
+        instrument["bars"] = 3000
+    (folder / "params.yaml").write_text(json.dumps(params))
+    for dataset in SHIPPED:
+        subprocess.run(
+            [sys.executable, "-c", RUN_VERBS, dataset],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY), "LOG": "warning"},
+            check=True,
+            timeout=300,
+        )
+    return folder
+
+
+@pytest.mark.parametrize("name", [*sorted(DOCUMENTS), *CARDS])
+def test_every_python_block_runs(name, sample, monkeypatch):
+    """One after the other, with the names that those before them have made; those for torch where it is installed."""
+    monkeypatch.chdir(sample)
+    namespace = {"__name__": "document"}
+    for line, block in blocks((REPOSITORY / name).read_text(), "python"):
+        if block.startswith(f"# {NEW_DATASET}/"):
+            continue
+        if "torch" in block and importlib.util.find_spec("torch") is None:
+            compile(block, name, "exec")
+            continue
+        exec(compile("\n" * line + block, str(REPOSITORY / name), "exec"), namespace)
