@@ -30,11 +30,11 @@ from typing import Any
 
 import numpy as np
 
-from stages.core import arrays, paths
+from stages.core import arrays, part_files, paths
 from stages.core.errors import ExpectedError
 from stages.core.files import atomic_dir
 from stages.core.params import SplitParams, load
-from stages.core.part_files import PARTS
+from stages.core.part_files import PARTS, MemberRole
 from stages.runtime import cli
 from stages.runtime.display import Steps
 from stages.runtime.memory_log import MemoryLog
@@ -93,10 +93,10 @@ def _write(
         counts["labels"] = _write_scalars(folder, rows, "label", steps)
         counts["legal_actions"] = _write_scalars(folder, rows, "mask", steps)
         _write_keys(folder, rows)
-        _write_normalizer(folder / "normalizer.npz", rows, moments)
+        _write_normalizer(folder / part_files.NORMALIZER, rows, moments)
         _write_names(folder, rows)
         summary = stats.summary(counts, report)
-        _write_json(folder / "stats.json", summary)
+        _write_json(folder / part_files.STATS, summary)
     return summary, report
 
 
@@ -111,12 +111,12 @@ def _in_final_order(
 
 def _write_names(folder: Path, merged: Merged) -> None:
     """Write the names of columns and classes, and the shapes of the rows that are stored as bits."""
-    _write_json(folder / "feature_names.json", _columns(merged))
+    _write_json(folder / part_files.FEATURE_NAMES, _columns(merged))
     heads = {_head(field): dict(_pairs(field["names"])) for field in merged.of_role("label")}
-    _write_json(folder / "label_mappings.json", heads)
+    _write_json(folder / part_files.LABEL_MAPPINGS, heads)
     packed = {field["name"]: field["bits"] for field in merged.fields if field.get("bits")}
     if packed:
-        _write_json(folder / "packed.json", packed)
+        _write_json(folder / part_files.PACKED, packed)
 
 
 def _refuse_empty_parts(dataset: str, merged: Merged, params: SplitParams) -> None:
@@ -152,7 +152,7 @@ def _write_feature(folder: Path, merged: Merged, field: dict[str, Any], moments:
     with ExitStack() as stack:
         sinks = [
             stack.enter_context(
-                arrays.npy_sink(folder / f"{field['name']}_{part}.npy", dtype, (n_rows, *field["shape"]))
+                arrays.npy_sink(folder / part_files.feature(field["name"], part), dtype, (n_rows, *field["shape"]))
             )
             for part, n_rows in zip(PARTS, merged.n_rows(), strict=True)
         ]
@@ -173,12 +173,12 @@ def _write_feature(folder: Path, merged: Merged, field: dict[str, Any], moments:
                     sinks[parts[start]].append(ready[start:stop])
 
 
-def _write_scalars(folder: Path, merged: Merged, role: str, steps: Steps) -> dict[str, Any]:
+def _write_scalars(folder: Path, merged: Merged, role: MemberRole, steps: Steps) -> dict[str, Any]:
     """Write labels_<part>.npz or masks_<part>.npz; return the counts for stats.json, per head and part."""
     kind = stats.ClassCounter if role == "label" else stats.LegalCounter
     counts: dict[str, Any] = {}
     with ExitStack() as stack:
-        writers = _part_writers(stack, folder, f"{role}s")
+        writers = _part_writers(stack, folder, role)
         for field in merged.of_role(role):
             steps.begin(field["name"], int(merged.offsets[-1]))
             counter = [kind(field) for _ in PARTS]
@@ -193,8 +193,8 @@ def _write_scalars(folder: Path, merged: Merged, role: str, steps: Steps) -> dic
     return counts
 
 
-def _part_writers(stack: ExitStack, folder: Path, prefix: str) -> list[arrays.NpzWriter]:
-    return [stack.enter_context(arrays.NpzWriter(folder / f"{prefix}_{part}.npz")) for part in PARTS]
+def _part_writers(stack: ExitStack, folder: Path, role: MemberRole) -> list[arrays.NpzWriter]:
+    return [stack.enter_context(arrays.NpzWriter(folder / part_files.members(role, part))) for part in PARTS]
 
 
 def _part_members(
@@ -210,9 +210,9 @@ def _write_keys(folder: Path, merged: Merged) -> None:
     """Write keys_<part>.npz."""
     own = {field["name"]: field for role in KEY_ROLES for field in merged.of_role(role)}
     with ExitStack() as stack:
-        writers = _part_writers(stack, folder, "keys")
-        for name in sorted({*DERIVED_KEYS, *own, "units"}):
-            if name == "units":
+        writers = _part_writers(stack, folder, "key")
+        for name in sorted({*DERIVED_KEYS, *own, part_files.UNIT_TABLE}):
+            if name == part_files.UNIT_TABLE:
                 for writer in writers:
                     with writer.member(name, merged.units.dtype, merged.units.shape) as sink:
                         sink.append(merged.units)

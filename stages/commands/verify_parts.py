@@ -11,6 +11,7 @@ import numpy as np
 
 from stages.core import arrays, bits
 from stages.core.part_files import PARTS
+from stages.processed import Processed
 from stages.split import CHUNK_ROWS
 from stages.splitting.shuffle import first_out_of_order
 
@@ -74,7 +75,7 @@ def part_faults(folder: Path, part: str, n_rows: int, groups: dict[int, str] | N
     features = [path for path in sorted(folder.glob(f"*_{part}.npy")) if not path.name.startswith("starts_")]
     if not features:
         yield f"{folder}: no arrays *_{part}.npy, expected the features"
-    shapes = bits.read_shapes(folder)
+    shapes = Processed(folder).packed_shapes()
     for path in features:
         yield from _feature_faults(path, n_rows, shapes.get(path.name.removesuffix(f"_{part}.npy")))
     labels, masks = (read_npz(folder / f"{role}_{part}.npz") for role in ("labels", "masks"))

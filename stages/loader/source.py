@@ -24,7 +24,7 @@ from stages.core import arrays, bits
 from stages.core.errors import ExpectedError
 from stages.loader.order import Order, of_epoch
 from stages.loader.settings import Batch
-from stages.processed import windows
+from stages.processed import Processed, windows
 
 KEPT_MB = 64
 CHUNK_BYTES = 32 << 20  # mapped at once of a file that gives its pages back
@@ -231,7 +231,7 @@ class Source:
 
     def _shapes_of_bits(self) -> dict[str, tuple[int, ...]]:
         """Return the shapes of the rows that are stored as bits, by field."""
-        shapes = {name: shape for name, shape in bits.read_shapes(self.folder).items() if name in self._fields}
+        shapes = {name: shape for name, shape in Processed(self.folder).packed_shapes().items() if name in self._fields}
         for name, shape in shapes.items():
             values, n_bytes = self._fields[name][1], bits.n_bytes(shape)
             if values.dtype != np.uint8 or values.shape[1:] != (n_bytes,):

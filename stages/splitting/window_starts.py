@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.core import arrays
+from stages.core import arrays, part_files
 from stages.core.errors import ExpectedError
 from stages.core.part_files import PARTS
 from stages.splitting.parts import SCALAR_CHUNK_ROWS, Merged
@@ -40,7 +40,7 @@ def write_starts(folder: Path, merged: Merged, windows: Mapping[str, Any]) -> di
             first, length = runs(parts == number, is_first, is_valid)
             rows = np.cumsum(parts == number) - 1
             found = starts(rows[first], length, entry["window"], entry["step"])
-            with arrays.npy_sink(folder / f"starts_{name}_{part}.npy", found.dtype, found.shape) as sink:
+            with arrays.npy_sink(folder / part_files.window_starts(name, part), found.dtype, found.shape) as sink:
                 sink.append(found)
             counts[name][part] = len(found)
     return counts

@@ -160,7 +160,7 @@ def test_every_array_of_a_dataset_is_streamed(finished):
 
 
 MEASURE = """
-    from stages import memory
+    from stages.runtime import memory
     before = memory.usage().pss_mb
     peak = 0
     with batches(folder, "train", Settings(batch_size=256, shuffle_seed=1, prefetch=2)) as stream:
