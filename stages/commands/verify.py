@@ -23,12 +23,14 @@ from typing import Any
 import numpy as np
 import yaml
 
-from stages.commands.verify_parts import order_faults, part_faults, read_npz, time_faults
-from stages.core import arrays, manifests, paths
+from stages.commands.verify_parts import order_faults, part_faults, time_faults
+from stages.core import arrays, manifests, part_files, paths
+from stages.core.arrays import read_npz
 from stages.core.errors import ExpectedError
 from stages.core.params import DatasetParams, Params, load
 from stages.core.part_files import LEFT_OUT, PARTS
 from stages.datasets import base
+from stages.processed import Processed
 from stages.runtime import cli
 from stages.runtime.workers import ordered
 
@@ -224,22 +226,23 @@ def _merged(dataset: str, params: DatasetParams) -> Iterator[str]:
 def _parts(dataset: str, params: DatasetParams) -> Iterator[str]:
     """Check rows, groups, values and masks of the three parts."""
     folder, again = paths.processed_dir(dataset), _redo("split", dataset)
-    stats = json.loads((folder / "stats.json").read_text(encoding="utf-8"))
+    data = Processed(folder)
+    stats = data.stats()
     table = read_npz(paths.merged_dir(dataset) / "groups.npz")
     merged = table["group_offsets"]
     is_by_time = stats["split"].get("by") == "time"
     left_out = sum(sum(stats["split"][reason].values()) for reason in LEFT_OUT) if is_by_time else 0
     found = sum(stats["rows"].values()) + left_out
     if found != merged[-1]:
-        yield f"{folder / 'stats.json'}: {found:,} rows in or between parts, expected {merged[-1]:,} as merged; {again}"
+        where = f"{folder / part_files.STATS}: {found:,} rows in or between parts"
+        yield f"{where}, expected {merged[-1]:,} as merged; {again}"
     groups: dict[int, str] | None = None if is_by_time else {}
     for part in PARTS:
-        yield from (f"{fault}; {again}" for fault in part_faults(folder, part, stats["rows"][part], groups))
+        yield from (f"{fault}; {again}" for fault in part_faults(data, part, stats["rows"][part], groups))
         if stats["split"].get("shuffle"):
-            path = folder / f"keys_{part}.npz"
-            yield from (f"{fault}; {again}" for fault in order_faults(path, table, stats["split"]["seed"]))
+            yield from (f"{fault}; {again}" for fault in order_faults(data, part, table, stats["split"]["seed"]))
     if is_by_time:
-        yield from (f"{fault}; {again}" for fault in time_faults(folder, stats["split"]["boundaries"]))
+        yield from (f"{fault}; {again}" for fault in time_faults(data, stats["split"]["boundaries"]))
     elif groups is not None and len(groups) != len(merged) - 1:
         yield f"{folder}: {len(groups):,} groups, expected {len(merged) - 1:,} as merged; {again}"
 

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from stages.core import arrays, part_files
+from stages.core.errors import ExpectedError
 from stages.core.part_files import PARTS, MemberRole
 
 Place = tuple[Path, arrays.Header]
@@ -60,7 +61,7 @@ class Processed:
     def normalizer(self) -> dict[str, np.ndarray]:
         """Return ``names``, ``mean``, ``scale`` and ``is_normalised`` of the standardised features; nothing without."""
         path = self.folder / part_files.NORMALIZER
-        return read_members(path) if path.is_file() else {}
+        return arrays.read_npz(path) if path.is_file() else {}
 
     def packed_shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the shape of an unpacked row of each field that is stored as bits, by name.
@@ -98,15 +99,15 @@ class Processed:
 
     def keys(self, part: str, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
         """Return the keys of a part, or some of them, and among them ``units``, the names that ``unit`` points to."""
-        return read_members(self.members_path("key", part), names)
+        return arrays.read_npz(self.members_path("key", part), names)
 
     def labels(self, part: str, heads: Sequence[str] | None = None) -> dict[str, np.ndarray]:
         """Return the labels of a part by head, or some of them; -1 where a head does not apply to a row."""
-        return read_members(self.members_path("label", part), heads)
+        return arrays.read_npz(self.members_path("label", part), heads)
 
     def masks(self, part: str, heads: Sequence[str] | None = None) -> dict[str, np.ndarray]:
         """Return the masks of a part by head, or some of them: uint8, 1 for a legal action."""
-        return read_members(self.members_path("mask", part), heads)
+        return arrays.read_npz(self.members_path("mask", part), heads)
 
     def units(self) -> list[str]:
         """Return the keys of the units that the rows of all parts come from."""
@@ -127,7 +128,12 @@ class Processed:
     def places(self, part: str) -> dict[str, Place]:
         """Return where every array of a part lies, by the name of its field: ``X``, ``label_noble``, ``turn_number``.
 
-        Features come first, then labels, masks and keys. A part that is not there has none.
+        Features come first, then labels, masks and keys.
+
+        Raises
+        ------
+        ExpectedError
+            When there is no such part.
         """
         found = {name: (path, arrays.npy_header(path)) for name, path in self.features(part).items()}
         for role in part_files.MEMBER_ROLES:
@@ -136,6 +142,8 @@ class Processed:
             for name, header in headers.items():
                 if (role, name) != ("key", part_files.UNIT_TABLE):
                     found[part_files.field_of(name, role)] = path, header
+        if not found:
+            raise ExpectedError(f"{self.folder}: no arrays of part {part!r}; run `dvc repro` or correct the part")
         return found
 
     def window_starts_path(self, field: str, part: str) -> Path:
@@ -155,18 +163,6 @@ class Processed:
             return int(json.loads(path.read_bytes())["windows"][field]["window"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise arrays.DamagedFile(f"{path}: no size of the windows of {field!r} ({error}); `dvc repro`") from None
-
-
-def read_members(path: Path, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
-    """Return all arrays of an NPZ, or some of them, each checked.
-
-    Raises
-    ------
-    DamagedFile
-        When the file is missing or not what was written.
-    """
-    headers = arrays.npz_headers(path)
-    return {name: arrays.read_member(path, headers[name]) for name in (headers if names is None else names)}
 
 
 def read_json(path: Path) -> Any:

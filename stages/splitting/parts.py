@@ -129,8 +129,7 @@ def open_merged(folder: Path, params: SplitParams) -> Merged:
     path = folder / "fields.json"
     if not path.is_file():
         raise arrays.DamagedFile(f"{path}: not found, expected the merged arrays; run merge or `dvc repro`")
-    headers = arrays.npz_headers(folder / "groups.npz")
-    table = {name: arrays.read_member(folder / "groups.npz", header) for name, header in headers.items()}
+    table = arrays.read_npz(folder / "groups.npz")
     missing = {"group_id", "group_offsets", "source", "row_in_unit", "units"} - set(table)
     if missing:
         where = folder / "groups.npz"

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from stages.core import arrays
+from stages.core.errors import ExpectedError
 from stages.processed import Processed
 from tests.helpers.loader_parts import N_ROWS, WINDOW, write_part
 
@@ -26,7 +27,8 @@ def test_every_array_of_a_part_has_the_name_of_its_field(data):
     assert list(places) == ["X", "board", "label_kind", "mask_kind", "name", "row_in_unit"]
     assert places["label_kind"][0] == data.members_path("label", "train")
     assert {header.shape[0] for _, header in places.values()} == {N_ROWS}
-    assert data.places("val") == {}
+    with pytest.raises(ExpectedError, match="no arrays of part 'val'"):
+        data.places("val")
     assert list(data.features("train")) == ["X", "board"]
 
 
