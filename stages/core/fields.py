@@ -47,6 +47,10 @@ class Field:
     normalise: tuple[bool, ...] | None = None
     bits: tuple[int, ...] | None = None
 
+    def __post_init__(self) -> None:
+        if self.role not in ROLES:
+            raise ValueError(f"field {self.doc!r} has role {self.role!r}, expected one of {', '.join(ROLES)}")
+
     def header(self, name: str) -> dict[str, object]:
         """Return this field as it stands in a batch's meta."""
         return {"name": name, **asdict(self)}

@@ -44,6 +44,12 @@ def test_a_field_knows_its_head_and_sizes():
     assert named["name"].dtype == np.dtype("S16")
 
 
+def test_a_dataset_cannot_declare_a_role_that_nothing_writes():
+    """Split writes fields by role: one of an unknown role would be lost without a word."""
+    with pytest.raises(ValueError, match="field 'x' has role 'features', expected one of feature, label"):
+        Field("int8", (), "features", "x")
+
+
 def test_what_older_files_leave_out_is_none():
     """Names, normalise and bits."""
     entry = {"name": "step", "dtype": "int32", "shape": [], "role": "key", "doc": "n"}

@@ -20,6 +20,7 @@ from stages import merge, split
 from stages.commands import verify_parts
 from stages.core import arrays, paths
 from stages.core.errors import ExpectedError
+from stages.core.fields import NamedField
 from stages.core.params import ParamsError, SplitParams, load
 from stages.processed import Processed
 from stages.splitting import parts, shuffle
@@ -156,7 +157,7 @@ def merged_by_hand(folder, groups):
     np.save(folder / "step.npy", np.concatenate([np.arange(n_rows, dtype=np.int32) for n_rows in sizes]))
     return parts.Merged(
         folder=folder,
-        fields=[{"name": "step", "dtype": "int32", "shape": [], "role": "key"}],
+        fields=[NamedField("step", np.dtype(np.int32), (), "key")],
         group_id=np.array([group for group, _ in groups], np.uint64),
         offsets=np.append(0, np.cumsum(sizes)),
         source=np.zeros(len(groups), np.int32),
