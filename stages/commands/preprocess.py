@@ -21,6 +21,7 @@ from stages.core.errors import ExpectedError
 from stages.core.params import Params, load
 from stages.discover import discover
 from stages.expand import tidy_lock
+from stages.processed import Processed
 from stages.runtime import cli
 from stages.runtime.signals import die_with_parent
 
@@ -103,7 +104,7 @@ def read_logs(since: float) -> list[LogEntry]:
 
 def table_row(dataset: str, entries: Sequence[LogEntry]) -> tuple[str, ...]:
     """Return what the table says of one dataset, as text, in the order of `COLUMNS`."""
-    stats: dict[str, Any] = json.loads((paths.processed_dir(dataset) / "stats.json").read_text(encoding="utf-8"))
+    stats: dict[str, Any] = Processed(paths.processed_dir(dataset)).stats()
     mine = [entry for entry in entries if entry.name.partition("-")[0] == dataset]
     n_run = len({entry.name for entry in mine if entry.stage == "process" and entry.event == "end"})
     peak = f"{max(entry.peak_mb for entry in mine):,.0f}" if mine else "-"

@@ -4,17 +4,14 @@ In: data/processed/<dataset>/keys_<part>.npz and labels_<part>.npz.
 """
 
 import argparse
-import json
 import sys
-from pathlib import Path
 
-import numpy as np
-
-from stages.core import arrays, manifests, paths
+from stages.core import manifests, paths
 from stages.core.errors import ExpectedError
 from stages.core.params import DatasetParams, load
-from stages.core.part_files import PARTS
+from stages.core.part_files import PARTS, UNIT_TABLE
 from stages.datasets import base
+from stages.processed import Processed
 from stages.runtime import cli
 
 
@@ -26,21 +23,21 @@ def trace(dataset: str, params: DatasetParams, part: str, row: int) -> str:
     ExpectedError
         When the part has no such row, or the arrays are not there.
     """
-    folder = paths.processed_dir(dataset)
-    keys = _read(folder / f"keys_{part}.npz")
+    data = Processed(paths.processed_dir(dataset))
+    keys = data.keys(part)
     n_rows = len(keys["unit"])
     if not 0 <= row < n_rows:
         raise ExpectedError(f"{dataset} {part}: row {row}, expected 0..{n_rows - 1}")
-    key = str(keys["units"][keys["unit"][row]])
+    key = str(keys[UNIT_TABLE][keys["unit"][row]])
     line = int(keys["line"][row]) if "line" in keys else base.encoder(dataset).line(int(keys["row_in_unit"][row]))
     path, line = base.locate(dataset, params.raw_dir, manifests.find_unit(dataset, key), line)
-    own = [name for name in keys if name not in ("group_id", "row_in_unit", "unit", "units")]
+    own = [name for name in keys if name not in ("group_id", "row_in_unit", "unit", UNIT_TABLE)]
     lines = {
         "row": f"{row:,} of {n_rows:,} in {dataset} {part}",
         "raw": f"{path}, line {line}",
         "group": f"{keys['group_id'][row]:016x}",
         "keys": ", ".join(f"{name} {_text(keys[name][row])}" for name in own),
-        "labels": ", ".join(_labels(folder, part, row)) or "none",
+        "labels": ", ".join(_labels(data, part, row)) or "none",
     }
     return "".join(f"{name:7} {text}\n" for name, text in lines.items())
 
@@ -49,19 +46,15 @@ def _text(value: object) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
-def _labels(folder: Path, part: str, row: int) -> list[str]:
+def _labels(data: Processed, part: str, row: int) -> list[str]:
     """Return the labels that apply to a row, each with its class name and index."""
-    classes = json.loads((folder / "label_mappings.json").read_text(encoding="utf-8"))
+    classes = data.label_mappings()
     result = []
-    for head, values in _read(folder / f"labels_{part}.npz").items():
+    for head, values in data.labels(part).items():
         if (label := int(values[row])) >= 0:
             names = list(classes[head])
             result.append(f"{head} {names[label]!r} ({label})")
     return result
-
-
-def _read(path: Path) -> dict[str, np.ndarray]:
-    return {name: arrays.read_member(path, header) for name, header in arrays.npz_headers(path).items()}
 
 
 def main() -> int:

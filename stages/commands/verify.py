@@ -23,12 +23,14 @@ from typing import Any
 import numpy as np
 import yaml
 
-from stages.commands.verify_parts import order_faults, part_faults, read_npz, time_faults
-from stages.core import arrays, manifests, paths
+from stages.commands.verify_parts import order_faults, part_faults, time_faults
+from stages.core import arrays, fields, manifests, part_files, paths
+from stages.core.arrays import read_npz
 from stages.core.errors import ExpectedError
 from stages.core.params import DatasetParams, Params, load
 from stages.core.part_files import LEFT_OUT, PARTS
 from stages.datasets import base
+from stages.processed import Processed
 from stages.runtime import cli
 from stages.runtime.workers import ordered
 
@@ -188,11 +190,11 @@ def _batches(dataset: str, params: DatasetParams) -> Iterator[str]:
             where = paths.manifest(dataset, batch)
             yield f"{path}: its units are not those of {where}; {_redo('process', f'{dataset}-{batch}')}"
         n_rows = int(members["group_offsets"][-1])
-        for field in meta["fields"]:
-            found = len(members[field["name"]])
+        for field in fields.from_json(meta["fields"]):
+            found = len(members[field.name])
             if found != n_rows:
                 again = _redo("process", f"{dataset}-{batch}")
-                yield f"{path}: {field['name']} has {found:,} rows, expected {n_rows:,}; {again}"
+                yield f"{path}: {field.name} has {found:,} rows, expected {n_rows:,}; {again}"
 
 
 def _redo(verb: str, what: str) -> str:
@@ -209,8 +211,8 @@ def _merged(dataset: str, params: DatasetParams) -> Iterator[str]:
         offsets = arrays.read_member(path, arrays.npz_headers(path)["group_offsets"])
         n_rows, n_groups = n_rows + int(offsets[-1]), n_groups + len(offsets) - 1
     folder, again = paths.merged_dir(dataset), _redo("merge", dataset)
-    for field in json.loads((folder / "fields.json").read_text(encoding="utf-8")):
-        path = folder / f"{field['name']}.npy"
+    for field in fields.read_fields(folder):
+        path = folder / f"{field.name}.npy"
         found = arrays.npy_header(path).shape[0]
         if found != n_rows:
             yield f"{path}: {found:,} rows, expected {n_rows:,} as in the batches; {again}"
@@ -224,22 +226,23 @@ def _merged(dataset: str, params: DatasetParams) -> Iterator[str]:
 def _parts(dataset: str, params: DatasetParams) -> Iterator[str]:
     """Check rows, groups, values and masks of the three parts."""
     folder, again = paths.processed_dir(dataset), _redo("split", dataset)
-    stats = json.loads((folder / "stats.json").read_text(encoding="utf-8"))
+    data = Processed(folder)
+    stats = data.stats()
     table = read_npz(paths.merged_dir(dataset) / "groups.npz")
     merged = table["group_offsets"]
     is_by_time = stats["split"].get("by") == "time"
     left_out = sum(sum(stats["split"][reason].values()) for reason in LEFT_OUT) if is_by_time else 0
     found = sum(stats["rows"].values()) + left_out
     if found != merged[-1]:
-        yield f"{folder / 'stats.json'}: {found:,} rows in or between parts, expected {merged[-1]:,} as merged; {again}"
+        where = f"{folder / part_files.STATS}: {found:,} rows in or between parts"
+        yield f"{where}, expected {merged[-1]:,} as merged; {again}"
     groups: dict[int, str] | None = None if is_by_time else {}
     for part in PARTS:
-        yield from (f"{fault}; {again}" for fault in part_faults(folder, part, stats["rows"][part], groups))
+        yield from (f"{fault}; {again}" for fault in part_faults(data, part, stats["rows"][part], groups))
         if stats["split"].get("shuffle"):
-            path = folder / f"keys_{part}.npz"
-            yield from (f"{fault}; {again}" for fault in order_faults(path, table, stats["split"]["seed"]))
+            yield from (f"{fault}; {again}" for fault in order_faults(data, part, table, stats["split"]["seed"]))
     if is_by_time:
-        yield from (f"{fault}; {again}" for fault in time_faults(folder, stats["split"]["boundaries"]))
+        yield from (f"{fault}; {again}" for fault in time_faults(data, stats["split"]["boundaries"]))
     elif groups is not None and len(groups) != len(merged) - 1:
         yield f"{folder}: {len(groups):,} groups, expected {len(merged) - 1:,} as merged; {again}"
 

@@ -10,41 +10,36 @@ from pathlib import Path
 import numpy as np
 
 from stages.core import arrays, bits
-from stages.core.part_files import PARTS
-from stages.split import CHUNK_ROWS
+from stages.core.part_files import PARTS, UNIT_TABLE
+from stages.processed import Processed
+from stages.splitting.parts import FEATURE_CHUNK_ROWS
 from stages.splitting.shuffle import first_out_of_order
 
 
-def read_npz(path: Path) -> dict[str, np.ndarray]:
-    """Return all arrays of an NPZ, each checked."""
-    return {name: arrays.read_member(path, header) for name, header in arrays.npz_headers(path).items()}
-
-
-def time_faults(folder: Path, boundaries: Mapping[str, str]) -> Iterator[str]:
+def time_faults(data: Processed, boundaries: Mapping[str, str]) -> Iterator[str]:
     """Yield what lies on the wrong side of a boundary in time."""
     val, test = (np.datetime64(boundaries[part].removesuffix("Z"), "ns").astype(np.int64) for part in PARTS[1:])
     limits = {"train": (None, val), "val": (val, test), "test": (test, None)}
     for part, (low, high) in limits.items():
-        path = folder / f"keys_{part}.npz"
-        time = arrays.read_member(path, arrays.npz_headers(path)["time"])
+        path, time = data.members_path("key", part), data.keys(part, ["time"])["time"]
         if (low is not None and time.min() < low) or (high is not None and time.max() > high):
             yield f"{path}: a row lies beyond the boundaries {boundaries['val']} and {boundaries['test']}"
 
 
-def order_faults(path: Path, table: Mapping[str, np.ndarray], seed: int) -> Iterator[str]:
+def order_faults(data: Processed, part: str, table: Mapping[str, np.ndarray], seed: int) -> Iterator[str]:
     """Yield what is wrong with the order of shuffled rows; in order, none is there twice.
 
     Parameters
     ----------
-    path
-        The keys of a part.
+    data, part
+        The processed arrays, and the part.
     table
         The merged group table, groups.npz.
     seed
         Of the split.
     """
-    headers = arrays.npz_headers(path)
-    group_id, row_in_unit = (arrays.read_member(path, headers[name]) for name in ("group_id", "row_in_unit"))
+    path = data.members_path("key", part)
+    group_id, row_in_unit = data.keys(part, ["group_id", "row_in_unit"]).values()
     by_id = np.argsort(table["group_id"])
     group = by_id[np.minimum(np.searchsorted(table["group_id"][by_id], group_id), len(by_id) - 1)]
     row = row_in_unit - table["row_in_unit"][group]
@@ -55,32 +50,30 @@ def order_faults(path: Path, table: Mapping[str, np.ndarray], seed: int) -> Iter
         yield f"{path}: row {wrong} does not come after the one before it, expected the order of their hashes"
 
 
-def part_faults(folder: Path, part: str, n_rows: int, groups: dict[int, str] | None) -> Iterator[str]:
+def part_faults(data: Processed, part: str, n_rows: int, groups: dict[int, str] | None) -> Iterator[str]:
     """Yield what is wrong with one part.
 
     Parameters
     ----------
-    folder, part, n_rows
+    data, part, n_rows
         The processed arrays, the part, and how many rows it must have.
     groups
         The part of each group seen so far; those of this part are added. None where groups may be in several parts.
     """
-    path = folder / f"keys_{part}.npz"
-    keys = read_npz(path)
-    yield from _row_faults(path, {name: rows for name, rows in keys.items() if name != "units"}, n_rows)
+    path, keys = data.members_path("key", part), data.keys(part)
+    yield from _row_faults(path, {name: rows for name, rows in keys.items() if name != UNIT_TABLE}, n_rows)
     for group in np.unique(keys["group_id"]).tolist() if groups is not None else ():
         if groups is not None and groups.setdefault(group, part) != part:
             yield f"{path}: group {group:016x} is in {groups[group]} and {part}, expected one part"
-    features = [path for path in sorted(folder.glob(f"*_{part}.npy")) if not path.name.startswith("starts_")]
+    features, shapes = data.features(part), data.packed_shapes()
     if not features:
-        yield f"{folder}: no arrays *_{part}.npy, expected the features"
-    shapes = bits.read_shapes(folder)
-    for path in features:
-        yield from _feature_faults(path, n_rows, shapes.get(path.name.removesuffix(f"_{part}.npy")))
-    labels, masks = (read_npz(folder / f"{role}_{part}.npz") for role in ("labels", "masks"))
-    wrong = [*_row_faults(folder / f"labels_{part}.npz", labels, n_rows)]
-    wrong += _row_faults(folder / f"masks_{part}.npz", masks, n_rows)
-    yield from wrong or _mask_faults(folder / f"masks_{part}.npz", masks, labels)
+        yield f"{data.folder}: no arrays *_{part}.npy, expected the features"
+    for name, path in features.items():
+        yield from _feature_faults(path, n_rows, shapes.get(name))
+    labels, masks = data.labels(part), data.masks(part)
+    masks_path = data.members_path("mask", part)
+    wrong = [*_row_faults(data.members_path("label", part), labels, n_rows), *_row_faults(masks_path, masks, n_rows)]
+    yield from wrong or _mask_faults(masks_path, masks, labels)
 
 
 def _row_faults(path: Path, members: Mapping[str, np.ndarray], n_rows: int) -> Iterator[str]:
@@ -101,7 +94,7 @@ def _feature_faults(path: Path, n_rows: int, shape: tuple[int, ...] | None) -> I
         yield f"{path}: rows are {header.dtype}{header.shape[1:]}, expected {packed[0]}{packed[1]} for bits {shape}"
         return
     start = 0
-    for rows in arrays.npy_chunks(path, CHUNK_ROWS):
+    for rows in arrays.npy_chunks(path, FEATURE_CHUNK_ROWS):
         if shape and (is_set := (rows[:, -1] & (2 ** (-n_bits % 8) - 1)) != 0).any():
             yield f"{path}: row {start + int(np.flatnonzero(is_set)[0])} has bits behind its {n_bits} cells"
             return

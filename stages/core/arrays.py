@@ -18,7 +18,7 @@ import struct
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -227,6 +227,18 @@ def read_member(path: Path, header: Header) -> np.ndarray:
     """
     chunks = list(member_chunks(path, header, max(1, header.shape[0])))
     return chunks[0] if chunks else np.empty(header.shape, header.dtype)
+
+
+def read_npz(path: Path, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
+    """Return all arrays of an NPZ, or some of them, each with its checksum checked.
+
+    Raises
+    ------
+    DamagedFile
+        When the file is missing or not what was written.
+    """
+    headers = npz_headers(path)
+    return {name: read_member(path, headers[name]) for name in (headers if names is None else names)}
 
 
 def member_chunks(path: Path, header: Header, chunk_rows: int) -> Iterator[np.ndarray]:

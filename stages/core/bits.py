@@ -1,39 +1,20 @@
 """Rows of bits, eight in a byte: a board of 2 x 13 x 13 cells takes 43 bytes instead of 338.
 
 A packed row holds the cells in C order, the first one in the highest bit of the first byte, and zeros behind the last.
-Which fields of processed arrays are packed stands in packed.json beside them, with the shapes of their unpacked rows.
+Which fields of processed arrays are packed stands in packed.json beside them, with the shapes of their unpacked rows;
+stages/processed reads it.
 """
 
-import json
 import math
-from pathlib import Path
 
 import numpy as np
 
-from stages.core import arrays
 from stages.core.errors import ExpectedError
 
 
 def n_bytes(shape: tuple[int, ...]) -> int:
     """Return the bytes that a packed row of this shape takes: ``n_bytes((2, 13, 13))`` is 43."""
     return -(-math.prod(shape) // 8)
-
-
-def read_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
-    """Return the shape of an unpacked row of each field that is packed, by name; none without a packed.json.
-
-    Raises
-    ------
-    DamagedFile
-        When it is not what split writes.
-    """
-    path = folder / "packed.json"
-    if not path.is_file():
-        return {}
-    try:
-        return {name: tuple(map(int, shape)) for name, shape in json.loads(path.read_bytes()).items()}
-    except (ValueError, AttributeError, TypeError) as error:
-        raise arrays.DamagedFile(f"{path}: no shapes of fields ({error}); run `dvc repro`") from None
 
 
 def pack(rows: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ In: the folder that split writes. Out: dicts of arrays, made in a background thr
         for batch in stream:
             train(batch["X"], batch["label_action_type"], batch["mask_action_type"])
 
-- `source`: which arrays there are, and how rows or windows are gathered from them;
+- `part_arrays`: the arrays of one part, and how rows or windows are gathered from them;
 - `mixture`: several folders as one source; `agreement` says whether they fit together;
 - `order`: which sample comes at which position, a function of seed and epoch alone;
 - `sizes`: how many samples travel together;
@@ -18,8 +18,8 @@ In: the folder that split writes. Out: dicts of arrays, made in a background thr
 """
 
 from stages.loader.mixture import Mixture, Share, open_source
+from stages.loader.part_arrays import PartArrays
 from stages.loader.settings import Adaptive, Settings
-from stages.loader.source import Source
 from stages.loader.stream import Metrics, Stream, batches
 
-__all__ = ["Adaptive", "Metrics", "Mixture", "Settings", "Share", "Source", "Stream", "batches", "open_source"]
+__all__ = ["Adaptive", "Metrics", "Mixture", "PartArrays", "Settings", "Share", "Stream", "batches", "open_source"]

@@ -1,19 +1,20 @@
 """Whether folders can be mixed: one sample must mean the same as another, wherever it comes from."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from stages.core import arrays
+from stages.core import part_files
+from stages.core.arrays import read_npz
 from stages.core.errors import ExpectedError
-from stages.loader.source import Source
+from stages.loader.part_arrays import PartArrays
+from stages.processed.reader import read_json
 
-FILES = ("feature_names.json", "label_mappings.json", "normalizer.npz")
+FILES = (part_files.FEATURE_NAMES, part_files.LABEL_MAPPINGS, part_files.NORMALIZER)
 NOTHING = "nothing"
 
 
-def require_alike(sources: Sequence[Source]) -> None:
+def require_alike(sources: Sequence[PartArrays]) -> None:
     """Refuse sources that differ in fields, dtypes, shapes, windows, names, label mappings or normalisation.
 
     Raises
@@ -37,7 +38,7 @@ def _require_same(where: str, found: Mapping[str, Any], other: str, expected: Ma
             )
 
 
-def _facts(source: Source) -> dict[str, Any]:
+def _facts(source: PartArrays) -> dict[str, Any]:
     """Return what sources must have in common, by the name that it has in an error."""
     facts: dict[str, Any] = {f"field {name!r}": f"{dtype} {shape}" for name, (dtype, shape) in source.layout.items()}
     facts["rows of a sample"] = source.window_rows
@@ -51,8 +52,8 @@ def _members(path: Path) -> Mapping[str, Any]:
     if not path.is_file():
         return {}
     if path.suffix == ".npz":
-        return {name: arrays.read_member(path, header).tolist() for name, header in arrays.npz_headers(path).items()}
-    content = json.loads(path.read_bytes())
+        return {name: values.tolist() for name, values in read_npz(path).items()}
+    content = read_json(path)
     return content if isinstance(content, dict) else {"content": content}
 
 

@@ -20,8 +20,8 @@ import numpy as np
 from stages.core.errors import ExpectedError
 from stages.loader.agreement import require_alike
 from stages.loader.order import Mixed, Order, firsts
+from stages.loader.part_arrays import Digests, MappedFile, PartArrays, keep_small
 from stages.loader.settings import Batch, Settings
-from stages.loader.source import Digests, MappedFile, Source, keep_small
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ Folders = Folder | Sequence[Folder]
 
 
 class Mixture:
-    """Samples of several sources, see the module; it is used as a `Source` is.
+    """Samples of several sources, see the module; it is used as a `PartArrays` is.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ class Mixture:
     Attributes
     ----------
     part, window_rows
-        As of a `Source`.
+        As of a `PartArrays`.
     mixture
         Weight, range and samples of an epoch of each folder, as plain JSON: this decides the order with the settings.
 
@@ -126,7 +126,7 @@ class Mixture:
         return Mixed(self._sizes.tolist(), self._takes, seed, epoch)
 
     def read(self, samples: np.ndarray) -> Batch:
-        """Return some samples, by the numbers that `order` gives, as `Source.read` does."""
+        """Return some samples, by the numbers that `order` gives, as `PartArrays.read` does."""
         numbers = samples % self._sizes.sum()
         sources = np.searchsorted(np.cumsum(self._sizes), numbers, side="right")
         numbers += (self._starts - firsts(self._sizes))[sources]
@@ -140,7 +140,7 @@ class Mixture:
         return batch
 
     def digests(self, known: Digests) -> Digests:
-        """Return the digests of all sources' files, see `Source.digests`; names begin with ``source <i>/``, from 1."""
+        """Return the digests of all files, see `PartArrays.digests`; names begin with ``source <i>/``, from 1."""
         digests: dict[str, Mapping[str, str]] = {}
         for i, source in enumerate(self._sources, 1):
             prefix = f"source {i}/"
@@ -149,7 +149,7 @@ class Mixture:
         return digests
 
 
-def open_source(folders: Folders, part: str, settings: Settings) -> Source | Mixture:
+def open_source(folders: Folders, part: str, settings: Settings) -> PartArrays | Mixture:
     """Open what `batches` streams: a folder, or several that are mixed."""
     is_one = isinstance(folders, str | Path | Share)
     listed: Sequence[Folder] = [folders] if is_one else folders  # type: ignore[list-item, assignment]
@@ -161,8 +161,8 @@ def open_source(folders: Folders, part: str, settings: Settings) -> Source | Mix
     return Mixture(shares, part, settings)
 
 
-def _source(folder: str | Path, part: str, settings: Settings) -> Source:
-    return Source(folder, part, settings.fields, settings.window, settings.packed)
+def _source(folder: str | Path, part: str, settings: Settings) -> PartArrays:
+    return PartArrays(folder, part, settings.fields, settings.window, settings.packed)
 
 
 def _takes(shares: Sequence[Share], sizes: Sequence[int], epoch_samples: int | None) -> list[int]:

@@ -55,7 +55,7 @@ class FileOrder:
         return positions
 
 
-class Shuffled:
+class Permutation:
     """A pseudo-random permutation of ``n_samples`` samples, see the module."""
 
     def __init__(self, n_samples: int, seed: int | str, epoch: int) -> None:
@@ -117,7 +117,7 @@ class Mixed:
         if self._seed is None:
             sources, slots = interleaved(positions, self._takes)
         else:
-            slots = Shuffled(len(self), self._seed, self._epoch).at(positions)
+            slots = Permutation(len(self), self._seed, self._epoch).at(positions)
             sources = np.searchsorted(np.cumsum(self._takes), slots, side="right")
             slots -= firsts(self._takes)[sources]
         passes, places = np.divmod(self._epoch * self._takes[sources] + slots, self._sizes[sources])
@@ -130,7 +130,7 @@ class Mixed:
         samples = np.empty_like(places)
         for source, n_pass in np.unique(np.stack([sources, passes]), axis=1).T.tolist():
             here = (sources == source) & (passes == n_pass)
-            order = Shuffled(int(self._sizes[source]), f"{self._seed} source {source}", n_pass)
+            order = Permutation(int(self._sizes[source]), f"{self._seed} source {source}", n_pass)
             samples[here] = order.at(places[here])
         return samples
 
@@ -159,7 +159,7 @@ def firsts(sizes: np.ndarray) -> np.ndarray:
 
 def of_epoch(n_samples: int, seed: int | None, epoch: int) -> Order:
     """Return the order of one epoch of a single source."""
-    return FileOrder(n_samples) if seed is None else Shuffled(n_samples, seed, epoch)
+    return FileOrder(n_samples) if seed is None else Permutation(n_samples, seed, epoch)
 
 
 def shared(order: Order, shard: tuple[int, int]) -> Order:

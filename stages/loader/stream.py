@@ -25,9 +25,9 @@ import numpy as np
 from stages.loader import checkpoint
 from stages.loader.mixture import Folders, Mixture, open_source
 from stages.loader.order import randoms, shared
+from stages.loader.part_arrays import Digests, PartArrays
 from stages.loader.settings import Batch, Settings
 from stages.loader.sizes import Sizes
-from stages.loader.source import Digests, Source
 
 
 @dataclass(frozen=True, order=True)
@@ -71,7 +71,7 @@ class _Made:
 class _Maker:
     """What the thread does; it knows nothing of the stream, which can so be dropped while the thread runs."""
 
-    def __init__(self, source: Source | Mixture, settings: Settings, start: Place) -> None:
+    def __init__(self, source: PartArrays | Mixture, settings: Settings, start: Place) -> None:
         self._source, self._settings, self._start = source, settings, start
         self._sizes = Sizes(settings.batch_size, settings.adaptive)
         self._is_stopped = False
@@ -132,7 +132,7 @@ class Stream:
 
     metrics: Metrics | None = None
 
-    def __init__(self, source: Source | Mixture, settings: Settings) -> None:
+    def __init__(self, source: PartArrays | Mixture, settings: Settings) -> None:
         self.source, self._settings = source, settings
         of_source = {"window_rows": source.window_rows, "mixture": source.mixture}
         self._identity = {"part": source.part, **settings.identity, **of_source}

@@ -15,15 +15,15 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from stages.core.errors import ExpectedError
 from stages.loader.mixture import Mixture
+from stages.loader.part_arrays import PartArrays
 from stages.loader.settings import Settings
-from stages.loader.source import Source
 from stages.loader.stream import Stream
 
 
 class TorchBatches(IterableDataset[dict[str, Any]]):
     """Batches of a source as dicts of tensors; arrays of text stay NumPy's."""
 
-    def __init__(self, source: Source | Mixture, settings: Settings) -> None:
+    def __init__(self, source: PartArrays | Mixture, settings: Settings) -> None:
         self.source, self.settings, self.epoch = source, settings, settings.epoch
 
     def __iter__(self) -> Iterator[dict[str, Any]]:

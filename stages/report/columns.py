@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.core import arrays, bits
+from stages.core import arrays
+from stages.processed import Processed
 
 CHUNK_BYTES = 1 << 22
 SAMPLE_ROWS = 1000
@@ -72,7 +73,7 @@ def read_columns(folder: Path) -> list[Column]:
     # starts_<field>_train.npy are row numbers, no feature.
     paths = [path for path in sorted(folder.glob("*_train.npy")) if not path.name.startswith("starts_")]
     fields = {path.name.removesuffix("_train.npy"): path for path in paths}
-    normaliser, packed = _normaliser(folder / "normalizer.npz"), bits.read_shapes(folder)
+    normaliser, packed = _normaliser(folder / "normalizer.npz"), Processed(folder).packed_shapes()
     for field, path in fields.items():
         if field in packed:
             continue

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stages.core import arrays, bits, manifests, paths
+from stages.core import arrays, manifests, paths
 from stages.core.errors import ExpectedError
+from stages.processed import Processed
 from stages.report.columns import Column, read_columns
 from stages.report.figure import Figure, own_figures
 from stages.report.lock import StageState
@@ -79,7 +80,7 @@ def gather(dataset: str, stages: list[StageState]) -> Facts:
     facts.report = _try(facts, lambda: _read(paths.report(dataset)), "bad units, duplicates and batches") or {}
     facts.fields = _try(facts, lambda: _read(paths.merged_dir(dataset) / "fields.json"), "the fields") or []
     facts.columns = _try(facts, lambda: read_columns(folder), "feature ranges") or []
-    facts.packed = _try(facts, lambda: bits.read_shapes(folder), "packed features") or {}
+    facts.packed = _try(facts, lambda: Processed(folder).packed_shapes(), "packed features") or {}
     facts.figures = _try(facts, lambda: own_figures(dataset, folder), "the dataset's own figures") or []
     facts.runs = _runs(dataset)
     if not (facts.columns or facts.packed) and folder.is_dir():

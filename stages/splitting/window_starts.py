@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.core import arrays
+from stages.core import arrays, part_files
 from stages.core.errors import ExpectedError
 from stages.core.part_files import PARTS
 from stages.splitting.parts import SCALAR_CHUNK_ROWS, Merged
@@ -28,7 +28,7 @@ def write_starts(folder: Path, merged: Merged, windows: Mapping[str, Any]) -> di
     ExpectedError
         When a field is no feature of the dataset.
     """
-    features = {field["name"] for field in merged.of_role("feature")}
+    features = {field.name for field in merged.of_role("feature")}
     counts: dict[str, dict[str, int]] = {}
     for name, entry in windows.items():
         if name not in features:
@@ -40,7 +40,7 @@ def write_starts(folder: Path, merged: Merged, windows: Mapping[str, Any]) -> di
             first, length = runs(parts == number, is_first, is_valid)
             rows = np.cumsum(parts == number) - 1
             found = starts(rows[first], length, entry["window"], entry["step"])
-            with arrays.npy_sink(folder / f"starts_{name}_{part}.npy", found.dtype, found.shape) as sink:
+            with arrays.npy_sink(folder / part_files.window_starts(name, part), found.dtype, found.shape) as sink:
                 sink.append(found)
             counts[name][part] = len(found)
     return counts
@@ -59,7 +59,7 @@ def _flags(merged: Merged, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarra
         row = stop
     for field in [*merged.of_role("segment"), *merged.of_role("series")]:
         row, before = 0, None
-        for values, _ in merged.chunks(field["name"]):
+        for values, _ in merged.chunks(field.name):
             stop = row + len(values)
             is_first[row + 1 : stop] |= values[1:] != values[:-1]
             is_first[row] |= before is None or bool(values[0] != before)

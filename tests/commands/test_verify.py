@@ -15,6 +15,7 @@ from stages.commands import verify
 from stages.core import arrays, manifests
 from stages.core.errors import ExpectedError
 from stages.core.params import load
+from stages.processed import Processed
 from tests.helpers.clones import Clone, make_clone
 
 DATASET = "splendor"
@@ -279,7 +280,7 @@ def part(tmp_path):
 
 
 def faults(folder, seen=None, n_rows=6):
-    return list(verify.part_faults(folder, "val", n_rows, {} if seen is None else seen))
+    return list(verify.part_faults(Processed(folder), "val", n_rows, {} if seen is None else seen))
 
 
 def masked(row, column, value):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from stages.loader import Settings, batches
-from stages.loader.order import FileOrder, Shard, Shuffled, of_epoch, randoms, shared
+from stages.loader.order import FileOrder, Permutation, Shard, of_epoch, randoms, shared
 from tests.helpers.loader_parts import N_ROWS, WINDOW, flat, write_part
 
 GOLDEN_ORDER = [13537400191, 689482970412, 739093771279]
@@ -19,7 +19,7 @@ def folder(tmp_path):
 @pytest.mark.parametrize("n", [*range(1, 40), 1000, 4096, 4097])
 def test_a_shuffled_order_holds_each_sample_once(n):
     """A permutation for any length, computed in pieces or at once."""
-    order = Shuffled(n, 7, 3)
+    order = Permutation(n, 7, 3)
     whole = order.at(np.arange(n))
     assert sorted(whole.tolist()) == list(range(n))
     pieces = [order.at(np.arange(start, min(n, start + 5))) for start in range(0, n, 5)]
@@ -31,10 +31,10 @@ def test_a_shuffled_order_looks_random():
     n, n_epochs = 12, 6000
     seen = np.zeros((n, n))
     for epoch in range(n_epochs):
-        seen[np.arange(n), Shuffled(n, 1, epoch).at(np.arange(n))] += 1
+        seen[np.arange(n), Permutation(n, 1, epoch).at(np.arange(n))] += 1
     chi_square = ((seen - n_epochs / n) ** 2 / (n_epochs / n)).sum()
     assert chi_square < 121 + 6 * np.sqrt(2 * 121)
-    large = Shuffled(1_000_003, 1, 0).at(np.arange(100_000)).astype(float)
+    large = Permutation(1_000_003, 1, 0).at(np.arange(100_000)).astype(float)
     assert abs(np.corrcoef(large[1:], large[:-1])[0, 1]) < 0.02
     assert abs(np.corrcoef(large, np.arange(100_000))[0, 1]) < 0.02
     counts = np.histogram(large, 100, (0, 1_000_003))[0]
@@ -44,9 +44,9 @@ def test_a_shuffled_order_looks_random():
 def test_the_order_depends_on_seed_and_epoch_alone():
     """And is the same on every machine and in every version: resuming elsewhere would else go another way."""
     at = np.arange(50)
-    assert not np.array_equal(Shuffled(50, 1, 0).at(at), Shuffled(50, 1, 1).at(at))
-    assert not np.array_equal(Shuffled(50, 1, 0).at(at), Shuffled(50, 2, 0).at(at))
-    assert Shuffled(10**12, 42, 5).at(np.array([0, 1, 10**12 - 1])).tolist() == GOLDEN_ORDER
+    assert not np.array_equal(Permutation(50, 1, 0).at(at), Permutation(50, 1, 1).at(at))
+    assert not np.array_equal(Permutation(50, 1, 0).at(at), Permutation(50, 2, 0).at(at))
+    assert Permutation(10**12, 42, 5).at(np.array([0, 1, 10**12 - 1])).tolist() == GOLDEN_ORDER
     assert randoms(42, 5, np.array([0, 1])).tolist() == GOLDEN_RANDOMS
 
 

@@ -8,8 +8,8 @@ import pytest
 from stages.core import arrays, bits
 from stages.core.errors import ExpectedError
 from stages.core.files import atomic_dir
-from stages.loader import Settings, Source, batches
-from stages.loader.order import Shuffled
+from stages.loader import PartArrays, Settings, batches
+from stages.loader.order import Permutation
 from tests.helpers.loader_parts import N_ROWS, WINDOW, flat, rows_of, run_script, write_part
 
 
@@ -52,10 +52,10 @@ def test_windows_hold_consecutive_rows(folder):
 @pytest.mark.parametrize("kept_mb", [0, 64])
 def test_giving_pages_back_changes_no_value(folder, kept_mb, monkeypatch):
     """Neither does reading in small pieces."""
-    monkeypatch.setattr("stages.loader.source.KEPT_MB", kept_mb)
-    monkeypatch.setattr("stages.loader.source.CHUNK_BYTES", 7 << 20)
-    source = Source(folder, "train", ("X", "row_in_unit"))
-    rows = Shuffled(N_ROWS, 1, 1).at(np.arange(N_ROWS))
+    monkeypatch.setattr("stages.loader.part_arrays.KEPT_MB", kept_mb)
+    monkeypatch.setattr("stages.loader.part_arrays.CHUNK_BYTES", 7 << 20)
+    source = PartArrays(folder, "train", ("X", "row_in_unit"))
+    rows = Permutation(N_ROWS, 1, 1).at(np.arange(N_ROWS))
     assert np.array_equal(source.read(rows)["X"][:, 0], rows)
     assert np.array_equal(source.read(rows)["row_in_unit"], rows)
 
@@ -86,18 +86,18 @@ def packed_part(folder):
 def test_fields_of_bits_are_unpacked(folder):
     """Beside those that are not; as rows and as windows; or given as they are."""
     boards = packed_part(folder)
-    source = Source(folder, "train", ("board", "X"))
-    rows = Shuffled(N_ROWS, 1, 1).at(np.arange(N_ROWS))
+    source = PartArrays(folder, "train", ("board", "X"))
+    rows = Permutation(N_ROWS, 1, 1).at(np.arange(N_ROWS))
     batch = source.read(rows)
     assert batch["board"].dtype == np.uint8
     assert np.array_equal(batch["board"], boards[rows])
     assert np.array_equal(batch["X"][:, 0], rows)
     assert source.layout == {"board": ("uint8", (3, 5)), "X": ("float32", (2,))}
-    windows = Source(folder, "train", ("board",), "X").read(np.array([2]))["board"]
+    windows = PartArrays(folder, "train", ("board",), "X").read(np.array([2]))["board"]
     assert np.array_equal(windows, boards[None, 6 : 6 + WINDOW])
     with batches(folder, "train", packed=True) as stream:
         assert np.array_equal(next(stream)["board"], bits.pack(boards[:64]))
-    assert pickle.loads(pickle.dumps(Source(folder, "train", packed=True))).read(rows)["board"].shape == (N_ROWS, 2)
+    assert pickle.loads(pickle.dumps(PartArrays(folder, "train", packed=True))).read(rows)["board"].shape == (N_ROWS, 2)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_an_unknown_part_and_unequal_files_are_refused(folder):
 
 def test_a_source_travels_between_processes(folder):
     """It opens its files anew: a mapping cannot be sent."""
-    source = pickle.loads(pickle.dumps(Source(folder, "train", ("X",), "X")))
+    source = pickle.loads(pickle.dumps(PartArrays(folder, "train", ("X",), "X")))
     assert np.array_equal(source.read(np.array([2]))["X"][0, :, 0], np.arange(6, 6 + WINDOW))
 
 
@@ -160,7 +160,7 @@ def test_every_array_of_a_dataset_is_streamed(finished):
 
 
 MEASURE = """
-    from stages import memory
+    from stages.runtime import memory
     before = memory.usage().pss_mb
     peak = 0
     with batches(folder, "train", Settings(batch_size=256, shuffle_seed=1, prefetch=2)) as stream:

@@ -15,12 +15,12 @@ pytest.importorskip("torch")
 SCRIPT = """
 import json, sys
 from torch.utils.data import DataLoader
-from stages.loader import Settings, Source
+from stages.loader import Settings, PartArrays
 from stages.loader.torch_adapter import TorchBatches
 
 def main():
     folder, n_workers = sys.argv[1], int(sys.argv[2])
-    dataset = TorchBatches(Source(folder, "train", ("X", "name")), Settings(batch_size=10, shuffle_seed=1))
+    dataset = TorchBatches(PartArrays(folder, "train", ("X", "name")), Settings(batch_size=10, shuffle_seed=1))
     loader = DataLoader(dataset, batch_size=None, num_workers=n_workers)
     epochs = []
     for dataset.epoch in range(2):

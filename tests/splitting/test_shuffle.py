@@ -20,7 +20,9 @@ from stages import merge, split
 from stages.commands import verify_parts
 from stages.core import arrays, paths
 from stages.core.errors import ExpectedError
+from stages.core.fields import NamedField
 from stages.core.params import ParamsError, SplitParams, load
+from stages.processed import Processed
 from stages.splitting import parts, shuffle
 from tests.helpers.places import REPOSITORY
 
@@ -155,7 +157,7 @@ def merged_by_hand(folder, groups):
     np.save(folder / "step.npy", np.concatenate([np.arange(n_rows, dtype=np.int32) for n_rows in sizes]))
     return parts.Merged(
         folder=folder,
-        fields=[{"name": "step", "dtype": "int32", "shape": [], "role": "key"}],
+        fields=[NamedField("step", np.dtype(np.int32), (), "key")],
         group_id=np.array([group for group, _ in groups], np.uint64),
         offsets=np.append(0, np.cumsum(sizes)),
         source=np.zeros(len(groups), np.int32),
@@ -321,10 +323,10 @@ def test_a_killed_run_leaves_nothing_that_the_next_one_keeps(toy, here, snapshot
 
 def faults():
     """Return what verify finds in the train part."""
-    groups = verify_parts.read_npz(MERGED / "groups.npz")
+    groups = arrays.read_npz(MERGED / "groups.npz")
     n_rows = len(np.load(FOLDER / "X_train.npy"))
-    found = [*verify_parts.part_faults(FOLDER, "train", n_rows, {})]
-    found += verify_parts.order_faults(FOLDER / "keys_train.npz", groups, 42)
+    found = [*verify_parts.part_faults(Processed(FOLDER), "train", n_rows, {})]
+    found += verify_parts.order_faults(Processed(FOLDER), "train", groups, 42)
     return [fault for fault in found if "refuses its label" not in fault]  # the toy's masks are drawn at random
 
 

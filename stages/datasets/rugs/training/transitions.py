@@ -40,7 +40,8 @@ from stages.core.errors import ExpectedError
 from stages.core.params import SplitParams
 from stages.core.part_files import PARTS
 from stages.datasets.rugs.schema import ACTIONS, FEATURE_COUNT
-from stages.loader.source import PREFIXES, UNIT_TABLE, MappedFile
+from stages.loader.part_arrays import MappedFile, mapped
+from stages.processed import Processed
 from stages.splitting.parts import open_merged
 
 STEP_FIELDS: Final = (
@@ -186,10 +187,8 @@ def of_part(folder: str | Path, part: str) -> Transitions:
         When the steps of an episode do not lie together.
     """
     folder = Path(folder)
-    steps = {"observation": _npy(folder / f"observation_{part}.npy")}
-    for kind, prefix in PREFIXES.items():
-        members = _npz(folder / f"{kind}_{part}.npz")
-        steps |= {prefix + name: array for name, array in members.items() if name != UNIT_TABLE}
+    places = mapped(Processed(folder).places(part))
+    steps = {name: file.array(header) for name, (file, header) in places.items()}
     group = _field(steps, "group_id")
     starts = np.flatnonzero(np.append(True, group[1:] != group[:-1]))
     if len(np.unique(group[starts])) < len(starts):
@@ -203,7 +202,7 @@ def of_merged(folder: str | Path, params: SplitParams, part: str | None = None) 
     What is in which part is computed as split does it, so these are the steps of `of_part`, bit for bit as encoded.
     """
     merged = open_merged(Path(folder), params)
-    steps = {field["name"]: _npy(merged.folder / f"{field['name']}.npy") for field in merged.fields}
+    steps = {field.name: _npy(merged.folder / f"{field.name}.npy") for field in merged.fields}
     chosen = None if part is None else merged.part == PARTS.index(part)
     return Transitions(steps, merged.offsets, chosen)
 

@@ -12,26 +12,24 @@ the system's cache, where the next touch finds them. Fields of bits, which packe
 """
 
 import hashlib
-import json
 import mmap
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from stages.core import arrays, bits
+from stages.core import arrays, bits, part_files
 from stages.core.errors import ExpectedError
 from stages.loader.order import Order, of_epoch
 from stages.loader.settings import Batch
-from stages.processed import windows
+from stages.processed import Processed, windows
+from stages.processed.reader import Place
 
 KEPT_MB = 64
 CHUNK_BYTES = 32 << 20  # mapped at once of a file that gives its pages back
 FAULT_BYTES = 2 << 20  # Linux maps up to this much around a touched row (measured: all of a huge page of the cache)
 HASH_BYTES = 16 << 20
-PREFIXES = {"labels": "label_", "masks": "mask_", "keys": ""}
-UNIT_TABLE = "units"  # of the keys: the names that `unit` points to, not one for each row
 
 Digests = Mapping[str, Mapping[str, str]]
 
@@ -76,7 +74,7 @@ class MappedFile:
 Found = tuple[MappedFile, arrays.Header]
 
 
-class Source:
+class PartArrays:
     """Rows, or windows of rows, of one part.
 
     Parameters
@@ -116,10 +114,9 @@ class Source:
         packed: bool = False,
     ) -> None:
         self.folder, self.part, self._recipe = Path(folder), part, (folder, part, fields, window, packed)
-        found = dict(self._find())
-        if not found:
-            raise ExpectedError(f"{self.folder}: no arrays of part {part!r}; run `dvc repro` or correct the part")
-        names = tuple(fields) if fields is not None else _default(found, window)
+        self._processed = Processed(self.folder)
+        found = mapped(self._processed.places(part))
+        names = tuple(fields) if fields is not None else self._default_names(found, window)
         if missing := [name for name in (*names, *([window] if window else ())) if name not in found]:
             raise ExpectedError(
                 f"{self.folder}: no field {missing[0]!r} in part {part!r}, expected some of {', '.join(found)}"
@@ -140,7 +137,7 @@ class Source:
 
     def __reduce__(self) -> tuple[object, ...]:
         """Open the files anew where this is unpickled."""
-        return Source, self._recipe
+        return PartArrays, self._recipe
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -190,31 +187,19 @@ class Source:
         """
         return {name: _digest(file, known.get(name, {})) for name, file in sorted(self._files.items())}
 
-    def _find(self) -> Iterator[tuple[str, Found]]:
-        """Yield the arrays of the part by name."""
-        for path in sorted(self.folder.glob(f"*_{self.part}.npy")):
-            name = path.stem.removesuffix(f"_{self.part}")
-            if not name.startswith("starts_"):
-                header = arrays.npy_header(path)
-                yield name, (MappedFile(path), header)
-        for kind, prefix in PREFIXES.items():
-            path = self.folder / f"{kind}_{self.part}.npz"
-            if path.is_file():
-                headers = arrays.npz_headers(path)
-                file = MappedFile(path)
-                for name, header in headers.items():
-                    if (kind, name) != ("keys", UNIT_TABLE):
-                        yield prefix + name, (file, header)
+    def _default_names(self, found: Mapping[str, Found], window: str | None) -> tuple[str, ...]:
+        """Return the fields that are given when none are named: all but the keys, or the one the windows are of."""
+        if window:
+            return (window,)
+        keys = self._processed.members_path("key", self.part)
+        return tuple(name for name, (file, _) in found.items() if file.path != keys)
 
     def _open_windows(self, window: str) -> tuple[tuple[MappedFile, np.ndarray], int]:
         """Return the first rows of a field's windows, with their file, and the rows of a window."""
-        path, stats = self.folder / f"starts_{window}_{self.part}.npy", self.folder / "stats.json"
+        path = self._processed.window_starts_path(window, self.part)
         if not path.is_file():
             raise ExpectedError(f"{path}: not found, expected the windows of {window!r}; add them to split.windows")
-        try:
-            n_rows = int(json.loads(stats.read_bytes())["windows"][window]["window"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise arrays.DamagedFile(f"{stats}: no size of the windows of {window!r} ({error}); `dvc repro`") from None
+        n_rows = self._processed.window_rows(window)
         header = arrays.npy_header(path)
         file = MappedFile(path)
         return (file, file.array(header)), n_rows
@@ -231,13 +216,13 @@ class Source:
 
     def _shapes_of_bits(self) -> dict[str, tuple[int, ...]]:
         """Return the shapes of the rows that are stored as bits, by field."""
-        shapes = {name: shape for name, shape in bits.read_shapes(self.folder).items() if name in self._fields}
+        shapes = {name: shape for name, shape in self._processed.packed_shapes().items() if name in self._fields}
         for name, shape in shapes.items():
             values, n_bytes = self._fields[name][1], bits.n_bytes(shape)
             if values.dtype != np.uint8 or values.shape[1:] != (n_bytes,):
                 found = f"{values.dtype} {values.shape[1:]}"
                 expected = f"uint8 ({n_bytes},) for the bits of {shape}"
-                raise arrays.DamagedFile(f"{self.folder / 'packed.json'}: {name} is {found}, expected {expected}")
+                raise arrays.DamagedFile(f"{self.folder / part_files.PACKED}: {name} is {found}, expected {expected}")
         return shapes
 
     def _gather(self, file: MappedFile, values: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -253,19 +238,18 @@ class Source:
         return out
 
 
+def mapped(places: Mapping[str, Place]) -> dict[str, Found]:
+    """Map the files of some arrays, each once; the members of an NPZ share its mapping."""
+    files = {path: MappedFile(path) for path in {path for path, _ in places.values()}}
+    return {name: (files[path], header) for name, (path, header) in places.items()}
+
+
 def keep_small(files: Iterable[MappedFile]) -> None:
     """Let the smallest of some files keep their touched pages, up to `KEPT_MB` in all."""
     total = 0
     for file in sorted(files, key=lambda file: file.n_bytes):
         total += file.n_bytes
         file.keeps = total <= KEPT_MB << 20
-
-
-def _default(found: Mapping[str, Found], window: str | None) -> tuple[str, ...]:
-    """Return the fields that are given when none are named: all but the keys, or the one that the windows are of."""
-    if window:
-        return (window,)
-    return tuple(name for name, (file, _) in found.items() if not file.path.name.startswith("keys_"))
 
 
 def _digest(file: MappedFile, known: Mapping[str, str]) -> Mapping[str, str]:

@@ -1,0 +1,179 @@
+"""What lies in data/processed/<dataset>/, by what it means and not by the name of a file.
+
+In: the folder that split writes (its files are described in stages/split.py). Out: small arrays whole, each checked
+against its checksum; features, which may be large, as path and header, so that nobody has to load them::
+
+    data = Processed(Path("data/processed/splendor"))
+    data.stats()["rows"]["train"]
+    data.keys("train", ["game_id"])["game_id"]
+    for rows in npy_chunks(data.feature_path("X", "train"), 1024): ...
+
+A JSON file that is missing is a FileNotFoundError; one that is no JSON, and an array that is missing or not complete,
+is a DamagedFile.
+"""
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stages.core import arrays, part_files
+from stages.core.errors import ExpectedError
+from stages.core.part_files import PARTS, MemberRole
+
+Place = tuple[Path, arrays.Header]
+
+
+@dataclass(frozen=True)
+class Processed:
+    """The processed arrays of one dataset, in `folder`; nothing is opened before it is asked for."""
+
+    folder: Path
+
+    def stats(self) -> dict[str, Any]:
+        """Return the content of stats.json: rows, groups and classes per part, and how the data were split."""
+        stats: dict[str, Any] = read_json(self.folder / part_files.STATS)
+        return stats
+
+    def label_mappings(self) -> dict[str, dict[str, int]]:
+        """Return the index of each class, by head and class name."""
+        mappings: dict[str, dict[str, int]] = read_json(self.folder / part_files.LABEL_MAPPINGS)
+        return mappings
+
+    def label_classes(self, head: str) -> list[str]:
+        """Return the class names of a label head, by index."""
+        return list(self.label_mappings()[head])
+
+    def column_names(self, field: str) -> list[str]:
+        """Return the names of a feature's columns; its name and numbers where it has none."""
+        path = self.folder / part_files.FEATURE_NAMES
+        content = read_json(path) if path.is_file() else {}
+        names = content.get(field) if isinstance(content, dict) else content  # a list: those of the only feature
+        n_columns = math.prod(self.feature_header(field, PARTS[0]).shape[1:])
+        if not isinstance(names, list) or len(names) != n_columns:
+            return [f"{field} {index}" for index in range(n_columns)]
+        return [str(name) for name in names]
+
+    def normalizer(self) -> dict[str, np.ndarray]:
+        """Return ``names``, ``mean``, ``scale`` and ``is_normalised`` of the standardised features; nothing without."""
+        path = self.folder / part_files.NORMALIZER
+        return arrays.read_npz(path) if path.is_file() else {}
+
+    def packed_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shape of an unpacked row of each field that is stored as bits, by name.
+
+        Raises
+        ------
+        DamagedFile
+            When packed.json is not what split writes.
+        """
+        path = self.folder / part_files.PACKED
+        if not path.is_file():
+            return {}
+        try:
+            return {name: tuple(map(int, shape)) for name, shape in json.loads(path.read_bytes()).items()}
+        except (ValueError, AttributeError, TypeError) as error:
+            raise arrays.DamagedFile(f"{path}: no shapes of fields ({error}); run `dvc repro`") from None
+
+    def feature_path(self, field: str, part: str) -> Path:
+        """Return where a feature lies."""
+        return self.folder / part_files.feature(field, part)
+
+    def feature_header(self, field: str, part: str) -> arrays.Header:
+        """Return dtype and shape of a feature."""
+        return arrays.npy_header(self.feature_path(field, part))
+
+    def features(self, part: str) -> dict[str, Path]:
+        """Return where each feature of a part lies, by name."""
+        paths = sorted(self.folder.glob(part_files.feature("*", part)))
+        named = ((part_files.feature_of(path.name, part), path) for path in paths)
+        return {field: path for field, path in named if field is not None}
+
+    def members_path(self, role: MemberRole, part: str) -> Path:
+        """Return where the labels, masks or keys of a part lie."""
+        return self.folder / part_files.members(role, part)
+
+    def keys(self, part: str, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+        """Return the keys of a part, or some of them, and among them ``units``, the names that ``unit`` points to."""
+        return arrays.read_npz(self.members_path("key", part), names)
+
+    def labels(self, part: str, heads: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+        """Return the labels of a part by head, or some of them; -1 where a head does not apply to a row."""
+        return arrays.read_npz(self.members_path("label", part), heads)
+
+    def masks(self, part: str, heads: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+        """Return the masks of a part by head, or some of them: uint8, 1 for a legal action."""
+        return arrays.read_npz(self.members_path("mask", part), heads)
+
+    def units(self) -> list[str]:
+        """Return the keys of the units that the rows of all parts come from."""
+        table = self.keys(PARTS[0], [part_files.UNIT_TABLE])[part_files.UNIT_TABLE]
+        return [str(key) for key in table.tolist()]
+
+    def chunks(
+        self, part: str, chunk_rows: int, keys: Sequence[str] = (), heads: Sequence[str] = ()
+    ) -> Iterator[dict[str, np.ndarray]]:
+        """Yield some keys and labels of a part by name, `chunk_rows` rows at a time, in buffers that are used again."""
+        columns: dict[str, Iterator[np.ndarray]] = {}
+        for path, names in ((self.members_path("key", part), keys), (self.members_path("label", part), heads)):
+            headers = arrays.npz_headers(path)
+            columns |= {name: arrays.member_chunks(path, headers[name], chunk_rows) for name in names}
+        for values in zip(*columns.values(), strict=True):
+            yield dict(zip(columns, values, strict=True))
+
+    def places(self, part: str) -> dict[str, Place]:
+        """Return where every array of a part lies, by the name of its field: ``X``, ``label_noble``, ``turn_number``.
+
+        Features come first, then labels, masks and keys.
+
+        Raises
+        ------
+        ExpectedError
+            When there is no such part.
+        """
+        found = {name: (path, arrays.npy_header(path)) for name, path in self.features(part).items()}
+        for role in part_files.MEMBER_ROLES:
+            path = self.members_path(role, part)
+            headers = arrays.npz_headers(path) if path.is_file() else {}
+            for name, header in headers.items():
+                if (role, name) != ("key", part_files.UNIT_TABLE):
+                    found[part_files.field_of(name, role)] = path, header
+        if not found:
+            raise ExpectedError(f"{self.folder}: no arrays of part {part!r}; run `dvc repro` or correct the part")
+        return found
+
+    def window_starts_path(self, field: str, part: str) -> Path:
+        """Return where the first rows of a feature's windows lie, if `split.windows` asks for them."""
+        return self.folder / part_files.window_starts(field, part)
+
+    def window_rows(self, field: str) -> int:
+        """Return the rows of one window of a feature.
+
+        Raises
+        ------
+        DamagedFile
+            When stats.json does not say it.
+        """
+        path = self.folder / part_files.STATS
+        try:
+            return int(json.loads(path.read_bytes())["windows"][field]["window"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise arrays.DamagedFile(f"{path}: no size of the windows of {field!r} ({error}); `dvc repro`") from None
+
+
+def read_json(path: Path) -> Any:
+    """Return the content of a JSON file.
+
+    Raises
+    ------
+    DamagedFile
+        When it is no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise arrays.DamagedFile(f"{path}: {error}, expected JSON; remove it and run `dvc repro`") from None
