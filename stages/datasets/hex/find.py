@@ -8,7 +8,7 @@ from typing import Any
 from stages.core.errors import BadUnit, ExpectedError
 from stages.core.units import Source, Unit
 from stages.datasets.hex.reading.pieces import pieces
-from stages.datasets.hex.schema import options
+from stages.datasets.hex.schema import parse_options
 
 logger = logging.getLogger("batchwise")
 
@@ -30,7 +30,7 @@ def find(raw_dir: Path, entry: Mapping[str, Any]) -> list[Unit]:
     ExpectedError
         When there is no line, a line is too long, a name is not UTF-8, or a folder is a link.
     """
-    checked = options(entry)
+    checked = parse_options(entry)
     files = _files(raw_dir)
     units = []
     for path in files:
