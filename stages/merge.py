@@ -31,7 +31,7 @@ from stages.core.params import load
 from stages.merging import groups
 from stages.merging.groups import Groups
 from stages.runtime import cli
-from stages.runtime.display import Steps
+from stages.runtime.display import Display, StepProgress
 from stages.runtime.memory_log import MemoryLog
 
 CHUNK_BYTES = 1 << 19  # stays in a core's cache between reading, checksum and writing
@@ -81,7 +81,7 @@ def merge(dataset: str, max_bad_units: int) -> None:
         title = f"Merging {dataset} ({len(batches)} batches, {report['rows']:,} rows)"
         with (
             atomic_dir(paths.merged_dir(dataset)) as folder,
-            Steps(title, "fields", len(fields), log.watch) as steps,
+            Display(StepProgress(title, "fields", len(fields)), log.watch) as steps,
         ):
             for field in fields:
                 steps.begin(field["name"], report["rows"])

@@ -28,7 +28,7 @@ from stages.processing.chunk_budget import Pacer, room_mb
 from stages.processing.chunks import GROUP_DTYPES, Chunk, encode_chunk
 from stages.processing.spool import Spool
 from stages.runtime import cli
-from stages.runtime.display import Display
+from stages.runtime.display import Display, WorkerProgress
 from stages.runtime.memory import share_heaps
 from stages.runtime.memory_log import MemoryLog
 from stages.runtime.workers import Workers
@@ -77,7 +77,7 @@ def _encode_all(
         spool.append(name, empty)
     with (
         Workers("threading", room / 2) as workers,
-        Display(title, units.noun(whole.units), len(whole.units), workers, log.watch) as display,
+        Display(WorkerProgress(title, units.noun(whole.units), len(whole.units), workers), log.watch) as progress,
     ):
         pacer = Pacer(whole, encoder.CHUNK_UNITS, workers, log.watch, room)
         log.doing = pacer.doing
@@ -91,7 +91,7 @@ def _encode_all(
             n_new = int(encoded.arrays["group_offsets"][-1]) if encoded.arrays else 0
             n_rows += n_new
             chunk = pacer.done(spool.memory_mb)
-            display.advance(len(chunk.units), n_new)
+            progress.advance(len(chunk.units), n_new)
             times = {"worker": done.worker, "started": round(done.started, 3), "seconds": round(done.seconds, 4)}
             log.note("chunk", **times, unit=chunk.units[0].key, n_units=len(chunk.units), n_rows=n_new)
     return n_rows, bad, findings

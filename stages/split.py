@@ -36,7 +36,7 @@ from stages.core.files import atomic_dir
 from stages.core.params import SplitParams, load
 from stages.core.part_files import PARTS
 from stages.runtime import cli
-from stages.runtime.display import Steps
+from stages.runtime.display import Display, StepProgress
 from stages.runtime.memory_log import MemoryLog
 from stages.splitting import stats
 from stages.splitting.moments import Moments
@@ -64,14 +64,14 @@ def split(dataset: str, params: SplitParams) -> None:
         merged = open_merged(paths.merged_dir(dataset), params)
         _refuse_empty_parts(dataset, merged, params)
         title = f"Splitting {dataset} ({int(merged.offsets[-1]):,} rows)"
-        with Steps(title, "fields", len(merged.fields), log.watch) as steps:
+        with Display(StepProgress(title, "fields", len(merged.fields)), log.watch) as steps:
             summary, report = _write(dataset, merged, params, log, steps)
         stats.write(dataset, summary, report)
         log.record("end", **{f"n_{part}": n for part, n in zip(PARTS, merged.n_rows(), strict=True)})
 
 
 def _write(
-    dataset: str, merged: Merged, params: SplitParams, log: MemoryLog, steps: Steps
+    dataset: str, merged: Merged, params: SplitParams, log: MemoryLog, steps: StepProgress
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Write data/processed/<dataset>/; return the content of stats.json and merge's report."""
     moments = {field["name"]: _fit(merged, field) for field in merged.of_role("feature") if field["normalise"]}
@@ -173,7 +173,7 @@ def _write_feature(folder: Path, merged: Merged, field: dict[str, Any], moments:
                     sinks[parts[start]].append(ready[start:stop])
 
 
-def _write_scalars(folder: Path, merged: Merged, role: str, steps: Steps) -> dict[str, Any]:
+def _write_scalars(folder: Path, merged: Merged, role: str, steps: StepProgress) -> dict[str, Any]:
     """Write labels_<part>.npz or masks_<part>.npz; return the counts for stats.json, per head and part."""
     kind = stats.ClassCounter if role == "label" else stats.LegalCounter
     counts: dict[str, Any] = {}
