@@ -250,22 +250,18 @@ class Watch:
             self.estimate_mb = _sum_of_resident_mb(tree) - shared_mb
             if time.monotonic() < measure_at and not self._promises_new_peak():
                 continue
-            # dear: processes came and went meanwhile, so the tree is found anew, and its proportional sizes measured
+            # dear: the tree is found anew, since processes come and go, and its proportional sizes are measured
             tree, measure_at = _tree(), time.monotonic() + SAMPLE_S
             self._note(_usage(tree))
             shared_mb = _sum_of_resident_mb(tree) - self.usage.pss_mb
             self._on_sample(self.usage)
-            self._keep_budget()
+            if self.usage.pss_mb > self._most_mb and not self._is_over:
+                self._is_over = True
+                self._interrupt()
 
     def _promises_new_peak(self) -> bool:
         """Say whether the estimate is worth measuring: well above the last peak, or above what may be in use."""
         return self.estimate_mb > min(NEW_PEAK * self._recent_peak_mb, self._most_mb)
-
-    def _keep_budget(self) -> None:
-        """Interrupt the main thread, once, when the last measurement is above what may be in use."""
-        if self.usage.pss_mb > self._most_mb and not self._is_over:
-            self._is_over = True
-            self._interrupt()
 
     def _rest_s(self) -> float:
         """Return when to look again: before a tree that grows as fast as it can exceeds the budget."""
