@@ -30,7 +30,7 @@ from stages.merging.account import account
 from stages.merging.batches import Batch, common_fields, open_batch
 from stages.merging.groups import Groups
 from stages.runtime import cli
-from stages.runtime.display import Steps
+from stages.runtime.display import Display, StepProgress
 from stages.runtime.memory_log import MemoryLog
 
 CHUNK_BYTES = 1 << 19  # stays in a core's cache between reading, checksum and writing
@@ -57,7 +57,7 @@ def merge(dataset: str, max_bad_units: int) -> None:
         table = _join_tables(batches)
         report = account(names, batches, table)
         title = f"Merging {dataset} ({len(batches)} batches, {report['rows']:,} rows)"
-        with Steps(title, "fields", len(fields), log.watch) as steps:
+        with Display(StepProgress(title, "fields", len(fields)), log.watch) as steps:
             _write(dataset, fields, batches, table, steps)
         write_text(paths.report(dataset), json_text(report))
         _remove_unlisted(dataset, names)
@@ -84,7 +84,9 @@ def _join_tables(batches: Sequence[Batch]) -> Groups:
     )
 
 
-def _write(dataset: str, fields: Sequence[NamedField], batches: Sequence[Batch], table: Groups, steps: Steps) -> None:
+def _write(
+    dataset: str, fields: Sequence[NamedField], batches: Sequence[Batch], table: Groups, steps: StepProgress
+) -> None:
     """Write data/merged/<dataset>/: each field, the group table, and what the fields are."""
     by_unit = any(field.role == "time" for field in fields)
     order = table.order(by_unit)

@@ -29,7 +29,7 @@ from stages.processing.chunk_budget import Pacer, room_mb
 from stages.processing.chunks import GROUP_DTYPES, Chunk, Encoded, encode_chunk
 from stages.processing.spool import Spool
 from stages.runtime import cli
-from stages.runtime.display import Display
+from stages.runtime.display import Display, WorkerProgress
 from stages.runtime.memory import share_heaps
 from stages.runtime.memory_log import MemoryLog
 from stages.runtime.workers import Workers
@@ -98,7 +98,7 @@ def _encode_all(whole: Chunk, title: str, spool: Spool, log: MemoryLog, most_bad
 
     with (
         Workers("threading", room / 2) as workers,
-        Display(title, units.noun(whole.units), len(whole.units), workers, log.watch) as display,
+        Display(WorkerProgress(title, units.noun(whole.units), len(whole.units), workers), log.watch) as progress,
     ):
         pacer = Pacer(whole, encoder.CHUNK_UNITS, workers, log.watch, room)
         log.doing = pacer.doing
@@ -107,7 +107,7 @@ def _encode_all(whole: Chunk, title: str, spool: Spool, log: MemoryLog, most_bad
             n_new = _take(done.result, outcome, spool)
             _refuse_too_many(outcome.bad, most_bad, whole.dataset)
             chunk = pacer.done(spool.memory_mb)
-            display.advance(len(chunk.units), n_new)
+            progress.advance(len(chunk.units), n_new)
             times = {"worker": done.worker, "started": round(done.started, 3), "seconds": round(done.seconds, 4)}
             log.note("chunk", **times, unit=chunk.units[0].key, n_units=len(chunk.units), n_rows=n_new)
     return outcome

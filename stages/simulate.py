@@ -16,29 +16,32 @@ from stages.core.errors import ExpectedError
 from stages.core.params import load
 from stages.datasets import base
 from stages.runtime import cli
-from stages.runtime.display import Display
+from stages.runtime.display import Counts, Display
 from stages.runtime.memory import Watch
 from stages.runtime.memory_log import MemoryLog
 
 SAMPLE_DIR = Path("data/sample")
 
 
-class Growth(Display):
+class Growth:
     """What a simulator says of itself with `progress`: how much there is in its folder, and how much there will be."""
 
-    counts_rows = False
+    noun = "units"
 
-    def __init__(self, dataset: str, look: Callable[[], tuple[int, int]], watch: Watch) -> None:
+    def __init__(self, dataset: str, look: Callable[[], tuple[int, int]]) -> None:
+        self.title = f"simulate {dataset}"
         self._look = look
-        self._n_before, n_all = look()
-        super().__init__(f"simulate {dataset}", "units", max(0, n_all - self._n_before), self, watch)
+        self._n_before, _ = look()
 
     def busy(self) -> Mapping[str, str]:
-        """Look what is done by now; the workers are the simulator's own affair."""
+        """Return nothing: the workers are the simulator's own affair."""
+        return {}
+
+    def counts(self) -> Counts:
+        """Look what is done by now."""
         n_now, n_all = self._look()
         self._n_before = min(self._n_before, n_now)  # other settings: what was there is removed and made anew
-        self._n_units, self._n_done = max(0, n_all - self._n_before), n_now - self._n_before
-        return {}
+        return Counts(n_now - self._n_before, max(0, n_all - self._n_before), None)
 
 
 def simulate(dataset: str, settings: Mapping[str, Any]) -> None:
@@ -61,7 +64,7 @@ def simulate(dataset: str, settings: Mapping[str, Any]) -> None:
 
 def _shown(dataset: str, look: Callable[[], tuple[int, int]] | None, watch: Watch) -> AbstractContextManager[Any]:
     """Return a display for a terminal; elsewhere, or when there is nothing to look at, one that shows nothing."""
-    return Growth(dataset, look, watch) if look and sys.stderr.isatty() else nullcontext()
+    return Display(Growth(dataset, look), watch) if look and sys.stderr.isatty() else nullcontext()
 
 
 def main() -> int:

@@ -35,7 +35,7 @@ from stages.core.files import atomic_dir
 from stages.core.params import SplitParams, load
 from stages.core.part_files import PARTS
 from stages.runtime import cli
-from stages.runtime.display import Steps
+from stages.runtime.display import Display, StepProgress
 from stages.runtime.memory_log import MemoryLog
 from stages.splitting import normaliser, stats
 from stages.splitting.part_writers import write_feature, write_heads, write_json, write_keys, write_names
@@ -59,14 +59,14 @@ def split(dataset: str, params: SplitParams) -> None:
         merged = open_merged(paths.merged_dir(dataset), params)
         _refuse_empty_parts(dataset, merged, params)
         title = f"Splitting {dataset} ({int(merged.offsets[-1]):,} rows)"
-        with Steps(title, "fields", len(merged.fields), log.watch) as steps:
+        with Display(StepProgress(title, "fields", len(merged.fields)), log.watch) as steps:
             summary, report = _write(dataset, merged, params, log, steps)
         stats.write(dataset, summary, report)
         log.record("end", **{f"n_{part}": n for part, n in zip(PARTS, merged.n_rows(), strict=True)})
 
 
 def _write(
-    dataset: str, merged: Merged, params: SplitParams, log: MemoryLog, steps: Steps
+    dataset: str, merged: Merged, params: SplitParams, log: MemoryLog, steps: StepProgress
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Write data/processed/<dataset>/; return the content of stats.json and merge's report."""
     n_rows = int(merged.offsets[-1])

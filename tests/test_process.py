@@ -316,7 +316,7 @@ def test_an_encoder_that_gives_other_arrays_than_it_declares_is_a_defect(process
 
 
 def test_options_the_dataset_does_not_know_are_refused(workspace):
-    with pytest.raises(ExpectedError, match=r"options: \{'fast': 1\}, expected none"):
+    with pytest.raises(ExpectedError, match=r"options: unknown key 'fast', expected none"):
         find.find(workspace / "raw", DatasetParams("raw", options={"fast": 1}).options)
 
 
@@ -349,8 +349,7 @@ def test_each_chunk_is_logged_with_worker_time_and_rows(processed, run):
     assert run("process", "splendor", "b01", JOBS="2").returncode == 0
     entries = [json.loads(line) for line in (processed / "data/logs/process.jsonl").read_text().splitlines()]
     chunks = [entry for entry in entries if entry["event"] == "chunk"]
-    end = entries[-1]
-    assert end["event"] == "end"
+    (end,) = [entry for entry in entries if entry["event"] == "end"]  # a watch's sample may come after it
     assert sum(chunk["n_units"] for chunk in chunks) == end["n_units"] == end["n_files"] > 0
     assert sum(chunk["n_rows"] for chunk in chunks) == end["n_rows"] > 0
     assert {chunk["worker"] for chunk in chunks} <= {"worker 1", "worker 2"}

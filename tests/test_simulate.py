@@ -7,6 +7,7 @@ from itertools import chain, repeat
 import pytest
 
 from stages.datasets import base
+from stages.runtime.display import Display
 from stages.runtime.memory import Watch
 from stages.simulate import Growth
 from tests.helpers.samples import SETTINGS
@@ -41,8 +42,8 @@ def test_the_display_counts_what_is_made_now():
 
     def shown(*seen):
         looks = chain(seen, repeat(seen[-1]))
-        growth = Growth("x", lambda: next(looks), Watch(str, print))
-        return [growth.lines()[-2].split()[1].rstrip(",") for _ in seen[1:]]
+        display = Display(Growth("x", lambda: next(looks)), Watch(str, print))
+        return [display.lines()[-2].split()[1].rstrip(",") for _ in seen[1:]]
 
     assert shown((100, 600), (100, 600), (350, 600), (600, 600)) == ["0/500", "250/500", "500/500"]
     assert shown((350, 600), (0, 600), (90, 600), (600, 600)) == ["0/600", "90/600", "600/600"]

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stages.core import manifests, paths
+from stages.core.complete import complete
 from stages.core.errors import ExpectedError
 from stages.core.params import Params, load
 from stages.discover import discover
@@ -49,6 +50,8 @@ def preprocess(params: Params, datasets: Sequence[str]) -> None:
     ExpectedError
         When a stage fails; DVC and the stage have then said why.
     """
+    for line in complete():
+        logger.info(line)
     simulates = may_simulate()
     simulated = [f"simulate@{dataset}" for dataset in datasets if dataset in params.simulate]
     if simulated and simulates:

@@ -2,7 +2,7 @@
 
     datasets:
       <name>:
-        raw: data/sample/<name>      # folder with the raw files
+        raw: data/sample/<name>      # folder with the raw files; the only key that is needed
         batch_size: 500              # most units in one batch
         limit: null                  # take only this many units (those with the lowest key hashes)
         max_bad_units: 0             # how many unreadable units may be left out
@@ -13,30 +13,36 @@
       <name>: {...}                  # the settings of a dataset's simulator; no entry, no simulation
 
 An unknown key, a wrong type or a value out of range is an error that names the key and, where there is one, the
-known key nearest to it.
+known key nearest to it; all errors are told at once. What a dataset needs to check its own options likewise comes from
+here as well: `build` and the rules, see stages/core/sections.py.
 """
 
 import dataclasses
-import difflib
-import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal
 
 import yaml
 
 from stages.core import paths
-from stages.core.errors import ExpectedError
+from stages.core.sections import AtLeast, Between, Fault, Must, ParamsError, build, check, nearest
 
-P = TypeVar("P")
+__all__ = ["AtLeast", "Between", "DatasetParams", "Fault", "Must", "Params", "ParamsError", "SplitParams", "Window"]
+__all__ += ["build", "load"]
 
-SPLIT_RULES = ("group", "time")
+BOUNDARIES = "two rising times such as ['2024-01-01', '2024-07-01']"
+Share = Annotated[float, Between(0, 1, is_open=True)]
 
 
-class ParamsError(ExpectedError):
-    """Something in params.yaml is not as it must be."""
+def _are_rising_times(boundaries: list[Any]) -> bool:
+    try:
+        first, second = (datetime.fromisoformat(str(time)) for time in boundaries)
+        is_rising = first < second
+    except (ValueError, TypeError):
+        is_rising = False
+    return is_rising
 
 
 @dataclass(frozen=True)
@@ -44,9 +50,9 @@ class DatasetParams:
     """Settings of one dataset."""
 
     raw: str
-    batch_size: int = 500
-    limit: int | None = None
-    max_bad_units: int = 0
+    batch_size: Annotated[int, AtLeast(1)] = 500
+    limit: Annotated[int, AtLeast(1)] | None = None
+    max_bad_units: Annotated[int, AtLeast(0)] = 0
     options: dict[str, Any] = field(default_factory=dict)
     split: dict[str, Any] = field(default_factory=dict)
 
@@ -54,6 +60,14 @@ class DatasetParams:
     def raw_dir(self) -> Path:
         """Folder with the raw files."""
         return Path(self.raw)
+
+
+@dataclass(frozen=True)
+class Window:
+    """Sliding windows: `window` rows each, one every `step` rows."""
+
+    window: Annotated[int, AtLeast(1)]
+    step: Annotated[int, AtLeast(1)]
 
 
 @dataclass(frozen=True)
@@ -81,15 +95,15 @@ class SplitParams:
         stages/splitting/shuffle.py.
     """
 
-    train: float = 0.8
-    val: float = 0.1
-    test: float = 0.1
+    train: Share = 0.8
+    val: Share = 0.1
+    test: Share = 0.1
     seed: int = 42
-    by: str = "group"
-    horizon: int = 0
-    embargo: int = 0
-    boundaries: list[Any] | None = None
-    windows: dict[str, Any] = field(default_factory=dict)
+    by: Literal["group", "time"] = "group"
+    horizon: Annotated[int, AtLeast(0)] = 0
+    embargo: Annotated[int, AtLeast(0)] = 0
+    boundaries: Annotated[list[Any], Must(_are_rising_times, BOUNDARIES)] | None = None
+    windows: dict[str, Window] = field(default_factory=dict)
     shuffle: bool = False
 
     def shares(self) -> dict[str, float]:
@@ -102,13 +116,14 @@ class SplitParams:
             return {**self.shares(), "seed": self.seed, **({"shuffle": True} if self.shuffle else {})}
         return {**self.shares(), "by": self.by, "horizon": self.horizon, "embargo": self.embargo}
 
-
-@dataclass(frozen=True)
-class Window:
-    """Sliding windows: `window` rows each, one every `step` rows."""
-
-    window: int
-    step: int
+    def faults(self) -> Iterator[Fault]:
+        """Yield what is wrong with the settings together."""
+        total = sum(self.shares().values())
+        if abs(total - 1) > 1e-6:
+            yield Fault("", f"shares sum to {total:g}, expected 1; correct train, val or test")
+        reason = "by: time" if self.by == "time" else "windows" if self.windows else ""
+        if self.shuffle and reason:
+            yield Fault("shuffle", f"True, expected False with {reason}, which needs rows in order; drop one")
 
 
 @dataclass(frozen=True)
@@ -116,8 +131,8 @@ class Params:
     """The whole of params.yaml."""
 
     datasets: dict[str, DatasetParams]
-    split: SplitParams
-    simulate: dict[str, dict[str, Any]]
+    split: SplitParams = field(default_factory=SplitParams)
+    simulate: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def dataset(self, name: str) -> DatasetParams:
         """Return the settings of the dataset called `name`.
@@ -130,14 +145,21 @@ class Params:
         if name not in self.datasets:
             known = ", ".join(sorted(self.datasets)) or "none"
             raise ParamsError(
-                f"{paths.PARAMS_FILE}: no dataset {name!r}, expected one of: {known}{_nearest(name, self.datasets)}"
+                f"{paths.PARAMS_FILE}: no dataset {name!r}, expected one of: {known}{nearest(name, self.datasets)}"
             )
         return self.datasets[name]
 
     def split_of(self, name: str) -> SplitParams:
         """Return how the rows of a dataset are assigned to parts: `split`, with what the dataset sets differently."""
-        own = self.dataset(name).split
-        return _split({**dataclasses.asdict(self.split), **own}, f"{paths.PARAMS_FILE}: datasets.{name}.split")
+        return build(SplitParams, self._split_of(name), f"{paths.PARAMS_FILE}: datasets.{name}.split")
+
+    def faults(self) -> Iterator[Fault]:
+        """Yield what is wrong with `split` where a dataset differs."""
+        for name in self.datasets:
+            yield from check(SplitParams, self._split_of(name), f"datasets.{name}.split")[1]
+
+    def _split_of(self, name: str) -> dict[str, Any]:
+        return {**dataclasses.asdict(self.split), **self.dataset(name).split}
 
 
 def load(path: Path = paths.PARAMS_FILE) -> Params:
@@ -155,140 +177,4 @@ def load(path: Path = paths.PARAMS_FILE) -> Params:
         raise ParamsError(f"{path}: not found, expected in the working directory; run from the repository") from None
     except yaml.YAMLError as error:
         raise ParamsError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
-    sections = _mapping(content, str(path))
-    _refuse_unknown(sections, ("datasets", "split", "simulate"), str(path))
-    datasets = {
-        name: _dataset(entry, f"{path}: datasets.{name}")
-        for name, entry in _mapping(sections.get("datasets"), f"{path}: datasets").items()
-    }
-    simulate = {
-        name: dict(_mapping(entry, f"{path}: simulate.{name}"))
-        for name, entry in _mapping(_given(sections, "simulate"), f"{path}: simulate").items()
-    }
-    params = Params(datasets, _split(_given(sections, "split"), f"{path}: split"), simulate)
-    for name in datasets:
-        params.split_of(name)
-    return params
-
-
-def _dataset(entry: object, where: str) -> DatasetParams:
-    result = build(DatasetParams, entry, where)
-    _at_least(result.batch_size, 1, f"{where}.batch_size")
-    _at_least(result.max_bad_units, 0, f"{where}.max_bad_units")
-    if result.limit is not None:
-        _at_least(result.limit, 1, f"{where}.limit")
-    return result
-
-
-def _split(entry: object, where: str) -> SplitParams:
-    result = build(SplitParams, entry, where)
-    shares = {"train": result.train, "val": result.val, "test": result.test}
-    for name, share in shares.items():
-        if not 0 < share < 1:
-            raise ParamsError(f"{where}.{name}: {share!r}, expected a share between 0 and 1")
-    if abs(sum(shares.values()) - 1) > 1e-6:
-        raise ParamsError(f"{where}: shares sum to {sum(shares.values()):g}, expected 1; correct train, val or test")
-    if result.by not in SPLIT_RULES:
-        raise ParamsError(f"{where}.by: {result.by!r}, expected {' or '.join(SPLIT_RULES)}")
-    for name in ("horizon", "embargo"):
-        _at_least(getattr(result, name), 0, f"{where}.{name}")
-    for name, entry in result.windows.items():
-        window = build(Window, entry, f"{where}.windows.{name}")
-        _at_least(window.window, 1, f"{where}.windows.{name}.window")
-        _at_least(window.step, 1, f"{where}.windows.{name}.step")
-    _times(result.boundaries, f"{where}.boundaries")
-    _refuse_shuffled_time(result, where)
-    return result
-
-
-def _refuse_shuffled_time(split: SplitParams, where: str) -> None:
-    reason = "by: time" if split.by == "time" else "windows" if split.windows else ""
-    if split.shuffle and reason:
-        raise ParamsError(f"{where}.shuffle: True, expected False with {reason}, which needs rows in order; drop one")
-
-
-def _times(boundaries: list[Any] | None, where: str) -> None:
-    try:
-        first, second = (datetime.fromisoformat(str(time)) for time in boundaries or ("2000-01-01", "2000-01-02"))
-        is_sound = first < second
-    except (ValueError, TypeError):
-        is_sound = False
-    if not is_sound:
-        raise ParamsError(f"{where}: {boundaries!r}, expected two rising times such as ['2024-01-01', '2024-07-01']")
-
-
-def build(cls: type[P], entry: object, where: str) -> P:
-    """Make a dataclass from a mapping, refusing unknown, missing and wrongly typed keys.
-
-    Parameters
-    ----------
-    cls
-        A dataclass whose fields are int, float, str, dict or an optional one of these.
-    entry
-        The mapping from the YAML file.
-    where
-        How errors name the mapping.
-
-    Raises
-    ------
-    ParamsError
-        With the key, what was found and what is expected.
-    """
-    content = _mapping(entry, where)
-    fields = dataclasses.fields(cls)  # type: ignore[arg-type]
-    _refuse_unknown(content, [f.name for f in fields], where)
-    missing = [
-        f.name
-        for f in fields
-        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING and f.name not in content
-    ]
-    if missing:
-        raise ParamsError(f"{where}: {missing[0]} is missing; add it")
-    hints = get_type_hints(cls)
-    return cls(**{key: _typed(value, hints[key], f"{where}.{key}") for key, value in content.items()})
-
-
-def require_choices(settings: object, choices: Mapping[str, Sequence[str]], where: str) -> None:
-    """Raise `ParamsError` unless each attribute of `choices` has one of its values."""
-    for name, expected in choices.items():
-        value = getattr(settings, name)
-        if value not in expected:
-            raise ParamsError(f"{where}.{name}: {value!r}, expected {' or '.join(expected)}; correct it")
-
-
-def _typed(value: object, kind: Any, where: str) -> object:
-    kinds = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
-    accepted = tuple(get_origin(k) or k for k in kinds)
-    if float in accepted and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, accepted) or (isinstance(value, bool) and bool not in accepted):
-        names = " or ".join("null" if k is types.NoneType else k.__name__ for k in accepted)
-        raise ParamsError(f"{where}: {value!r}, expected {names}")
-    return value
-
-
-def _given(sections: Mapping[str, Any], name: str) -> object:
-    value = sections.get(name)
-    return {} if value is None else value
-
-
-def _mapping(value: object, where: str) -> Mapping[str, Any]:
-    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-        raise ParamsError(f"{where}: {value!r}, expected a section of named keys")
-    return value
-
-
-def _refuse_unknown(content: Mapping[str, Any], known: "tuple[str, ...] | list[str]", where: str) -> None:
-    for key in content:
-        if key not in known:
-            raise ParamsError(f"{where}: unknown key {key!r}, expected {', '.join(known)}{_nearest(key, known)}")
-
-
-def _nearest(key: str, known: "Mapping[str, Any] | tuple[str, ...] | list[str]") -> str:
-    close = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else ""
-
-
-def _at_least(value: int, least: int, where: str) -> None:
-    if value < least:
-        raise ParamsError(f"{where}: {value}, expected a whole number from {least}")
+    return build(Params, content, f"{path}: ")

@@ -84,7 +84,7 @@ class DaskPool:
         number = next(self._numbers)
         key = (self._group, number, _label(item) or f"item {number}")
         try:
-            return Promise(self, self._client.submit(pickle.loads, call, key=key, pure=False))
+            return DaskResult(self, self._client.submit(pickle.loads, call, key=key, pure=False))
         except ClosedClientError:
             raise self.lost() from None
 
@@ -156,7 +156,7 @@ class DaskPool:
             self._seen_at = time.monotonic()
 
 
-class Promise(Future[Any]):
+class DaskResult(Future[Any]):
     """The result of a task; it travels here as soon as it is there, and leaves the worker's memory."""
 
     def __init__(self, pool: DaskPool, task: Any) -> None:

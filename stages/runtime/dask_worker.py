@@ -16,6 +16,8 @@ import numpy as np
 
 from stages.runtime import notes
 
+CODE_DIR = Path(__file__).parents[1]  # stages: a dataset's encoder runs on workers as well
+
 
 @dataclass(frozen=True)
 class Site:
@@ -36,9 +38,10 @@ def here(folder: str = "", token: str = "") -> Site:
 @functools.cache
 def code_digest() -> str:
     """Return the digest of all files of `stages` as they were when first asked, which is what this process loaded."""
-    root = Path(__file__).parent
-    paths = sorted(path for path in root.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
-    lines = [f"{path.relative_to(root).as_posix()} {hashlib.sha256(path.read_bytes()).hexdigest()}" for path in paths]
+    paths = sorted(path for path in CODE_DIR.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    lines = [
+        f"{path.relative_to(CODE_DIR).as_posix()} {hashlib.sha256(path.read_bytes()).hexdigest()}" for path in paths
+    ]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
@@ -69,13 +72,13 @@ def work(expected: Site, payload: bytes) -> tuple[str, Any]:
     if reason:
         return f"worker {get_worker().address} {reason}", None
     function, item = pickle.loads(payload)
-    _sit_down(short(get_worker().address))
+    _take_name(short(get_worker().address))
     return "", function(item)
 
 
-def _sit_down(address: str) -> None:
+def _take_name(address: str) -> None:
     """Name this thread after its worker, for the log: "10.0.0.7:40123/0" is the worker's first thread."""
-    notes.call_me(f"{address}/{threading.current_thread().name.rpartition('-')[2]}")
+    notes.name_this_thread(f"{address}/{threading.current_thread().name.rpartition('-')[2]}")
 
 
 def short(address: str) -> str:

@@ -243,19 +243,25 @@ class Watch:
         self._recent_peak_mb = max(self._recent_peak_mb, now.pss_mb)
 
     def _look(self) -> None:
-        shared_mb, tree, due = 0.0, _tree(), 0.0  # shared: counted more than once in the resident sizes
+        """Estimate again and again, and measure when it is time to or the estimate promises a new peak."""
+        tree, shared_mb, measure_at = _tree(), 0.0, 0.0
         while not self._stop.wait(self._rest_s()):
+            # cheap: the resident sizes, less what they counted more than once when last measured
             self.estimate_mb = _sum_of_resident_mb(tree) - shared_mb
-            is_new_peak = self.estimate_mb > min(NEW_PEAK * self._recent_peak_mb, self._most_mb)
-            if time.monotonic() < due and not is_new_peak:
+            if time.monotonic() < measure_at and not self._promises_new_peak():
                 continue
-            tree, due = _tree(), time.monotonic() + SAMPLE_S
+            # dear: the tree is found anew, since processes come and go, and its proportional sizes are measured
+            tree, measure_at = _tree(), time.monotonic() + SAMPLE_S
             self._note(_usage(tree))
             shared_mb = _sum_of_resident_mb(tree) - self.usage.pss_mb
             self._on_sample(self.usage)
             if self.usage.pss_mb > self._most_mb and not self._is_over:
                 self._is_over = True
                 self._interrupt()
+
+    def _promises_new_peak(self) -> bool:
+        """Say whether the estimate is worth measuring: well above the last peak, or above what may be in use."""
+        return self.estimate_mb > min(NEW_PEAK * self._recent_peak_mb, self._most_mb)
 
     def _rest_s(self) -> float:
         """Return when to look again: before a tree that grows as fast as it can exceeds the budget."""

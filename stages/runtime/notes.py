@@ -1,8 +1,10 @@
 """What each worker is busy with, for the live display and for errors.
 
-Every worker, a thread or a process, has a desk on which it leaves a note. A thread's is an entry of a dict; a process's
-is a small file that it maps into its memory, so that telling is a copy of a few bytes (0.5 us) and no system call, and
-the note of a killed process can still be read.
+Every worker, a thread or a process, registers once and gets a name and a note that it may rewrite. A thread's note is
+an entry of a dict; a process's is a small file that it maps into its memory, so that telling is a copy of a few bytes
+(0.5 us) and no system call, and the note of a killed process can still be read.
+
+In: `working_on`, called by the workers. Out: `ThreadNotes.read` and `ProcessNotes.read`, called by the display.
 """
 
 import contextlib
@@ -16,30 +18,30 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
-SIZE = 512  # bytes of a process's desk; longer notes are cut
+SIZE = 512  # bytes of a process's note; longer ones are cut
 
 _here = threading.local()
 
 
-class ThreadDesks:
-    """The desks of threads of this process."""
+class ThreadNotes:
+    """The notes of threads of this process."""
 
     def __init__(self) -> None:
         self._notes: dict[str, str] = {}
         self._numbers = itertools.count(1)
 
-    def sit_down(self) -> None:
-        """Give this thread a desk."""
+    def register(self) -> None:
+        """Give this thread a name and a note."""
         name = f"worker {next(self._numbers)}"
-        _sit_down(name, partial(self._notes.__setitem__, name))
+        _register(name, partial(self._notes.__setitem__, name))
 
     def read(self) -> Mapping[str, str]:
         """Return what each worker is working on, by its name; those that are idle are left out."""
         return {name: note for name, note in sorted(self._notes.copy().items(), key=_number) if note}
 
 
-class ProcessDesks:
-    """The desks of a pool of processes: a temporary folder with one file each."""
+class ProcessNotes:
+    """The notes of a pool of processes: a temporary folder with one file each."""
 
     def __init__(self) -> None:
         self.folder = tempfile.mkdtemp(prefix="batchwise-")
@@ -57,8 +59,8 @@ class ProcessDesks:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def sit_down_in(folder: str) -> None:
-    """Give this process the first free desk of `ProcessDesks.folder`; none if the pool is closed already."""
+def register_in(folder: str) -> None:
+    """Give this process the first free name of `ProcessNotes.folder`; none if the pool is closed already."""
     for number in itertools.count(1):
         name = f"worker {number}"
         try:
@@ -68,26 +70,26 @@ def sit_down_in(folder: str) -> None:
         except FileNotFoundError:
             return
         os.write(handle, b"\0" * SIZE)
-        _sit_down(name, partial(_write, mmap.mmap(handle, SIZE)))
+        _register(name, partial(_write, mmap.mmap(handle, SIZE)))
         os.close(handle)
         return
 
 
-def _write(desk: mmap.mmap, note: str) -> None:
-    desk[:] = note.encode(errors="replace")[:SIZE].ljust(SIZE, b"\0")
+def _write(place: mmap.mmap, note: str) -> None:
+    place[:] = note.encode(errors="replace")[:SIZE].ljust(SIZE, b"\0")
 
 
-def _sit_down(name: str, tell: Callable[[str], None]) -> None:
+def _register(name: str, tell: Callable[[str], None]) -> None:
     _here.name, _here.tell = name, tell
 
 
-def call_me(name: str) -> None:
-    """Name this thread, which has no desk here."""
+def name_this_thread(name: str) -> None:
+    """Name this thread, which has no note here."""
     _here.name = name
 
 
 def working_on(what: str) -> None:
-    """Tell what this thread works on, if it has a desk; an empty text when it has nothing to do."""
+    """Tell what this thread works on, if it is registered; an empty text when it has nothing to do."""
     tell = getattr(_here, "tell", None)
     if tell is not None:
         tell(what)

@@ -200,8 +200,8 @@ class Threads:
 
     def __init__(self, n_workers: int) -> None:
         self.n_workers = n_workers
-        self._desks = notes.ThreadDesks()
-        self._executor = ThreadPoolExecutor(n_workers, initializer=self._desks.sit_down)
+        self._notes = notes.ThreadNotes()
+        self._executor = ThreadPoolExecutor(n_workers, initializer=self._notes.register)
 
     def submit(self, function: Callable[..., R], item: Any) -> "Future[R]":
         """Have a thread call `function(item)`."""
@@ -209,7 +209,7 @@ class Threads:
 
     def busy(self) -> Mapping[str, str]:
         """Return what each thread is working on."""
-        return self._desks.read()
+        return self._notes.read()
 
     def close(self, is_done: bool) -> None:
         """Let the threads end; they cannot be stopped, so after a failure their present items are not waited for."""
@@ -226,9 +226,9 @@ class Processes:
 
         resource_tracker.ensure_running()  # else the first process starts it, which lets Ctrl-C through (Python 3.11)
         self.n_workers = n_workers
-        self._desks = notes.ProcessDesks()
+        self._notes = notes.ProcessNotes()
         self._executor = ProcessPoolExecutor(
-            max_workers=n_workers, initializer=_start_process, initargs=(os.getpid(), self._desks.folder)
+            max_workers=n_workers, initializer=_start_process, initargs=(os.getpid(), self._notes.folder)
         )
 
     def submit(self, function: Callable[..., R], item: Any) -> "Promise[R]":
@@ -238,7 +238,7 @@ class Processes:
 
     def busy(self) -> Mapping[str, str]:
         """Return what each process is working on."""
-        return self._desks.read()
+        return self._notes.read()
 
     def close(self, is_done: bool) -> None:
         """Let the processes end, or kill them after a failure."""
@@ -246,7 +246,7 @@ class Processes:
             self._executor.shutdown()
         else:
             self._kill()
-        self._desks.close()
+        self._notes.close()
 
     def _kill(self) -> None:
         manager, waiting = self._executor._executor_manager_thread, self._executor._work_ids
@@ -296,4 +296,4 @@ class _FromProcess(Generic[R]):
 def _start_process(parent: int, folder: str) -> None:
     """Prepare a worker process: it dies with its parent."""
     die_with_parent(parent)
-    notes.sit_down_in(folder)
+    notes.register_in(folder)

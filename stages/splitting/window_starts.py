@@ -10,17 +10,17 @@ never spans a break and rows added after it never move it.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from stages.core import arrays, part_files
 from stages.core.errors import ExpectedError
+from stages.core.params import Window
 from stages.core.part_files import PARTS
 from stages.splitting.parts import SCALAR_CHUNK_ROWS, Merged
 
 
-def write_starts(folder: Path, merged: Merged, windows: Mapping[str, Any]) -> dict[str, dict[str, int]]:
+def write_starts(folder: Path, merged: Merged, windows: Mapping[str, Window]) -> dict[str, dict[str, int]]:
     """Write starts_<field>_<part>.npy for each field of `windows`; return their sizes and numbers, per field.
 
     Raises
@@ -30,16 +30,16 @@ def write_starts(folder: Path, merged: Merged, windows: Mapping[str, Any]) -> di
     """
     features = {field.name for field in merged.of_role("feature")}
     counts: dict[str, dict[str, int]] = {}
-    for name, entry in windows.items():
+    for name, wanted in windows.items():
         if name not in features:
             known = ", ".join(sorted(features))
             raise ExpectedError(f"params.yaml: split.windows: no feature {name!r}, expected one of: {known}")
-        counts[name] = {"window": entry["window"], "step": entry["step"]}
+        counts[name] = {"window": wanted.window, "step": wanted.step}
         parts, is_first, is_valid = _flags(merged, name)
         for number, part in enumerate(PARTS):
             first, length = runs(parts == number, is_first, is_valid)
             rows = np.cumsum(parts == number) - 1
-            found = starts(rows[first], length, entry["window"], entry["step"])
+            found = starts(rows[first], length, wanted.window, wanted.step)
             with arrays.npy_sink(folder / part_files.window_starts(name, part), found.dtype, found.shape) as sink:
                 sink.append(found)
             counts[name][part] = len(found)

@@ -78,7 +78,7 @@ def test_an_unknown_key_unlike_any_names_them_all(load_text):
         ("limit", "many", "'many', expected int or null"),
         ("limit", "false", "False, expected int or null"),
         ("max_bad_units", "1.5", "1.5, expected int"),
-        ("options", "[]", "[], expected dict"),
+        ("options", "[]", "[], expected a section of named keys"),
         ("raw", "7", "7, expected str"),
         ("raw", "null", "None, expected str"),
         ("batch_size", "0", "0, expected a whole number from 1"),
@@ -92,6 +92,7 @@ def test_a_wrong_dataset_value_names_key_found_and_expected(load_text, key, valu
     with pytest.raises(ParamsError) as caught:
         load_text(f"datasets:\n  splendor: {{{raw}{key}: {value}}}\n")
     assert str(caught.value).endswith(f"datasets.splendor.{key}: {expected}")
+    assert len(str(caught.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize(
@@ -102,7 +103,7 @@ def test_a_wrong_dataset_value_names_key_found_and_expected(load_text, key, valu
         ("seed: 1.0", "split.seed: 1.0, expected int"),
         ("train: 0.9", "split: shares sum to 1.1, expected 1"),
         ("train: 0.7", "split: shares sum to 0.9, expected 1"),
-        ("train: 1, val: 0, test: 0", "split.train: 1.0, expected a share between 0 and 1"),
+        ("train: 1, val: 0, test: 0", "split.train: 1, expected a share between 0 and 1"),
         ("train: -0.8, val: 0.9, test: 0.9", "split.train: -0.8, expected a share"),
         ("train: .nan", "split.train: nan, expected a share"),
         ("train: .inf", "split.train: inf, expected a share"),
@@ -112,6 +113,41 @@ def test_a_wrong_split_value_names_key_found_and_expected(load_text, split, expe
     with pytest.raises(ParamsError) as caught:
         load_text(GOOD + f"split: {{{split}}}\n")
     assert expected in str(caught.value)
+
+
+def test_all_errors_are_told_at_once(load_text):
+    with pytest.raises(ParamsError) as caught:
+        load_text(
+            "datasets:\n  a: {batchsize: 5, limit: 0}\n  b: {raw: 7}\n"
+            "split: {by: times, windows: {X: {window: 0}}}\nsimulate: {c: 1}\n"
+        )
+    first, *others = str(caught.value).splitlines()
+    assert first.endswith("params.yaml: 8 errors, correct each of them:")
+    assert [line.partition("params.yaml: ")[2] for line in others] == [
+        "datasets.a: unknown key 'batchsize', expected raw, batch_size, limit, max_bad_units, options, split; did you "
+        "mean 'batch_size'?",
+        "datasets.a: raw is missing; add it",
+        "datasets.a.limit: 0, expected a whole number from 1",
+        "datasets.b.raw: 7, expected str",
+        "split.by: 'times', expected group or time",
+        "split.windows.X.window: 0, expected a whole number from 1",
+        "split.windows.X: step is missing; add it",
+        "simulate.c: 1, expected a section of named keys",
+    ]
+
+
+def test_what_a_dataset_sets_differently_is_checked_with_the_rest_of_split(load_text):
+    with pytest.raises(
+        ParamsError, match=r"2 errors.*\n.* datasets\.a\.split: unknown key.*\n.*b\.split: shares sum to 1\.1, "
+    ):
+        load_text("datasets:\n  a: {raw: x, split: {tran: 1}}\n  b: {raw: x, split: {train: 0.9}}\n")
+
+
+def test_only_raw_is_needed_and_sections_may_be_empty(load_text):
+    least = load_text("datasets:\n  a: {raw: x}\n")
+    empty = load_text("datasets:\n  a:\n    raw: x\n    options:\n    split:\nsplit:\nsimulate:\n")
+    assert least == empty
+    assert load_text("datasets: {a: {raw: x}}\nsimulate: {a: }\n").simulate == {"a": {}}
 
 
 def test_a_dataset_without_raw_is_refused(load_text):

@@ -78,7 +78,7 @@ def events(*episodes: Sequence[Row], cash: float = np.nan) -> Events:
 
 def table(*episodes: Sequence[Row], cash: float = np.nan, **options: Any) -> Table:
     """Return what `read` would give."""
-    return Table(events(*episodes, cash=cash), schema.options(options))
+    return Table(events(*episodes, cash=cash), schema.parse_options(options))
 
 
 def arrays(*episodes: Sequence[Row], cash: float = np.nan, **options: Any) -> dict[str, np.ndarray]:

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from stages.runtime import display
-from stages.runtime.display import Display
+from stages.runtime.display import Display, StepProgress, WorkerProgress
 from stages.runtime.memory import Usage
 from tests.helpers.scripts import Workspace
 from tests.helpers.terminal import Terminal
@@ -135,30 +135,43 @@ class Busy:
 
 
 def test_many_workers_do_not_fill_the_screen():
-    lines = Display("t", "files", 9, Busy(), Watched()).lines()
+    lines = Display(WorkerProgress("t", "files", 9, Busy()), Watched()).lines()
     assert lines[:2] == ["  worker 1: 1.csv", "  worker 2: 2.csv"]
     assert lines[display.MOST_WORKERS] == "  and 4 more workers"
     assert len(lines) == display.MOST_WORKERS + 3
 
 
 def test_units_are_called_what_they_are():
-    assert "units/s" in "".join(Display("t", "units", 9, Busy(), Watched()).lines())
+    assert "units/s" in "".join(Display(WorkerProgress("t", "units", 9, Busy()), Watched()).lines())
 
 
 def test_the_line_of_a_large_batch_fits_into_80_columns(monkeypatch):
-    here = Display("t", "files", 100_000, Busy(), Watched())
-    here.advance(99_999, 6_000_000)
+    progress = WorkerProgress("t", "files", 100_000, Busy())
+    here = Display(progress, Watched())
+    progress.advance(99_999, 6_000_000)
     monkeypatch.setattr(here, "_started", time.monotonic() - 200)
     assert max(map(len, here.lines())) <= 80
 
 
 def test_without_a_terminal_a_line_now_and_then_is_logged(monkeypatch, caplog):
     monkeypatch.setattr(display, "LINE_S", 0.1)
-    with caplog.at_level("INFO", "batchwise"), Display("Processing toy", "files", 9, Busy(), Watched()) as here:
-        here.advance(3, 600)
+    shown = Display(WorkerProgress("Processing toy", "files", 9, Busy()), Watched())
+    with caplog.at_level("INFO", "batchwise"), shown as progress:
+        progress.advance(3, 600)
         time.sleep(0.35)
     told = [record.getMessage() for record in caplog.records]
     assert told[0] == "Processing toy"
     assert 1 <= len(told[1:]) <= 3
     line = r"Processing toy: 3/9, [\d,]+ files/s, [\d,]+ rows/s, 0:00:0\d left, RAM 10 MB now, 12 MB peak, 2,048 MB "
     assert all(re.fullmatch(f"{line}budget", text) for text in told[1:])
+
+
+def test_a_step_is_done_when_the_next_one_begins():
+    progress = StepProgress("t", "fields", 3)
+    here = Display(progress, Watched())
+    assert here.lines()[0].split()[1:2] == ["0/3,"]
+    progress.begin("X", 100)
+    assert here.lines()[0] == "  now: X"
+    progress.begin("labels", 100)
+    assert here.lines()[0] == "  now: labels"
+    assert " 1/3, " in here.lines()[1]

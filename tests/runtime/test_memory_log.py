@@ -52,8 +52,8 @@ def test_within_the_block_samples_are_logged(here):
         time.sleep(1.2)
         log.record("end")
     events = [entry["event"] for entry in entries(here)]
-    assert (events[0], events[-1]) == ("start", "end")
-    assert 2 <= events[1:-1].count("sample") == len(events) - 2 <= 4
+    assert [event for event in events if event != "sample"] == ["start", "end"]  # a sample may come before or after
+    assert 2 <= events.count("sample") <= 5
 
 
 def test_a_full_disk_does_not_stop_the_watch(here):

@@ -17,7 +17,7 @@ from stages.core.errors import BadUnit, ExpectedError
 from stages.core.units import Source, Unit
 from stages.datasets.base.raw import read_source
 from stages.datasets.hex.reading.keys import key_of
-from stages.datasets.hex.schema import options
+from stages.datasets.hex.schema import parse_options
 
 logger = logging.getLogger("batchwise")
 
@@ -42,7 +42,7 @@ def find(raw_dir: Path, entry: Mapping[str, Any]) -> list[Unit]:
     ExpectedError
         When there is no line, a line is too long, a name is not UTF-8, or a folder is a link.
     """
-    checked = options(entry)
+    checked = parse_options(entry)
     files = _files(raw_dir)
     units = []
     for path in files:

@@ -89,7 +89,7 @@ def find(raw_dir: Path, options: Mapping[str, Any]) -> list[Unit]:
     BadUnit
         When a file cannot be read or lacks a column.
     """
-    checked = schema.options_of(options)
+    checked = schema.parse_options(options)
     files: dict[str, str] = {}
     for path in sorted(path.relative_to(raw_dir).as_posix() for path in raw_dir.rglob("*.csv")):
         instrument = instrument_of(path)

@@ -96,7 +96,7 @@ def find(raw_dir: Path, options: Mapping[str, Any]) -> list[Unit]:
     ExpectedError
         When there is no file or no episode, or too large a share of all rows cannot be used.
     """
-    checked = schema.options(options)
+    checked = schema.parse_options(options)
     found = scan(raw_dir, checked)
     _tell(raw_dir, found)
     _refuse_too_many(raw_dir, found, checked)

@@ -8,7 +8,7 @@ from typing import Any
 from stages.core.errors import ExpectedError
 from stages.core.units import Unit
 from stages.datasets.base.raw import file_units
-from stages.datasets.splendor.schema import FOLDERS
+from stages.datasets.splendor.schema import FOLDERS, parse_options
 
 
 def find(raw_dir: Path, options: Mapping[str, Any]) -> list[Unit]:
@@ -21,15 +21,14 @@ def find(raw_dir: Path, options: Mapping[str, Any]) -> list[Unit]:
     raw_dir
         The raw folder.
     options
-        Splendor has no settings of its own; must be empty.
+        See `schema.Options`.
 
     Raises
     ------
     ExpectedError
-        When there is no game.
+        When there is no game, or an option.
     """
-    if options:
-        raise ExpectedError(f"params.yaml: datasets.splendor.options: {dict(options)!r}, expected none; remove them")
+    parse_options(options)
     files = [
         f"{folder}/{name}"
         for folder in FOLDERS

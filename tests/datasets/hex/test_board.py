@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from stages.core.errors import ExpectedError
-from stages.datasets.hex.schema import CELL_NAMES, N_CELLS, SIZE, Options, options
+from stages.datasets.hex.schema import CELL_NAMES, N_CELLS, SIZE, Options, parse_options
 from stages.datasets.hex.schema.connection import connected, winner, winner_of_words, words
 from tests.helpers.hex_boards import is_joined, neighbours
 
@@ -83,10 +83,12 @@ def test_no_boards():
 def test_options_are_checked(entry, message):
     """A wrong option is an error that names its key."""
     with pytest.raises(ExpectedError, match=message):
-        options(entry)
+        parse_options(entry)
 
 
 def test_options_have_defaults():
     """Each may be left out."""
-    assert options({}) == Options()
-    assert options({"max_bad_lines": 0, "legacy_winners": True}) == Options(max_bad_lines=0.0, legacy_winners=True)
+    assert parse_options({}) == Options()
+    assert parse_options({"max_bad_lines": 0, "legacy_winners": True}) == Options(
+        max_bad_lines=0.0, legacy_winners=True
+    )

@@ -208,8 +208,8 @@ def test_temperature_falls_as_its_schedule_says(decay, expected):
         ({"seed": -1}, r"simulate\.hex\.seed: -1, expected a whole number from 0"),
         ({"width": [3]}, r"simulate\.hex: unknown key 'width'.*did you mean 'widths'"),
         ({"widths": []}, r"widths: \[\], expected whole numbers from 1 to 169"),
-        ({"widths": [3, 0.5]}, r"widths: \[3, 0\.5\]"),
-        ({"temperature": -1}, r"temperature: -1\.0, expected a number from 0 to"),
+        ({"widths": [3, 0.5]}, r"widths\[1\]: 0\.5, expected int"),
+        ({"temperature": -1}, r"temperature: -1, expected a number from 0 to"),
         ({"temperature": float("nan")}, r"temperature: nan"),
         ({"temperature_end": 0}, r"temperature_end: 0\.0, expected a number above 0 with exponential decay"),
         ({"decay": "cosine"}, r"decay: 'cosine', expected one of exponential, linear, step"),
@@ -238,9 +238,10 @@ def test_the_verb_logs_the_figures_and_is_quiet(run, here):
     write_params(here, games=2)
     result = run("simulate", "hex", JOBS="1")
     assert (result.returncode, result.stdout, len(result.stderr.splitlines())) == (0, "", 1)
-    last = json.loads((here / "data/logs/simulate.jsonl").read_text().splitlines()[-1])
-    assert (last["event"], last["name"], last["n_games"], last["n_new"]) == ("end", "hex", 2, 2)
-    assert {"mean_length", "blue_wins", "red_wins", "duplicates", "cache_hits", "games_per_s", "seconds"} <= set(last)
+    entries = [json.loads(line) for line in (here / "data/logs/simulate.jsonl").read_text().splitlines()]
+    (end,) = [entry for entry in entries if entry["event"] == "end"]  # a watch's sample may come after it
+    assert (end["name"], end["n_games"], end["n_new"]) == ("hex", 2, 2)
+    assert {"mean_length", "blue_wins", "red_wins", "duplicates", "cache_hits", "games_per_s", "seconds"} <= set(end)
 
 
 def start(folder):

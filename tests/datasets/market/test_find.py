@@ -142,7 +142,7 @@ def test_uncertain_dates_are_refused_until_the_order_is_set(tmp_path):
     [
         ({"max_gap": 3}, "unknown key 'max_gap'.*did you mean 'max_gap_minutes'"),
         ({"max_gap_minutes": 0}, "max_gap_minutes: 0, expected null or more than 0"),
-        ({"split_at_rolls": 1}, "split_at_rolls: 1, expected true or false"),
+        ({"split_at_rolls": 1}, "split_at_rolls: 1, expected bool"),
         ({"roll_jump": 4}, "roll_jump: 4, expected a share"),
         ({"max_bad_rows": -0.1}, "max_bad_rows: -0.1, expected a share"),
         ({"time_zone": "Mars"}, "options.time_zone: 'Mars', expected a time zone"),

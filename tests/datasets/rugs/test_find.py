@@ -107,7 +107,7 @@ def test_flushed_again_keeps_the_sources(store):
     for path in sorted(store.rglob("*.parquet")):
         shutil.copy(path, path.with_name(f"2026{path.name}"))
     assert find(store, {}) == before
-    assert scan(store, schema.options({})).counts.n_twice == len(session_rows(3))
+    assert scan(store, schema.parse_options({})).counts.n_twice == len(session_rows(3))
 
 
 @pytest.mark.parametrize("column", ["raw_json", "ts"])
@@ -146,7 +146,7 @@ def test_rows_without_an_episode_are_counted(tmp_path):
     ]
     root = write_rows([{**row, "ts": row["ts"] or "2025-12-28"} for row in rows[:3]] + rows[4:], tmp_path)
     write_file([rows[3]], root / "events_parquet" / "x.parquet")
-    found = scan(root, schema.options({}))
+    found = scan(root, schema.parse_options({}))
     counts = found.counts
     assert found.reader.unused == {"ping": 2}
     assert (counts.n_rows, counts.n_broken, counts.n_unplaced, counts.n_unowned) == (5, 1, 1, 2)
@@ -221,7 +221,7 @@ def test_times_with_and_without_a_zone_are_read(tmp_path):
     start = int(np.datetime64("2025-12-28T10:00:00", "ns").astype(int))
     found = [find(tmp_path / str(number), {})[0].context["order"][0] for number in range(4)]
     assert found == [start, start + 5 * 10**8, start, start]
-    assert scan(tmp_path / "4", schema.options({})).counts.n_unplaced == 1
+    assert scan(tmp_path / "4", schema.parse_options({})).counts.n_unplaced == 1
 
 
 @pytest.mark.slow

@@ -210,7 +210,7 @@ def test_players_are_keyed_pseudonyms(tmp_path):
 def test_options_are_checked(entry, message):
     """With the key, what was found and what is expected."""
     with pytest.raises(ExpectedError, match=message):
-        schema.options(entry)
+        schema.parse_options(entry)
 
 
 @pytest.mark.skipif(not REFERENCE.is_dir(), reason=NO_REFERENCE)
@@ -233,7 +233,7 @@ def test_reference_rows_are_read(tmp_path, name):
 def test_reference_store_is_read(rugs_store):
     """Rows, duplicates, broken rows and episodes with their sessions are the expected ones."""
     expected = json.loads((REFERENCE / "store_expected.json").read_text(encoding="utf-8"))
-    counts = scan(rugs_store, schema.options({})).counts
+    counts = scan(rugs_store, schema.parse_options({})).counts
     assert (counts.n_rows, counts.n_twice) == (expected["rows_read"], expected["duplicate_rows"])
     assert (counts.n_broken, counts.n_unowned) == (expected["bad_json_rows"], 0)
     units = find(rugs_store, {})

@@ -328,7 +328,7 @@ def test_reader_finds_what_is_true(sample):
     folder, _, truth = sample
     units = find.find(folder, {})
     assert {unit.key for unit in units} == {game["game_id"] for game in truth["games"]}
-    counts = find.scan(folder, schema.options({})).counts
+    counts = find.scan(folder, schema.parse_options({})).counts
     assert counts.n_twice == truth["duplicate_rows"]
     assert counts.n_files == truth["files"]
     assert counts.n_unowned == 0
@@ -371,7 +371,7 @@ def test_unusable_options_are_refused(tmp_path, change, message):
 def test_games_are_dealt_to_any_number_of_sessions(tmp_path):
     """One session has all games; every session has one at least."""
     for games, sessions in ((1, 1), (5, 5), (4, 2)):
-        tasks = simulate._tasks(simulate.checked({"games": games, "seed": 1, "sessions": sessions}))
+        tasks = simulate._tasks(simulate.parse_settings({"games": games, "seed": 1, "sessions": sessions}))
         assert len(tasks) == sessions
         assert sum(task.n_games for task in tasks) == games
         assert min(task.n_games for task in tasks) >= 1

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from stages.core import paths
 from stages.core.errors import ExpectedError
-from stages.core.params import SplitParams
+from stages.core.params import SplitParams, Window
 from stages.core.part_files import PARTS
 from stages.datasets.rugs.schema import FEATURE_NAMES
 from stages.datasets.rugs.training import features
@@ -32,7 +32,7 @@ from stages.split import split
 from tests.helpers.rugs_steps import game_id, make_steps, write_batches
 
 LENGTHS = [1, 5, 2, 9, 1, 40, 3, 2, 17, 30]
-BY_TIME = SplitParams(train=0.6, val=0.2, test=0.2, by="time", windows={"observation": {"window": 2, "step": 1}})
+BY_TIME = SplitParams(train=0.6, val=0.2, test=0.2, by="time", windows={"observation": Window(2, 1)})
 BY_GROUP = SplitParams(train=0.6, val=0.2, test=0.2)
 
 

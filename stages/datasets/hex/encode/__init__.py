@@ -64,7 +64,7 @@ def encode(table: Games, options: Mapping[str, Any]) -> dict[str, np.ndarray]:
     dict
         Every field of `FIELDS` with N rows, and the group arrays.
     """
-    settings = schema.options(options)
+    settings = schema.parse_options(options)
     n_plies = np.diff(table.offsets)
     rows = positions.rows(n_plies, settings.positions)
     has_next = rows.ply < n_plies[rows.game]

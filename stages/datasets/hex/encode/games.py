@@ -13,7 +13,7 @@ from stages.datasets.base.raw import read_unit
 from stages.datasets.hex.encode.lines import Records, read_lines
 from stages.datasets.hex.encode.rules import Verdict, judge, select
 from stages.datasets.hex.reading.keys import first_line
-from stages.datasets.hex.schema import WHERE, options
+from stages.datasets.hex.schema import WHERE, parse_options
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def read_games(raw_dir: Path, units: Sequence[Unit], entry: Mapping[str, Any]) -
     ExpectedError
         When the bytes are not those that discover saw.
     """
-    checked = options(entry)
+    checked = parse_options(entry)
     records = read_lines([read_unit(raw_dir, unit) for unit in units], checked.legacy_winners)
     verdict = judge(records, checked)
     refused = _refused(records, verdict)

@@ -7,10 +7,9 @@ column m. Stones are never taken away, and exactly one of the two joins in the e
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from stages.core.errors import ExpectedError
-from stages.core.params import build, require_choices
+from stages.core.params import AtLeast, Between, build
 
 SIZE = 13
 N_CELLS = SIZE * SIZE
@@ -20,14 +19,6 @@ LETTERS = "abcdefghijklm"
 CELL_NAMES = tuple(f"{letter}{row + 1}" for row in range(SIZE) for letter in LETTERS)
 
 WHERE = "params.yaml: datasets.hex.options"
-CHOICES = {
-    "positions": ("all", "final", "penultimate"),
-    "duplicates": ("exact", "symmetric"),
-    "repeated": ("refuse", "truncate"),
-    "after_win": ("refuse", "truncate"),
-    "unfinished": ("refuse", "keep"),
-    "contradiction": ("refuse", "recompute"),
-}
 
 
 @dataclass(frozen=True)
@@ -59,30 +50,24 @@ class Options:
         What to do with a winner that is not the board's: `recompute` takes the board's.
     """
 
-    positions: str = "all"
-    games_per_unit: int = 500
-    duplicates: str = "exact"
+    positions: Literal["all", "final", "penultimate"] = "all"
+    games_per_unit: Annotated[int, AtLeast(1)] = 500
+    duplicates: Literal["exact", "symmetric"] = "exact"
     legacy_winners: bool = False
-    max_bad_lines: float = 0.1
+    max_bad_lines: Annotated[float, Between(0, 1)] = 0.1
     tier_seed: int = 42
-    repeated: str = "refuse"
-    after_win: str = "refuse"
-    unfinished: str = "refuse"
-    contradiction: str = "refuse"
+    repeated: Literal["refuse", "truncate"] = "refuse"
+    after_win: Literal["refuse", "truncate"] = "refuse"
+    unfinished: Literal["refuse", "keep"] = "refuse"
+    contradiction: Literal["refuse", "recompute"] = "refuse"
 
 
-def options(entry: Mapping[str, Any]) -> Options:
+def parse_options(entry: Mapping[str, Any]) -> Options:
     """Return the options, checked.
 
     Raises
     ------
-    ExpectedError
-        With the key, what was found and what is expected.
+    ParamsError
+        With every wrong key, what was found and what is expected.
     """
-    result = build(Options, dict(entry), WHERE)
-    require_choices(result, CHOICES, WHERE)
-    if result.games_per_unit < 1:
-        raise ExpectedError(f"{WHERE}.games_per_unit: {result.games_per_unit}, expected a whole number from 1")
-    if not 0 <= result.max_bad_lines <= 1:
-        raise ExpectedError(f"{WHERE}.max_bad_lines: {result.max_bad_lines:g}, expected a share from 0 to 1")
-    return result
+    return build(Options, dict(entry), WHERE)

@@ -1,10 +1,10 @@
 """Self-play games of Hex as .trmph files, so that a fresh clone has real raw data.
 
-Options in, files out: ``worker_<i>/selfplay_<stamp>.trmph`` below a folder for each worker, see `record`. The files are
-a function of the options alone: worker i of W plays the games i, i + W, i + 2W, ... in this order, so more games are
-appended to the files that are there. Workers are streams of games, not processes: those are as many as ``JOBS`` says.
-With another number of workers the same games lie in other files.
-Options::
+Settings in, files out: ``worker_<i>/selfplay_<stamp>.trmph`` below a folder for each worker, see `record`. The files
+are a function of the settings alone: worker i of W plays the games i, i + W, i + 2W, ... in this order, so more games
+are appended to the files that are there. Workers are streams of games, not processes: those are as many as ``JOBS``
+says. With another number of workers the same games lie in other files.
+Settings::
 
     games: 400
     workers: 16
@@ -24,48 +24,73 @@ Options::
 
 import functools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from stages.core.errors import ExpectedError
-from stages.core.params import build
+from stages.core.params import AtLeast, Between, Fault, Must, build
 from stages.datasets.base import remove_others
 from stages.datasets.hex.schema import BLUE, N_CELLS
 from stages.datasets.hex.simulate import evaluate, record
 from stages.datasets.hex.simulate.driver import Lookups, Play, Stream, Task, deal, play_streams
 from stages.datasets.hex.simulate.openings import OPENINGS
-from stages.datasets.hex.simulate.temperature import DECAYS, Schedule, as_decay
+from stages.datasets.hex.simulate.temperature import Decay, Schedule
 from stages.runtime.workers import Workers
 
-# Names the program that plays. Raise it when the same options give other games: older files are then begun anew.
+# Names the program that plays. Raise it when the same settings give other games: older files are then begun anew.
 ENGINE = "fixed-tree minimax 2"
 
-_WHERE = "simulate.hex"
-_HOTTEST = 100.0
 _HEADER_LINES = 10
 
 
-@dataclass(frozen=True)
-class Options:
-    """The options as they stand in params.yaml."""
+def _is_time(text: str) -> bool:
+    try:
+        return bool(datetime.fromisoformat(text))
+    except ValueError:
+        return False
 
-    games: int
-    workers: int
-    seed: int
-    started: str
-    widths: list[Any] = field(default_factory=lambda: [13, 8])
+
+def _is_rising(moves: list[int]) -> bool:
+    return moves == sorted(set(moves))
+
+
+FromOne = Annotated[int, AtLeast(1)]
+Width = Annotated[int, Between(1, N_CELLS, noun="a whole number")]
+Widths = Annotated[list[Width], Must(bool, f"whole numbers from 1 to {N_CELLS}, one for each depth")]
+RisingMoves = Annotated[list[FromOne], Must(_is_rising, "rising whole numbers from 1")]
+Temperature = Annotated[float, Between(0, 100, noun="a number")]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings as they stand in params.yaml."""
+
+    games: FromOne
+    workers: FromOne
+    seed: Annotated[int, AtLeast(0)]
+    started: Annotated[str, Must(_is_time, 'a time such as "2025-01-01T00:00:00"')]
+    widths: Widths = field(default_factory=lambda: [13, 8])
     evaluator: str = evaluate.EMBEDDED
-    temperature: float = 0.5
-    decay: str = "exponential"
-    temperature_end: float = 0.01
-    decay_moves: int = 50
-    step_moves: list[Any] = field(default_factory=lambda: [10, 25, 50])
-    step_temperatures: list[Any] = field(default_factory=lambda: [0.8, 0.5, 0.2])
+    temperature: Temperature = 0.5
+    decay: Decay = "exponential"
+    temperature_end: Temperature = 0.01
+    decay_moves: FromOne = 50
+    step_moves: RisingMoves = field(default_factory=lambda: [10, 25, 50])
+    step_temperatures: list[Temperature] = field(default_factory=lambda: [0.8, 0.5, 0.2])
     openings: bool = True
-    cache: int = 60_000
+    cache: FromOne = 60_000
+
+    def faults(self) -> Iterator[Fault]:
+        """Yield what is wrong with the temperatures together."""
+        for name in ("temperature", "temperature_end"):
+            value = getattr(self, name)
+            if value == 0 and self.decay == "exponential":
+                yield Fault(name, f"{value}, expected a number above 0 with exponential decay")
+        if len(self.step_temperatures) != len(self.step_moves):
+            expected = f"as many as step_moves, {len(self.step_moves)}"
+            yield Fault("step_temperatures", f"{self.step_temperatures}, expected {expected}")
 
 
 def write(folder: Path, options: Mapping[str, Any]) -> dict[str, float]:
@@ -74,7 +99,7 @@ def write(folder: Path, options: Mapping[str, Any]) -> dict[str, float]:
     Parameters
     ----------
     folder
-        Made if absent. Whole games that a run with these options left there are kept.
+        Made if absent. Whole games that a run with these settings left there are kept.
     options
         See the module.
 
@@ -87,9 +112,9 @@ def write(folder: Path, options: Mapping[str, Any]) -> dict[str, float]:
     Raises
     ------
     ExpectedError
-        If an option is missing, unknown, of a wrong type or out of range.
+        If a setting is missing, unknown, of a wrong type or out of range.
     """
-    settings = checked(options)
+    settings = parse_settings(options)
     play, paths = _play(settings), _paths(folder, settings)
     remove_others(folder, set(paths))
     streams = [_begin(settings, play, worker, path) for worker, path in enumerate(paths)]
@@ -103,82 +128,49 @@ def write(folder: Path, options: Mapping[str, Any]) -> dict[str, float]:
 
 def progress(folder: Path, options: Mapping[str, Any]) -> tuple[int, int]:
     """Return how many games the files hold, and how many they will."""
-    settings = checked(options)
+    settings = parse_settings(options)
     sizes = [(path, path.stat().st_size) for path in _paths(folder, settings) if path.is_file()]
     return sum(_n_games(path, size) for path, size in sizes), settings.games
 
 
-def checked(options: Mapping[str, Any]) -> Options:
-    """Return the options as typed values.
+def parse_settings(entry: Mapping[str, Any]) -> Settings:
+    """Return the settings, checked.
 
     Raises
     ------
     ExpectedError
         As `write`.
     """
-    if isinstance(options.get("started"), date):
-        raise ExpectedError(f"{_WHERE}.started: {options['started']!r}, expected text; put the time in quotes")
-    found = build(Options, dict(options), _WHERE)
-    for name in ("games", "workers", "decay_moves", "cache"):
-        _expect(getattr(found, name) >= 1, name, getattr(found, name), "a whole number from 1")
-    _expect(found.seed >= 0, "seed", found.seed, "a whole number from 0")
-    _started(found)
-    is_wide = bool(found.widths) and all(type(width) is int and 1 <= width <= N_CELLS for width in found.widths)
-    _expect(is_wide, "widths", found.widths, f"whole numbers from 1 to {N_CELLS}, one for each depth")
-    _check_temperatures(found)
-    evaluate.load(found.evaluator)
-    return found
+    settings = build(Settings, dict(entry), "simulate.hex")
+    evaluate.load(settings.evaluator)
+    return settings
 
 
-def _check_temperatures(found: Options) -> None:
-    _expect(found.decay in DECAYS, "decay", found.decay, f"one of {', '.join(DECAYS)}")
-    for name in ("temperature", "temperature_end"):
-        value = getattr(found, name)
-        _expect(0 <= value <= _HOTTEST, name, value, f"a number from 0 to {_HOTTEST}")
-        _expect(value > 0 or found.decay != "exponential", name, value, "a number above 0 with exponential decay")
-    moves, temperatures = found.step_moves, found.step_temperatures
-    is_rising = all(type(move) is int and move >= 1 for move in moves) and moves == sorted(set(moves))
-    _expect(is_rising, "step_moves", moves, "rising whole numbers from 1")
-    is_warm = all(type(value) in (int, float) and 0 <= value <= _HOTTEST for value in temperatures)
-    _expect(is_warm, "step_temperatures", temperatures, f"numbers from 0 to {_HOTTEST}")
-    is_paired = len(temperatures) == len(moves)
-    _expect(is_paired, "step_temperatures", temperatures, f"as many as step_moves, {len(moves)}")
+def _started(settings: Settings) -> datetime:
+    return datetime.fromisoformat(settings.started)
 
 
-def _expect(is_so: bool, key: str, found: object, expected: str) -> None:
-    if not is_so:
-        raise ExpectedError(f"{_WHERE}.{key}: {found!r}, expected {expected}; correct it")
-
-
-def _started(settings: Options) -> datetime:
-    try:
-        return datetime.fromisoformat(settings.started)
-    except ValueError:
-        expected = 'a time such as "2025-01-01T00:00:00"'
-        raise ExpectedError(f"{_WHERE}.started: {settings.started!r}, expected {expected}; correct it") from None
-
-
-def _play(settings: Options) -> Play:
+def _play(settings: Settings) -> Play:
     """Return how games are played."""
     schedule = Schedule(
-        as_decay(settings.decay),
+        settings.decay,
         settings.temperature,
         settings.temperature_end,
         settings.decay_moves,
         tuple(settings.step_moves),
-        tuple(float(temperature) for temperature in settings.step_temperatures),
+        tuple(settings.step_temperatures),
     )
     widths = tuple(settings.widths)
     return Play(settings.seed, widths, schedule, settings.openings, settings.evaluator, settings.cache)
 
 
-def _paths(folder: Path, settings: Options) -> list[Path]:
+def _paths(folder: Path, settings: Settings) -> list[Path]:
     """Return the file of each worker that has a game to play."""
     name = f"selfplay_{_started(settings):%Y%m%d_%H%M%S}.trmph"
     return [folder / f"worker_{worker}" / name for worker in range(min(settings.workers, settings.games))]
 
 
-def _header(settings: Options, play: Play, worker: int) -> bytes:
+def _header(settings: Settings, play: Play, worker: int) -> bytes:
     """Return the lines before the games of a worker's file: everything that decides them."""
     lines = (
         f"Self-play games - {_started(settings).isoformat(timespec='microseconds')}",
@@ -195,7 +187,7 @@ def _header(settings: Options, play: Play, worker: int) -> bytes:
     return "".join(f"# {line}\n" for line in lines).encode()
 
 
-def _begin(settings: Options, play: Play, worker: int, path: Path) -> Stream:
+def _begin(settings: Settings, play: Play, worker: int, path: Path) -> Stream:
     """Prepare the file of a worker and return the games that it lacks."""
     games = range(worker, settings.games, settings.workers)
     n_whole = record.begin(path, _header(settings, play, worker), len(games))

@@ -2,12 +2,11 @@
 
 from bisect import bisect_right
 from dataclasses import dataclass
-from typing import Literal, cast, get_args
+from typing import Literal
 
 from stages.datasets.hex.schema import N_CELLS
 
 Decay = Literal["exponential", "linear", "step", "game_progress", "constant"]
-DECAYS: tuple[Decay, ...] = get_args(Decay)
 
 
 @dataclass(frozen=True)
@@ -59,8 +58,3 @@ class Schedule:
         if self.decay == "constant":
             return self.decay
         return f"{self.decay} to {self.end} within {self._span} moves"
-
-
-def as_decay(text: str) -> Decay:
-    """Return a name of `DECAYS` as one."""
-    return cast(Decay, text)

@@ -81,7 +81,7 @@ def read_bars(raw_dir: Path, units: Sequence[Unit], options: Mapping[str, Any]) 
     ExpectedError
         When the bytes are not those that discover saw.
     """
-    checked = schema.options_of(options)
+    checked = schema.parse_options(options)
     parts = [_unit_bars(raw_dir, unit, index, checked) for index, unit in enumerate(units)]
     names = [field.name for field in fields(Bars) if field.name != "findings"]
     columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}

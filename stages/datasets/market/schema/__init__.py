@@ -11,11 +11,10 @@ The instrument is the first word of the file's name, without a leading `@`: `@CL
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from stages.core.errors import ExpectedError
-from stages.core.params import build
+from stages.core.params import Between, Must, build
 
 STRATEGIC_LOOKBACK = 40  # bars before the current one that structural_break reads, the longest of the 13 columns
 BODY_BARS = 10  # bars in the mean body, with the current one, that a fair-value gap is measured against
@@ -30,12 +29,22 @@ DAY_FIRST, MONTH_FIRST = "day_first", "month_first"
 WHERE = "params.yaml: datasets.market.options"
 
 
+def _is_zone(name: str) -> bool:
+    try:
+        return bool(ZoneInfo(name).key)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+
+
+Zone = Annotated[str, Must(_is_zone, "a time zone such as 'Asia/Jerusalem' or 'UTC'")]
+
+
 @dataclass(frozen=True)
 class Instrument:
     """How the times of one instrument's file are to be read; None is the dataset's default."""
 
-    time_zone: str | None = None
-    date_order: str | None = None
+    time_zone: Zone | None = None
+    date_order: Literal["day_first", "month_first"] | None = None
 
 
 @dataclass(frozen=True)
@@ -58,12 +67,12 @@ class Options:
         Settings of single instruments, by name.
     """
 
-    max_gap_minutes: float | None = None
+    max_gap_minutes: Annotated[float, Must(lambda minutes: minutes > 0, "null or more than 0")] | None = None
     split_at_rolls: bool = False
-    roll_jump: float = 0.04
-    max_bad_rows: float = 0.1
-    time_zone: str = "UTC"
-    instruments: dict[str, Any] = field(default_factory=dict)
+    roll_jump: Annotated[float, Between(0, 1, is_open=True)] = 0.04
+    max_bad_rows: Annotated[float, Between(0, 1)] = 0.1
+    time_zone: Zone = "UTC"
+    instruments: dict[str, Instrument] = field(default_factory=dict)
 
     def zone(self, instrument: str) -> str:
         """Return the zone of an instrument's times that name none."""
@@ -74,39 +83,15 @@ class Options:
         return self._instrument(instrument).date_order
 
     def _instrument(self, name: str) -> Instrument:
-        return build(Instrument, self.instruments.get(name) or {}, f"{WHERE}.instruments.{name}")
+        return self.instruments.get(name, Instrument())
 
 
-def options_of(entry: Mapping[str, Any]) -> Options:
+def parse_options(entry: Mapping[str, Any]) -> Options:
     """Return the options, checked.
 
     Raises
     ------
-    ExpectedError
-        With the key, what was found and what is expected.
+    ParamsError
+        With every wrong key, what was found and what is expected.
     """
-    content = dict(entry)
-    split_at_rolls = content.pop("split_at_rolls", False)
-    if not isinstance(split_at_rolls, bool):
-        raise ExpectedError(f"{WHERE}.split_at_rolls: {split_at_rolls!r}, expected true or false")
-    options = Options(**{**vars(build(Options, content, WHERE)), "split_at_rolls": split_at_rolls})
-    if options.max_gap_minutes is not None and options.max_gap_minutes <= 0:
-        raise ExpectedError(f"{WHERE}.max_gap_minutes: {options.max_gap_minutes:g}, expected null or more than 0")
-    if not 0 < options.roll_jump < 1:
-        raise ExpectedError(f"{WHERE}.roll_jump: {options.roll_jump:g}, expected a share between 0 and 1")
-    if not 0 <= options.max_bad_rows <= 1:
-        raise ExpectedError(f"{WHERE}.max_bad_rows: {options.max_bad_rows:g}, expected a share from 0 to 1")
-    _check_zone(options.time_zone, f"{WHERE}.time_zone")
-    for name in options.instruments:
-        _check_zone(options.zone(name), f"{WHERE}.instruments.{name}.time_zone")
-        if options.date_order(name) not in (None, DAY_FIRST, MONTH_FIRST):
-            found = f"{WHERE}.instruments.{name}.date_order: {options.date_order(name)!r}"
-            raise ExpectedError(f"{found}, expected {DAY_FIRST} or {MONTH_FIRST}")
-    return options
-
-
-def _check_zone(name: str, where: str) -> None:
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ExpectedError(f"{where}: {name!r}, expected a time zone such as 'Asia/Jerusalem' or 'UTC'") from None
+    return build(Options, dict(entry), WHERE)

@@ -1,7 +1,7 @@
 """Simulated bars of futures as CSV files, so that a fresh clone has real raw data.
 
-Options in, files out: ``<instrument>.csv`` for each instrument, in the dialect it asks for. A file is a function of its
-instrument's options and the seed; with more bars it begins with the bytes it had. Options::
+Settings in, files out: ``<instrument>.csv`` for each instrument, in the dialect it asks for. A file is a function of
+its instrument's settings and the seed; with more bars it begins with the bytes it had. Settings::
 
     seed: 42
     instruments:
@@ -15,45 +15,65 @@ instrument's options and the seed; with more bars it begins with the bytes it ha
         roll: 0.0                 # size of unadjusted price jumps four times a year
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
-from stages.core.errors import ExpectedError
-from stages.core.params import build
+from stages.core.params import AtLeast, Between, Fault, Must, build
 from stages.datasets.base import remove_others
 from stages.datasets.market.schema import NAME_BYTES
 from stages.datasets.market.simulate.dialects import DIALECTS, csv_text
 from stages.datasets.market.simulate.walk import Walk, simulate
 from stages.runtime.workers import ordered
 
-_WHERE = "simulate.market"
 _MINUTES = 60
 _MAX_ROLL = 0.5
 _MAX_TICKS = 1_000_000
 
 
+def _is_date(text: str) -> bool:
+    try:
+        return bool(date.fromisoformat(text))
+    except ValueError:
+        return False
+
+
+def _divides_an_hour(minutes: int) -> bool:
+    return 1 <= minutes <= _MINUTES and _MINUTES % minutes == 0
+
+
 @dataclass(frozen=True)
-class Options:
-    """The options as they stand in params.yaml."""
+class InstrumentSettings:
+    """The settings of one instrument."""
 
-    seed: int
-    instruments: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Instrument:
-    """The options of one instrument."""
-
-    bars: int
-    start: str
-    bar_minutes: int = 30
-    dialect: str = "iso"
+    bars: Annotated[int, AtLeast(1)]
+    start: Annotated[str, Must(_is_date, 'a date such as "2022-01-03"')]
+    bar_minutes: Annotated[int, Must(_divides_an_hour, "a divisor of 60")] = 30
+    dialect: Annotated[str, Must(DIALECTS.__contains__, f"one of {', '.join(DIALECTS)}")] = "iso"
     price: float = 15_000.0
-    ticks: int = 4
-    roll: float = 0.0
+    ticks: Annotated[int, AtLeast(1)] = 4
+    roll: Annotated[float, Between(0, _MAX_ROLL)] = 0.0
+
+    def faults(self) -> Iterator[Fault]:
+        """Yield what is wrong with the price, counted in ticks."""
+        if not 1 <= self.price * self.ticks <= _MAX_TICKS:
+            yield Fault("price", f"{self.price}, expected from one tick to {_MAX_TICKS:,} ticks")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings as they stand in params.yaml."""
+
+    seed: Annotated[int, AtLeast(0)]
+    instruments: Annotated[dict[str, InstrumentSettings], Must(bool, "at least one")]
+
+    def faults(self) -> Iterator[Fault]:
+        """Yield the names that would not do as those of files."""
+        for name in self.instruments:
+            if not (name.isascii() and name.isalnum() and len(name) <= NAME_BYTES):
+                yield Fault("instruments", f"{name!r}, expected names of up to {NAME_BYTES} letters and digits")
 
 
 class _Task(NamedTuple):
@@ -75,59 +95,31 @@ def write(folder: Path, options: Mapping[str, Any]) -> None:
     Raises
     ------
     ExpectedError
-        If an option is missing, unknown, of a wrong type or out of range.
+        If a setting is missing, unknown, of a wrong type or out of range.
     """
-    tasks = [_Task(folder / f"{walk.name}.csv", walk, dialect) for walk, dialect in checked(options)]
+    settings = parse_settings(options)
+    tasks = [_task(folder, name, entry, settings.seed) for name, entry in settings.instruments.items()]
     folder.mkdir(parents=True, exist_ok=True)
     remove_others(folder, {task.path for task in tasks})
     for _ in ordered(_write_one, tasks):
         pass
 
 
-def checked(options: Mapping[str, Any]) -> list[tuple[Walk, str]]:
-    """Return what to simulate and the dialect to write it in, for each instrument.
+def parse_settings(entry: Mapping[str, Any]) -> Settings:
+    """Return the settings, checked.
 
     Raises
     ------
-    ExpectedError
+    ParamsError
         As `write`.
     """
-    settings = build(Options, dict(options), _WHERE)
-    _expect(settings.seed >= 0, "seed", settings.seed, "a whole number from 0")
-    _expect(bool(settings.instruments), "instruments", settings.instruments, "at least one")
-    return [_checked_one(name, entry, settings.seed) for name, entry in settings.instruments.items()]
+    return build(Settings, dict(entry), "simulate.market")
 
 
-def _checked_one(name: str, entry: object, seed: int) -> tuple[Walk, str]:
-    where = f"instruments.{name}"
-    is_plain = isinstance(name, str) and name.isascii() and name.isalnum() and len(name) <= NAME_BYTES
-    _expect(is_plain, "instruments", name, f"names of up to {NAME_BYTES} letters and digits")
-    if isinstance(entry, dict) and isinstance(entry.get("start"), date):
-        raise ExpectedError(f"{_WHERE}.{where}.start: {entry['start']!r}, expected text; put the date in quotes")
-    found = build(Instrument, entry, f"{_WHERE}.{where}")
-    _expect(found.bars >= 1, f"{where}.bars", found.bars, "a whole number from 1")
-    divides = 1 <= found.bar_minutes <= _MINUTES and _MINUTES % found.bar_minutes == 0
-    _expect(divides, f"{where}.bar_minutes", found.bar_minutes, "a divisor of 60")
-    _expect(found.dialect in DIALECTS, f"{where}.dialect", found.dialect, f"one of {', '.join(DIALECTS)}")
-    _expect(found.ticks >= 1, f"{where}.ticks", found.ticks, "a whole number from 1")
-    is_on_scale = 1 <= found.price * found.ticks <= _MAX_TICKS
-    _expect(is_on_scale, f"{where}.price", found.price, f"from one tick to {_MAX_TICKS:,} ticks")
-    _expect(0 <= found.roll <= _MAX_ROLL, f"{where}.roll", found.roll, f"a share from 0 to {_MAX_ROLL}")
-    start = _date(found.start, f"{where}.start")
-    walk = Walk(name, seed, start, found.bar_minutes, found.bars, found.price, found.ticks, found.roll)
-    return walk, found.dialect
-
-
-def _expect(is_so: bool, key: str, found: object, expected: str) -> None:
-    if not is_so:
-        raise ExpectedError(f"{_WHERE}.{key}: {found!r}, expected {expected}; correct it")
-
-
-def _date(text: str, key: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise ExpectedError(f'{_WHERE}.{key}: {text!r}, expected a date such as "2022-01-03"; correct it') from None
+def _task(folder: Path, name: str, entry: InstrumentSettings, seed: int) -> _Task:
+    start = date.fromisoformat(entry.start)
+    walk = Walk(name, seed, start, entry.bar_minutes, entry.bars, entry.price, entry.ticks, entry.roll)
+    return _Task(folder / f"{name}.csv", walk, entry.dialect)
 
 
 def _write_one(task: _Task) -> int:

@@ -93,7 +93,7 @@ def read(raw_dir: Path, units: Sequence[Unit], options: Mapping[str, Any]) -> Ta
     ExpectedError
         When an option is wrong, or an episode's rows changed since discover.
     """
-    settings = schema.options(options)
+    settings = schema.parse_options(options)
     return Table(read_events(raw_dir, units, options), settings)
 
 
@@ -117,7 +117,7 @@ def encode(table: Table, options: Mapping[str, Any]) -> dict[str, np.ndarray]:
     dict
         Every field of `FIELDS` with N rows, and the group arrays.
     """
-    events, found = table.events, _rows(table, schema.options(options))
+    events, found = table.events, _rows(table, schema.parse_options(options))
     is_kept = np.array([not reason for reason in table.why_dropped], bool)
     n_steps = np.diff(table.steps.offsets)[is_kept]
     rows = is_kept[table.steps.episode]

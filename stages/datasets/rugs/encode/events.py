@@ -130,7 +130,7 @@ def read_events(raw_dir: Path, units: Sequence[Unit], options: Mapping[str, Any]
     ExpectedError
         When a file changed since discover.
     """
-    checked = schema.options(options)
+    checked = schema.parse_options(options)
     key = order.player_key(checked)
     working_on(units[0].key)
     own = own_rows(raw_dir, units)

@@ -6,10 +6,9 @@ in `reading`, the table of events in `encode.events`.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal
 
-from stages.core.errors import ExpectedError
-from stages.core.params import build, require_choices
+from stages.core.params import AtLeast, Between, build
 
 FEATURE_NAMES: Final = (
     "tick", "price", "game_phase", "cooldown_timer_ms", "allow_pre_round_buys", "active", "rugged",
@@ -51,7 +50,6 @@ BUTTONS: Final = (
 FOLDER = "events_parquet"
 GAME_BYTES = 25  # longest game id, in ASCII
 WHERE = "params.yaml: datasets.rugs.options"
-CHOICES = {"phase_rule": ("evidence", "design"), "risk_numerator": ("qty", "value")}
 
 
 @dataclass(frozen=True)
@@ -79,30 +77,22 @@ class Options:
         File whose bytes key the pseudonyms of players; None gives none.
     """
 
-    phase_rule: str = "evidence"
-    risk_numerator: str = "qty"
-    tolerance_ticks: int = 1
-    min_ticks: int = 1
+    phase_rule: Literal["evidence", "design"] = "evidence"
+    risk_numerator: Literal["qty", "value"] = "qty"
+    tolerance_ticks: Annotated[int, AtLeast(0)] = 1
+    min_ticks: Annotated[int, AtLeast(1)] = 1
     drop_incomplete: bool = False
-    hold_keep: float = 1.0
-    max_bad_rows: float = 0.01
+    hold_keep: Annotated[float, Between(0, 1)] = 1.0
+    max_bad_rows: Annotated[float, Between(0, 1)] = 0.01
     player_key_file: str | None = None
 
 
-def options(entry: Mapping[str, Any]) -> Options:
+def parse_options(entry: Mapping[str, Any]) -> Options:
     """Return the options, checked.
 
     Raises
     ------
-    ExpectedError
-        With the key, what was found and what is expected.
+    ParamsError
+        With every wrong key, what was found and what is expected.
     """
-    result = build(Options, dict(entry), WHERE)
-    require_choices(result, CHOICES, WHERE)
-    for name, least in (("tolerance_ticks", 0), ("min_ticks", 1)):
-        if getattr(result, name) < least:
-            raise ExpectedError(f"{WHERE}.{name}: {getattr(result, name)}, expected a whole number from {least}")
-    for name in ("hold_keep", "max_bad_rows"):
-        if not 0 <= getattr(result, name) <= 1:
-            raise ExpectedError(f"{WHERE}.{name}: {getattr(result, name):g}, expected a share from 0 to 1")
-    return result
+    return build(Options, dict(entry), WHERE)

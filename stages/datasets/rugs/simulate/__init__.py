@@ -1,7 +1,7 @@
 """Simulated recordings of the game as a Parquet event store, so that a fresh clone has real raw data.
 
-Options in, files out: ``events_parquet/doc_type=*/date=*/*.parquet``, see `store`, and beside them ``truth.json`` with
-what is true of them. The files are a function of the options and the version of PyArrow. Options::
+Settings in, files out: ``events_parquet/doc_type=*/date=*/*.parquet``, see `store`, and beside them ``truth.json`` with
+what is true of them. The files are a function of the settings and the version of PyArrow. Settings::
 
     games: 12
     seed: 42
@@ -17,14 +17,13 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
-from stages.core.errors import ExpectedError
-from stages.core.params import build
+from stages.core.params import AtLeast, Fault, Must, build
 from stages.datasets.base import remove_others
 from stages.datasets.rugs.schema import FOLDER
 from stages.datasets.rugs.simulate import store
@@ -34,21 +33,34 @@ from stages.datasets.rugs.simulate.session import Session, Task, simulate
 from stages.runtime.workers import ordered
 
 TRUTH = "truth.json"
-_WHERE = "simulate.rugs"
+_EPOCH = datetime(1970, 1, 1)
 _HOUR = 3_600 * SECOND
 _SERVICE_GAP, _CAPTURE_GAP = 20 * _HOUR, -6 * 24 * _HOUR  # when the next session starts; the captures are older
 _MAX_CAPTURED = 2
+_START = 'a time in UTC without its offset such as "2025-12-27T23:45:00"'
+
+
+def _is_start(text: str) -> bool:
+    try:
+        return datetime.fromisoformat(text).tzinfo is None
+    except ValueError:
+        return False
 
 
 @dataclass(frozen=True)
-class Options:
-    """The options as they stand in params.yaml."""
+class Settings:
+    """The settings as they stand in params.yaml."""
 
     games: int
-    seed: int
-    sessions: int = 3
+    seed: Annotated[int, AtLeast(0)]
+    sessions: Annotated[int, AtLeast(1)] = 3
     defects: bool = True
-    start: str = "2025-12-27T23:45:00"
+    start: Annotated[str, Must(_is_start, _START)] = "2025-12-27T23:45:00"
+
+    def faults(self) -> Iterator[Fault]:
+        """Yield what is wrong with the number of games."""
+        if self.games < self.sessions:
+            yield Fault("games", f"{self.games}, expected at least one a session, {self.sessions}")
 
 
 class _Written(NamedTuple):
@@ -74,9 +86,9 @@ def write(folder: Path, options: Mapping[str, Any]) -> dict[str, float]:
     Raises
     ------
     ExpectedError
-        If an option is missing, unknown, of a wrong type or out of range.
+        If a setting is missing, unknown, of a wrong type or out of range.
     """
-    tasks = _tasks(checked(options))
+    tasks = _tasks(parse_settings(options))
     store_dir = folder / FOLDER
     store_dir.mkdir(parents=True, exist_ok=True)
     written = list(ordered(partial(_write_session, store_dir), tasks))
@@ -89,60 +101,38 @@ def write(folder: Path, options: Mapping[str, Any]) -> dict[str, float]:
     return {"n_games": len(truth["games"]), "n_rows": truth["rows"], "n_files": n_files, "n_presses": n_presses}
 
 
-def checked(options: Mapping[str, Any]) -> Options:
-    """Return the options as typed values.
+def parse_settings(entry: Mapping[str, Any]) -> Settings:
+    """Return the settings, checked.
 
     Raises
     ------
-    ExpectedError
+    ParamsError
         As `write`.
     """
-    if isinstance(options.get("start"), date):
-        raise ExpectedError(f"{_WHERE}.start: {options['start']!r}, expected text; put the time in quotes")
-    found = build(Options, dict(options), _WHERE)
-    _expect(found.seed >= 0, "seed", found.seed, "a whole number from 0")
-    _expect(found.sessions >= 1, "sessions", found.sessions, "a whole number from 1")
-    _expect(found.games >= found.sessions, "games", found.games, f"at least one a session, {found.sessions}")
-    _start(found)
-    return found
+    return build(Settings, dict(entry), "simulate.rugs")
 
 
-def _expect(is_so: bool, key: str, found: object, expected: str) -> None:
-    if not is_so:
-        raise ExpectedError(f"{_WHERE}.{key}: {found!r}, expected {expected}; correct it")
-
-
-def _start(options: Options) -> int:
-    try:
-        parsed = datetime.fromisoformat(options.start)
-        if parsed.tzinfo is None:
-            return int((parsed - datetime(1970, 1, 1)).total_seconds()) * SECOND
-    except ValueError:
-        pass
-    expected = 'a time in UTC without its offset such as "2025-12-27T23:45:00"'
-    raise ExpectedError(f"{_WHERE}.start: {options.start!r}, expected {expected}; correct it")
-
-
-def _tasks(options: Options) -> list[Task]:
+def _tasks(settings: Settings) -> list[Task]:
     """Deal the games to sessions: up to two to a converted capture, of the others each session 3/5 of what is left."""
-    n_services = max(1, options.sessions - 1)
-    n_spare = min(max(1, options.games // 4), options.games - n_services)
-    n_captured = min(_MAX_CAPTURED, n_spare) if options.sessions > 1 else 0
-    return list(_dealt(options, n_services, n_captured))
+    n_services = max(1, settings.sessions - 1)
+    n_spare = min(max(1, settings.games // 4), settings.games - n_services)
+    n_captured = min(_MAX_CAPTURED, n_spare) if settings.sessions > 1 else 0
+    return list(_dealt(settings, n_services, n_captured))
 
 
-def _dealt(options: Options, n_services: int, n_captured: int) -> Iterator[Task]:
-    start, left = _start(options), options.games - n_captured
+def _dealt(settings: Settings, n_services: int, n_captured: int) -> Iterator[Task]:
+    start = int((datetime.fromisoformat(settings.start) - _EPOCH).total_seconds()) * SECOND
+    left = settings.games - n_captured
     for i in range(n_services):
         n_others = n_services - i - 1
         n_games = min(left - n_others, -(-left * 3 // 5)) if n_others else left
         left -= n_games
-        session_id = _session_id(options.seed, i)
-        yield Task(i, session_id, True, start + i * _SERVICE_GAP, n_games, n_services, options.seed, options.defects)
+        session_id = _session_id(settings.seed, i)
+        yield Task(i, session_id, True, start + i * _SERVICE_GAP, n_games, n_services, settings.seed, settings.defects)
     if n_captured:
         begin = start + _CAPTURE_GAP
         session_id = f"cdp-capture-{moment(begin + 300 * SECOND):%Y%m%d_%H%M%S}"
-        yield Task(n_services, session_id, False, begin, n_captured, n_services, options.seed, options.defects)
+        yield Task(n_services, session_id, False, begin, n_captured, n_services, settings.seed, settings.defects)
 
 
 def _session_id(seed: int, index: int) -> str:

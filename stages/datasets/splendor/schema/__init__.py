@@ -19,8 +19,12 @@ CSV columns (403, `RAW_COLUMNS`), 0-based:
 A card is (vp, level, cost x 5, bonus one-hot x 5); a missing card, noble, player or choice is empty.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import combinations, product
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from stages.core.params import build
 
 COLOURS = ("white", "blue", "green", "red", "black")
 GEMS = (*COLOURS, "gold")
@@ -146,3 +150,19 @@ HEADS = {
     "noble": N_NOBLES,
     "gems_removed": len(REMOVED_CLASSES),
 }
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of the dataset in params.yaml: none."""
+
+
+def parse_options(entry: Mapping[str, Any]) -> Options:
+    """Return the options, checked.
+
+    Raises
+    ------
+    ParamsError
+        With every key, since none is known.
+    """
+    return build(Options, dict(entry), "params.yaml: datasets.splendor.options")

@@ -1,6 +1,6 @@
 """Simulated Splendor games as CSV logs, so that a fresh clone has real raw data.
 
-Options in, files out: ``{2,3,4}_games/{id}.csv`` below a folder, with the columns of the dataset's `schema`.
+Settings in, files out: ``{2,3,4}_games/{id}.csv`` below a folder, with the columns of the dataset's `schema`.
 Game ids run from 1 and are unique over the three folders. A game is a function of its id, its player count
 and the seed, and the player count is a function of the id: so more games leave the earlier ones as they are,
 and any number of workers writes the same bytes.
@@ -8,10 +8,12 @@ and any number of workers writes the same bytes.
 
 import random
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from stages.core.errors import ExpectedError
+from stages.core.params import AtLeast, build
 from stages.datasets.base import remove_others
 from stages.datasets.splendor.schema import PLAYER_COUNTS
 from stages.datasets.splendor.simulate import csv_log, engine, invariants, players
@@ -25,7 +27,14 @@ _GOLDEN, _UNIT = 0x9E3779B97F4A7C15, 1 << 64
 _MAX_ROUNDS = 200
 _MAX_ATTEMPTS = 100
 _GAMES_PER_TASK = 32
-_OPTIONS = ("games", "seed")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings as they stand in params.yaml: the number of games of all player counts, and the seed."""
+
+    games: Annotated[int, AtLeast(1)]
+    seed: int
 
 
 class _Task(NamedTuple):
@@ -100,7 +109,7 @@ def _play_game(game_id: int, n_players: int, rng: random.Random) -> list[str] | 
     return rows
 
 
-def write(folder: Path, options: Mapping[str, int]) -> None:
+def write(folder: Path, options: Mapping[str, Any]) -> None:
     """Write the games `{2,3,4}_games/{id}.csv` and remove every other file in it.
 
     Parameters
@@ -108,36 +117,33 @@ def write(folder: Path, options: Mapping[str, int]) -> None:
     folder : Path
         Folder for the three folders of games; made if absent.
     options : Mapping
-        `games`, the number of games of all player counts (>= 1), and `seed`.
+        See `Settings`.
 
     Raises
     ------
     ExpectedError
-        If an option is missing, unknown, not an integer or out of range.
+        If a setting is missing, unknown, of a wrong type or out of range.
     """
-    games, seed = _checked(options)
+    settings = parse_settings(options)
+    games = settings.games
     remove_others(folder, {_path(folder, game_id) for game_id in range(1, games + 1)})
     for n_players in PLAYER_COUNTS:
         (folder / f"{n_players}_games").mkdir(parents=True, exist_ok=True)
     starts = range(1, games + 1, _GAMES_PER_TASK)
-    tasks = [_Task(folder, seed, range(i, min(i + _GAMES_PER_TASK, games + 1))) for i in starts]
+    tasks = [_Task(folder, settings.seed, range(i, min(i + _GAMES_PER_TASK, games + 1))) for i in starts]
     for _ in ordered(_write_games, tasks):
         pass
 
 
-def _checked(options: Mapping[str, int]) -> tuple[int, int]:
-    """Give the number of games and the seed."""
-    where = "simulate.splendor"
-    if set(options) != set(_OPTIONS):
-        raise ExpectedError(
-            f"{where}: options {sorted(options)!r}, expected {list(_OPTIONS)!r}; add or remove what differs"
-        )
-    for name in _OPTIONS:
-        if type(options[name]) is not int:
-            raise ExpectedError(f"{where}.{name}: {options[name]!r}, expected an integer; correct it")
-    if options["games"] < 1:
-        raise ExpectedError(f"{where}.games: {options['games']!r}, expected at least 1; raise it")
-    return options["games"], options["seed"]
+def parse_settings(entry: Mapping[str, Any]) -> Settings:
+    """Return the settings, checked.
+
+    Raises
+    ------
+    ParamsError
+        As `write`.
+    """
+    return build(Settings, dict(entry), "simulate.splendor")
 
 
 def _path(folder: Path, game_id: int) -> Path:
