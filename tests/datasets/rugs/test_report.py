@@ -169,7 +169,7 @@ def test_figures_say_what_they_show(processed, parts, monkeypatch):
     assert {row["what"] for row in last.spec["data"]["values"]} == {"press", "episode", "row"}
     charts = Charts()
     for figure in drawn.values():
-        charts.draw(figure)
+        charts.add(figure)
 
 
 def test_without_steps_or_report_nothing_is_drawn_of_them(here, parts):

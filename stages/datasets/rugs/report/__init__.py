@@ -3,18 +3,16 @@
 In: the processed arrays, and merge's report for what was left out; without it this is not drawn.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from stages.core import paths
-from stages.datasets.rugs.report.tally import EDGES, MAX_POINTS, PARTS, SMALLEST, PricePath, Tally, count, paths_of
+from stages.core.part_files import PARTS
+from stages.datasets.rugs.report.tally import EDGES, MAX_POINTS, SMALLEST, PricePath, Tally, count, paths_of
 from stages.datasets.rugs.schema import ACTIONS, HOLD
-from stages.report.figure import Figure
-from stages.report.run_charts import kind, quantity
+from stages.report.figure import Figure, findings, kind, merge_report, quantity
 
 MAX_BARS = 40
 MAX_TICKS = 300  # episodes of a part that are drawn one by one
@@ -24,6 +22,7 @@ DECADES = [-10, -1, -0.1, -0.01, -0.001, -0.0001, 0, 0.0001, 0.001, 0.01, 0.1, 1
 SOL_AXIS = {"values": DECADES, "format": "~g"}
 COUNT_AXIS = {"values": [0, 1, 10, 100, 1000, 10_000, 100_000, 1_000_000], "labelExpr": "format(datum.value, '~s')"}
 WIDE = 30  # from the lowest to the highest price: then only powers of ten are named on the axis
+PRICE_TIP = [{"field": "tick"}, quantity("price", "price", format=".4~g")]
 WHOLE = {"labelExpr": "datum.value % 1 ? '' : format(datum.value, ',')"}
 SMALL_RETURN = 1e-4  # SOL: below this the scale of returns is linear
 
@@ -39,10 +38,9 @@ def figures(processed_dir: Path) -> list[Figure]:
     if any(tally.rewards.any() for tally in tallies.values()):
         drawn.append(rewards(tallies))
     drawn += [returns(tallies), actions(tallies), known(tallies)]
-    path = paths.report(processed_dir.name)
-    report = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    if report.get("findings", {}).get("by_reason"):
-        drawn.append(left_out(report["findings"]["by_reason"], tallies))
+    by_reason = merge_report(processed_dir.name).get("findings", {}).get("by_reason")
+    if by_reason:
+        drawn.append(left_out(by_reason, tallies))
     return drawn
 
 
@@ -90,21 +88,7 @@ def _round_step(least: float) -> int:
 
 def price_path(path: PricePath) -> Figure:
     """Draw the price of one episode and the presses."""
-    n, is_press = len(path.tick), path.action > HOLD
-    shown = np.unique(np.append(np.arange(0, n, max(1, -(-n // MAX_POINTS))), n - 1))
-    line = [_point(path, i) for i in shown.tolist()]
-    marks = [{**_point(path, i), "press": ACTIONS[path.action[i]]} for i in np.flatnonzero(is_press).tolist()]
-    x, y = (
-        quantity("tick", "tick"),
-        quantity("price", "price", scale={"type": "log", "nice": False}, axis=_price_axis(path.price)),
-    )
-    tooltip = [{"field": "tick"}, quantity("price", "price", format=".4~g")]
-    names = list(ACTIONS[1:])
-    press = {
-        "color": kind("press", scale={"domain": names}),
-        "shape": kind("press", scale={"domain": names, "range": ["triangle-up", "triangle-down", "diamond"]}),
-        "tooltip": [{"field": "press"}, *tooltip],
-    }
+    n = len(path.tick)
     top = int(path.price.argmax())
     end = f"rugs at tick {path.tick[-1]} with {path.price[-1]:.3g}" if path.is_rugged else "is cut off, no rug was seen"
     counted = ", ".join(f"{(path.action == i).sum()} {name}" for i, name in enumerate(ACTIONS) if i)
@@ -115,23 +99,41 @@ def price_path(path: PricePath) -> Figure:
         "theirs times the scale plus the mean of normalizer.npz.",
         {
             "height": 180,
-            "encoding": {"x": x, "y": y},
-            "layer": [
-                {
-                    "data": {"values": line},
-                    "mark": {"type": "line", "strokeWidth": 1.5},
-                    "encoding": {"tooltip": tooltip},
-                },
-                {
-                    "data": {"values": marks},
-                    "mark": {"type": "point", "filled": True, "size": 90, "opacity": 1},
-                    "encoding": press,
-                },
-            ],
+            "encoding": {
+                "x": quantity("tick", "tick"),
+                "y": quantity("price", "price", scale={"type": "log", "nice": False}, axis=_price_axis(path.price)),
+            },
+            "layer": [_price_line(path), _press_marks(path)],
         },
         f"{n:,} steps; the price reaches {path.price[top]:.3g} at tick {path.tick[top]} and the game {end}. Presses: "
         f"{counted}.",
     )
+
+
+def _price_line(path: PricePath) -> dict[str, Any]:
+    """Draw the price at some steps, the last one among them."""
+    n = len(path.tick)
+    shown = np.unique(np.append(np.arange(0, n, max(1, -(-n // MAX_POINTS))), n - 1))
+    return {
+        "data": {"values": [_point(path, i) for i in shown.tolist()]},
+        "mark": {"type": "line", "strokeWidth": 1.5},
+        "encoding": {"tooltip": PRICE_TIP},
+    }
+
+
+def _press_marks(path: PricePath) -> dict[str, Any]:
+    """Draw every press."""
+    pressed = np.flatnonzero(path.action > HOLD).tolist()
+    names = list(ACTIONS[1:])
+    return {
+        "data": {"values": [{**_point(path, i), "press": ACTIONS[path.action[i]]} for i in pressed]},
+        "mark": {"type": "point", "filled": True, "size": 90, "opacity": 1},
+        "encoding": {
+            "color": kind("press", scale={"domain": names}),
+            "shape": kind("press", scale={"domain": names, "range": ["triangle-up", "triangle-down", "diamond"]}),
+            "tooltip": [{"field": "press"}, *PRICE_TIP],
+        },
+    }
 
 
 def _both_sides(smallest: float) -> dict[str, Any]:
@@ -287,34 +289,20 @@ def known(tallies: Tallies) -> Figure:
 
 def left_out(by_reason: Mapping[str, int], tallies: Tallies) -> Figure:
     """Draw what was left out, by reason."""
-    order = sorted(by_reason, key=lambda reason: (-by_reason[reason], reason))
-    rows = [
-        {
-            "reason": reason.removeprefix("unmatched:").replace("_", " "),
-            "what": _what(reason),
-            "count": by_reason[reason],
-        }
-        for reason in order
-    ]
-    encoding = {
-        "y": kind("reason", axis={"labelLimit": 170}),
-        "x": quantity("count", "count", axis=WHOLE),
-        "color": kind("what"),
-        "tooltip": [{"field": name} for name in ("what", "reason", "count")],
-    }
+    spec, most_often = findings(by_reason, "count", _named)
     unmatched = sum(n for reason, n in by_reason.items() if reason.startswith("unmatched:"))
     matched = int(sum(tally.presses.sum() for tally in tallies.values()))
     return Figure(
         "Presses without a step, and what else was left out",
         "Presses of BUY, SELL and SIDEBET that belong to no step, rows that could not be read and episodes that "
         "options drop, by reason; where each first occurs is listed below Bad units.",
-        {"data": {"values": rows}, "height": 26 * len(rows), "mark": "bar", "encoding": encoding},
-        f"{unmatched:,} of {matched + unmatched:,} presses belong to no step; in all, most often: "
-        f"{rows[0]['reason']} ({by_reason[order[0]]:,}).",
+        spec,
+        f"{unmatched:,} of {matched + unmatched:,} presses belong to no step; in all, {most_often}.",
     )
 
 
-def _what(reason: str) -> str:
-    """Return what a reason counts."""
+def _named(reason: str) -> dict[str, str]:
+    """Return a reason's words and what it counts."""
     kinds = {"unmatched": "press", "dropped": "episode"}
-    return kinds.get(reason.partition(":")[0], "row")
+    words = reason.removeprefix("unmatched:").replace("_", " ")
+    return {"reason": words, "what": kinds.get(reason.partition(":")[0], "row")}
