@@ -16,6 +16,7 @@ import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from stages.core.errors import BadUnit, ExpectedError
 from stages.core.params import DatasetParams, load
 from stages.datasets import base
 from stages.processing.chunk_budget import Pacer, room_mb
-from stages.processing.chunks import GROUP_DTYPES, Chunk, encode_chunk
+from stages.processing.chunks import GROUP_DTYPES, Chunk, Encoded, encode_chunk
 from stages.processing.spool import Spool
 from stages.runtime import cli
 from stages.runtime.display import Display
@@ -36,6 +37,25 @@ from stages.runtime.workers import Workers
 logger = logging.getLogger("batchwise")
 
 SPOOL_SHARE = 0.25  # of the memory budget: what encoded rows may take before they go to disk
+
+
+@dataclass
+class Outcome:
+    """What was made of a batch so far.
+
+    Attributes
+    ----------
+    n_rows
+        Rows of all good units.
+    bad
+        The units left out, with reasons.
+    findings
+        What was left out within units.
+    """
+
+    n_rows: int = 0
+    bad: dict[str, str] = field(default_factory=dict)
+    findings: list[dict[str, Any]] = field(default_factory=list)
 
 
 def process(dataset: str, batch: str, params: DatasetParams) -> None:
@@ -52,49 +72,57 @@ def process(dataset: str, batch: str, params: DatasetParams) -> None:
     batch_units = manifests.read_manifest(dataset, batch)
     whole = Chunk(dataset, params.raw_dir, params.options, batch_units, 0, 0.0)
     counts = {"n_units": len(batch_units), "n_files": len({s.path for unit in batch_units for s in unit.sources})}
+    title = _title(dataset, batch, batch_units)
     with (
         MemoryLog("process", f"{dataset}-{batch}") as log,
         Spool(paths.intermediate(dataset, batch), SPOOL_SHARE * log.watch.budget_mb) as spool,
     ):
         log.record("start", **counts)
-        n_rows, bad, findings = _encode_all(
-            whole, _title(dataset, batch, batch_units), spool, log, params.max_bad_units
-        )
-        spool.append("meta", _meta(whole, batch, bad, findings))
-        _tell(whole, findings)
-        log.record("before save", n_rows=n_rows)
+        outcome = _encode_all(whole, title, spool, log, params.max_bad_units)
+        spool.append("meta", _meta(whole, batch, outcome))
+        _tell(whole, outcome.findings)
+        log.record("before save", n_rows=outcome.n_rows)
         spool.save()
-        log.record("end", **counts, n_rows=n_rows, n_bad_units=len(bad))
+        log.record("end", **counts, n_rows=outcome.n_rows, n_bad_units=len(outcome.bad))
 
 
-def _encode_all(
-    whole: Chunk, title: str, spool: Spool, log: MemoryLog, most_bad: int
-) -> tuple[int, dict[str, str], list[dict[str, Any]]]:
-    """Have the workers encode all units; return the number of rows, the units left out with reasons, and findings."""
-    encoder, n_rows, bad, findings = base.encoder(whole.dataset), 0, dict[str, str](), list[dict[str, Any]]()
+def _encode_all(whole: Chunk, title: str, spool: Spool, log: MemoryLog, most_bad: int) -> Outcome:
+    """Have the workers encode all units, and spool their arrays in the order of the units."""
+    encoder = base.encoder(whole.dataset)
+    outcome = Outcome()
     room = room_mb(log.watch, spool.limit_mb)
+
+    # Every array is there, also when no unit is good.
     for name, empty in _empty(encoder.FIELDS).items():
         spool.append(name, empty)
+
     with (
         Workers("threading", room / 2) as workers,
         Display(title, units.noun(whole.units), len(whole.units), workers, log.watch) as display,
     ):
         pacer = Pacer(whole, encoder.CHUNK_UNITS, workers, log.watch, room)
         log.doing = pacer.doing
+        # The workers finish chunks in any order; they come back in that of the units.
         for done in workers.ordered(encode_chunk, pacer, pacer.has_room):
-            encoded = done.result
-            bad |= encoded.bad
-            findings += encoded.findings
-            _refuse_too_many(bad, most_bad, whole.dataset)
-            for name, piece in encoded.arrays.items():
-                spool.append(name, piece[1:] + n_rows if name == "group_offsets" else piece)
-            n_new = int(encoded.arrays["group_offsets"][-1]) if encoded.arrays else 0
-            n_rows += n_new
+            n_new = _take(done.result, outcome, spool)
+            _refuse_too_many(outcome.bad, most_bad, whole.dataset)
             chunk = pacer.done(spool.memory_mb)
             display.advance(len(chunk.units), n_new)
             times = {"worker": done.worker, "started": round(done.started, 3), "seconds": round(done.seconds, 4)}
             log.note("chunk", **times, unit=chunk.units[0].key, n_units=len(chunk.units), n_rows=n_new)
-    return n_rows, bad, findings
+    return outcome
+
+
+def _take(encoded: Encoded, outcome: Outcome, spool: Spool) -> int:
+    """Add what a worker made of a chunk to the outcome and the spool; return its number of rows."""
+    outcome.bad |= encoded.bad
+    outcome.findings += encoded.findings
+    for name, piece in encoded.arrays.items():
+        # Offsets begin at 0 in each chunk; in the batch they go on behind the rows that are there.
+        spool.append(name, piece[1:] + outcome.n_rows if name == "group_offsets" else piece)
+    n_new = int(encoded.arrays["group_offsets"][-1]) if encoded.arrays else 0
+    outcome.n_rows += n_new
+    return n_new
 
 
 def _tell(whole: Chunk, findings: Sequence[Mapping[str, Any]]) -> None:
@@ -128,15 +156,18 @@ def _refuse_too_many(bad: Mapping[str, str], most: int, dataset: str) -> None:
         raise BadUnit(f"{len(bad)} bad units, expected at most {dataset}.max_bad_units = {most}; the first: {reason}")
 
 
-def _meta(whole: Chunk, batch: str, bad: Mapping[str, str], findings: Sequence[Mapping[str, Any]]) -> np.ndarray:
+def _meta(whole: Chunk, batch: str, outcome: Outcome) -> np.ndarray:
+    """Return the JSON that travels in the NPZ, as bytes."""
     fields = base.encoder(whole.dataset).FIELDS
     here = f"{whole.raw_dir}{os.sep}"
     content = {
         "batch": batch,
         "dataset": whole.dataset,
         "units": [unit.key for unit in whole.units],
-        "findings": findings,
-        "bad_units": [{"unit": key, "reason": reason.removeprefix(here)} for key, reason in sorted(bad.items())],
+        "findings": outcome.findings,
+        "bad_units": [
+            {"unit": key, "reason": reason.removeprefix(here)} for key, reason in sorted(outcome.bad.items())
+        ],
         "fields": [fields[name].header(name) for name in sorted(fields)],
     }
     return np.frombuffer(json.dumps(content, sort_keys=True).encode(), np.uint8)

@@ -13,6 +13,7 @@ from stages import merge, split
 from stages.core import paths
 from stages.core.arrays import DamagedFile
 from stages.core.errors import ExpectedError
+from stages.core.fields import NamedField
 from stages.core.params import SplitParams
 from stages.splitting import parts, stats
 
@@ -300,7 +301,8 @@ def test_a_split_needs_a_merge(workspace, run):
 
 @pytest.mark.parametrize(("dtype", "last"), [("uint8", 255), ("int16", 32767)])
 def test_the_last_class_that_a_label_s_type_can_hold_is_counted(dtype, last):
-    counter = stats.ClassCounter({"names": [str(index) for index in range(last + 1)]})
+    names = tuple(str(index) for index in range(last + 1))
+    counter = stats.ClassCounter(NamedField("label_end", np.dtype(dtype), (), "label", names=names))
     counter.add(np.array([0, last, last], dtype))
     found = counter.result()
     assert (found["not_applicable"], found["classes"]["0"], found["classes"][str(last)]) == (0, 1, 2)

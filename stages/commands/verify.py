@@ -24,7 +24,7 @@ import numpy as np
 import yaml
 
 from stages.commands.verify_parts import order_faults, part_faults, time_faults
-from stages.core import arrays, manifests, part_files, paths
+from stages.core import arrays, fields, manifests, part_files, paths
 from stages.core.arrays import read_npz
 from stages.core.errors import ExpectedError
 from stages.core.params import DatasetParams, Params, load
@@ -190,11 +190,11 @@ def _batches(dataset: str, params: DatasetParams) -> Iterator[str]:
             where = paths.manifest(dataset, batch)
             yield f"{path}: its units are not those of {where}; {_redo('process', f'{dataset}-{batch}')}"
         n_rows = int(members["group_offsets"][-1])
-        for field in meta["fields"]:
-            found = len(members[field["name"]])
+        for field in fields.from_json(meta["fields"]):
+            found = len(members[field.name])
             if found != n_rows:
                 again = _redo("process", f"{dataset}-{batch}")
-                yield f"{path}: {field['name']} has {found:,} rows, expected {n_rows:,}; {again}"
+                yield f"{path}: {field.name} has {found:,} rows, expected {n_rows:,}; {again}"
 
 
 def _redo(verb: str, what: str) -> str:
@@ -211,8 +211,8 @@ def _merged(dataset: str, params: DatasetParams) -> Iterator[str]:
         offsets = arrays.read_member(path, arrays.npz_headers(path)["group_offsets"])
         n_rows, n_groups = n_rows + int(offsets[-1]), n_groups + len(offsets) - 1
     folder, again = paths.merged_dir(dataset), _redo("merge", dataset)
-    for field in json.loads((folder / "fields.json").read_text(encoding="utf-8")):
-        path = folder / f"{field['name']}.npy"
+    for field in fields.read_fields(folder):
+        path = folder / f"{field.name}.npy"
         found = arrays.npy_header(path).shape[0]
         if found != n_rows:
             yield f"{path}: {found:,} rows, expected {n_rows:,} as in the batches; {again}"

@@ -12,7 +12,7 @@ import numpy as np
 from stages.core import arrays, bits
 from stages.core.part_files import PARTS, UNIT_TABLE
 from stages.processed import Processed
-from stages.split import CHUNK_ROWS
+from stages.splitting.parts import FEATURE_CHUNK_ROWS
 from stages.splitting.shuffle import first_out_of_order
 
 
@@ -94,7 +94,7 @@ def _feature_faults(path: Path, n_rows: int, shape: tuple[int, ...] | None) -> I
         yield f"{path}: rows are {header.dtype}{header.shape[1:]}, expected {packed[0]}{packed[1]} for bits {shape}"
         return
     start = 0
-    for rows in arrays.npy_chunks(path, CHUNK_ROWS):
+    for rows in arrays.npy_chunks(path, FEATURE_CHUNK_ROWS):
         if shape and (is_set := (rows[:, -1] & (2 ** (-n_bits % 8) - 1)) != 0).any():
             yield f"{path}: row {start + int(np.flatnonzero(is_set)[0])} has bits behind its {n_bits} cells"
             return

@@ -44,11 +44,6 @@ def feature_of(file_name: str, part: str) -> str | None:
     return file_name.removesuffix(ending)
 
 
-def head(field: str, role: str) -> str:
-    """Return the name of a field without its role: ``label_noble`` is ``noble``; a key's stays as it is."""
-    return field.removeprefix(f"{role}_")
-
-
 def field_of(head: str, role: MemberRole) -> str:
     """Return the field that a member of a file is of: ``noble`` of the labels is ``label_noble``; a key is itself."""
     return head if role == "key" else f"{role}_{head}"

@@ -7,7 +7,6 @@ Rows of a time series are assigned by their time instead, if the params say so: 
 group that crosses a boundary is then taken as several, one for each part, and one for the rows that are in none.
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,12 +16,15 @@ import numpy as np
 
 from stages.core import arrays
 from stages.core.errors import ExpectedError
+from stages.core.fields import NamedField, Role, read_fields
 from stages.core.hashing import mix, seeded
 from stages.core.params import SplitParams
 from stages.core.part_files import PARTS
 from stages.splitting.time_parts import assign_by_time
 
+FEATURE_CHUNK_ROWS = 1024  # most rows that moments sum exactly
 SCALAR_CHUNK_ROWS = 1 << 16
+TIME_ROLES: tuple[Role, ...] = ("time", "series", "lookback")  # without them nothing can be split by time
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Merged:
     """
 
     folder: Path
-    fields: list[dict[str, Any]]
+    fields: list[NamedField]
     group_id: np.ndarray
     offsets: np.ndarray
     source: np.ndarray
@@ -42,9 +44,9 @@ class Merged:
     part: np.ndarray
     rule: dict[str, Any]
 
-    def of_role(self, role: str) -> list[dict[str, Any]]:
+    def of_role(self, role: Role) -> list[NamedField]:
         """Return the fields of one role, by name."""
-        return [field for field in self.fields if field["role"] == role]
+        return [field for field in self.fields if field.role == role]
 
     def n_rows(self) -> list[int]:
         """Return the rows of each part."""
@@ -90,7 +92,7 @@ class Merged:
     def feature_chunks(self, name: str, chunk_rows: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray | None]]:
         """Yield a feature's rows in order with their parts, and whether each is valid; None where all are."""
         valid = f"valid_{name}"
-        if all(field["name"] != valid for field in self.fields):
+        if all(field.name != valid for field in self.fields):
             for rows, parts in self.chunks(name, chunk_rows):
                 yield rows, parts, None
             return
@@ -126,9 +128,7 @@ def open_merged(folder: Path, params: SplitParams) -> Merged:
     DamagedFile
         When a file is missing or not what merge writes.
     """
-    path = folder / "fields.json"
-    if not path.is_file():
-        raise arrays.DamagedFile(f"{path}: not found, expected the merged arrays; run merge or `dvc repro`")
+    fields = read_fields(folder)
     table = arrays.read_npz(folder / "groups.npz")
     missing = {"group_id", "group_offsets", "source", "row_in_unit", "units"} - set(table)
     if missing:
@@ -136,7 +136,7 @@ def open_merged(folder: Path, params: SplitParams) -> Merged:
         raise arrays.DamagedFile(f"{where}: no {sorted(missing)[0]}, expected the groups; remove it, `dvc repro`")
     merged = Merged(
         folder=folder,
-        fields=_read_fields(path),
+        fields=fields,
         group_id=table["group_id"],
         offsets=table["group_offsets"],
         source=table["source"],
@@ -150,11 +150,11 @@ def open_merged(folder: Path, params: SplitParams) -> Merged:
 
 def _by_time(merged: Merged, params: SplitParams) -> Merged:
     """Assign rows by their time; groups become the stretches of one group and one part."""
-    names = {role: merged.of_role(role) for role in ("time", "series", "lookback")}
+    names = {role: merged.of_role(role) for role in TIME_ROLES}
     missing = [role for role, fields in names.items() if not fields]
     if missing:
         raise ExpectedError(f"{merged.folder}: no field of role {missing[0]!r}, expected a time series; set by: group")
-    files = {role: merged.folder / f"{fields[0]['name']}.npy" for role, fields in names.items()}
+    files: dict[str, Path] = {role: merged.folder / f"{fields[0].name}.npy" for role, fields in names.items()}
     rows = assign_by_time(lambda role: arrays.npy_chunks(files[role], SCALAR_CHUNK_ROWS), params)
     changes = np.flatnonzero(np.diff(rows.part)) + 1
     starts = np.union1d(merged.offsets[:-1], changes).astype(np.int64)
@@ -168,15 +168,3 @@ def _by_time(merged: Merged, params: SplitParams) -> Merged:
         part=rows.part[starts],
         rule=merged.rule | rows.described(),
     )
-
-
-def _read_fields(path: Path) -> list[dict[str, Any]]:
-    """Read fields.json; names that could lead out of the folder are refused."""
-    try:
-        fields: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
-        strange = [field["name"] for field in fields if not field["name"].isidentifier()]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise arrays.DamagedFile(f"{path}: not what merge writes ({error}); remove it, `dvc repro`") from None
-    if strange:
-        raise arrays.DamagedFile(f"{path}: field {strange[0]!r}, expected a plain name; remove it and `dvc repro`")
-    return fields

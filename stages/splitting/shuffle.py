@@ -244,8 +244,7 @@ def shuffled(merged: Merged, seed: int, folder: Path, working_bytes: int) -> Ite
 
 def _bits(merged: Merged, working_bytes: int) -> int:
     """Return how many leading bits of the hash are a bucket's number, so that a bucket's buffers fit."""
-    widths = [np.dtype(field["dtype"]).itemsize * int(np.prod(field["shape"])) for field in merged.fields]
-    bytes_per_row = max(ORDER_BYTES, *(2 * width + 4 for width in widths))
+    bytes_per_row = max(ORDER_BYTES, *(2 * field.row_bytes + 4 for field in merged.fields))
     n_buckets = -(-max(merged.n_rows()) * bytes_per_row // working_bytes)
     return min(max(0, n_buckets - 1).bit_length(), MOST_BITS)
 

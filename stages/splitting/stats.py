@@ -22,7 +22,6 @@ broken plot. Shares are rounded to six digits, so that no platform's logarithm s
 
 import csv
 import io
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -31,7 +30,10 @@ from typing import Any
 import numpy as np
 
 from stages.core import paths
-from stages.core.files import atomic_dir
+from stages.core.fields import NamedField
+from stages.core.files import atomic_dir, json_text
+from stages.core.part_files import PARTS
+from stages.splitting.parts import Merged
 
 DIGITS = 6
 
@@ -39,8 +41,8 @@ DIGITS = 6
 class ClassCounter:
     """Count the classes of a label."""
 
-    def __init__(self, field: Mapping[str, Any]) -> None:
-        self._names: list[str] = field["names"]
+    def __init__(self, field: NamedField) -> None:
+        self._names = field.names or ()
         self._counts = np.zeros(len(self._names) + 1, np.int64)
 
     def add(self, rows: np.ndarray) -> None:
@@ -57,8 +59,8 @@ class ClassCounter:
 class LegalCounter:
     """Count the legal actions of a mask."""
 
-    def __init__(self, field: Mapping[str, Any]) -> None:
-        self._by_count = np.zeros(int(np.prod(field["shape"])) + 1, np.int64)
+    def __init__(self, field: NamedField) -> None:
+        self._by_count = np.zeros(field.n_columns + 1, np.int64)
 
     def add(self, rows: np.ndarray) -> None:
         """Count some rows."""
@@ -71,6 +73,17 @@ class LegalCounter:
         seen = np.flatnonzero(self._by_count)
         mean = float(self._by_count @ np.arange(len(self._by_count)) / self._by_count.sum())
         return {"mean": mean, "min": int(seen[0]), "max": int(seen[-1])}
+
+
+def sizes(merged: Merged) -> dict[str, Any]:
+    """Return what stats.json says first; the counts of windows, labels and legal actions follow."""
+    n_groups = np.bincount(merged.part, minlength=len(PARTS))[: len(PARTS)].tolist()
+    return {
+        "rows": dict(zip(PARTS, merged.n_rows(), strict=True)),
+        "groups": dict(zip(PARTS, n_groups, strict=True)),
+        "input_dim": sum(math.prod(field.unpacked_shape) for field in merged.of_role("feature")),
+        "split": merged.rule,
+    }
 
 
 def summary(counts: Mapping[str, Any], report: Mapping[str, Any]) -> dict[str, Any]:
@@ -97,11 +110,6 @@ def _write_folder(path: Path, below: Sequence[str], files: Mapping[str, str]) ->
             (folder / name).mkdir()
         for name, text in files.items():
             (folder / name).write_text(text, encoding="utf-8")
-
-
-def json_text(content: object) -> str:
-    """Return `content` as the text of a JSON file."""
-    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
 def metrics(stats: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

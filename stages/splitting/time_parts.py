@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from stages.core.params import SplitParams
-from stages.core.part_files import LEFT_OUT
+from stages.core.part_files import LEFT_OUT, PARTS
 
 DROPPED = 3
 BINS = 1 << 16
@@ -106,7 +106,9 @@ class _Walk:
         self._boundaries, self._params = np.array(boundaries), params
         self._n_rows = 0
         self._last: tuple[np.ndarray, int] | None = None  # series and part of the row before
-        self._start = self._first = self._closed = 0  # first row of the series, of the part; row after those purged
+        self._series_start = 0
+        self._part_start = 0
+        self._purged_stop = 0  # the row after the last one that was purged, at the earliest where the part began
         self._is_crossed = False  # the present part did not begin with the series
         self.crossings: list[tuple[int, int]] = []
         self.names: dict[int, str] = {}
@@ -115,37 +117,47 @@ class _Walk:
     def step(self, time: np.ndarray, series: np.ndarray, lookback: np.ndarray) -> np.ndarray:
         """Return the part of each row of the next chunk, uint8, before the rows ahead of a boundary are left out."""
         part = np.searchsorted(self._boundaries, time, side="right").astype(np.uint8)
+        # Where a series or a part begins; what the first row follows is in the chunk before.
         is_new = np.append(True, series[1:] != series[:-1])
         is_new[0] = self._last is None or bool(series[0] != self._last[0])
         is_next = np.append(True, part[1:] != part[:-1])
         is_next[0] = self._last is None or int(part[0]) != self._last[1]
+        # Between two such rows lies a stretch of one series and one part.
         cuts = np.flatnonzero(is_new | is_next).tolist()
         result = part.copy()
         for low, high in zip([0, *cuts], [*cuts, len(part)], strict=True):
             if low < high:
-                self._stretch(result, lookback, slice(low, high), bool(is_new[low]), bool(is_next[low]))
+                row, name = self._n_rows + low, PARTS[part[low]]
+                self._begin(row, name, bool(is_new[low]), bool(is_next[low]))
+                result[low:high][self._is_left_out(row, name, lookback[low:high])] = DROPPED
         self._last = series[-1], int(part[-1])
         self._n_rows += len(part)
         return result
 
-    def _stretch(self, part: np.ndarray, lookback: np.ndarray, span: slice, is_new: bool, is_next: bool) -> None:
-        """Leave rows out of a stretch of one series and one part."""
-        row, name = self._n_rows + span.start, ("train", "val", "test")[part[span.start]]
+    def _begin(self, row: int, name: str, is_new: bool, is_next: bool) -> None:
+        """Note that a stretch begins at `row`: of a new series, behind a boundary, or neither, with a chunk."""
         if is_new:
-            self._start = self._first = self._closed = row
+            self._series_start = row
             self._is_crossed = False
         elif is_next:
-            self._first = self._closed = row
             self._is_crossed = True
-            self.crossings.append((row, self._start))
+            self.crossings.append((row, self._series_start))
             self.names[row] = name
+        if is_new or is_next:
+            self._part_start = row
+            self._purged_stop = row
+
+    def _is_left_out(self, row: int, name: str, lookback: np.ndarray) -> np.ndarray:
+        """Say which rows of a stretch that begins at `row` come too soon behind a boundary; count them."""
         if not self._is_crossed:
-            return
-        rows = np.arange(row, self._n_rows + span.stop)
-        is_purged = rows - lookback[span] < self._first
+            return np.zeros(len(lookback), bool)
+        rows = np.arange(row, row + len(lookback))
+        # Purged: the features look back over the boundary.
+        is_purged = rows - lookback < self._part_start
         if is_purged.any():
-            self._closed = int(rows[is_purged][-1]) + 1
-        is_embargoed = ~is_purged & (rows < self._closed + self._params.embargo)
+            self._purged_stop = int(rows[is_purged][-1]) + 1
+        # Embargoed: so many rows more.
+        is_embargoed = ~is_purged & (rows < self._purged_stop + self._params.embargo)
         self.n_left_out["purged"][name] += int(is_purged.sum())
         self.n_left_out["embargoed"][name] += int(is_embargoed.sum())
-        part[span][is_purged | is_embargoed] = DROPPED
+        return is_purged | is_embargoed

@@ -28,7 +28,7 @@ def write_starts(folder: Path, merged: Merged, windows: Mapping[str, Any]) -> di
     ExpectedError
         When a field is no feature of the dataset.
     """
-    features = {field["name"] for field in merged.of_role("feature")}
+    features = {field.name for field in merged.of_role("feature")}
     counts: dict[str, dict[str, int]] = {}
     for name, entry in windows.items():
         if name not in features:
@@ -59,7 +59,7 @@ def _flags(merged: Merged, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarra
         row = stop
     for field in [*merged.of_role("segment"), *merged.of_role("series")]:
         row, before = 0, None
-        for values, _ in merged.chunks(field["name"]):
+        for values, _ in merged.chunks(field.name):
             stop = row + len(values)
             is_first[row + 1 : stop] |= values[1:] != values[:-1]
             is_first[row] |= before is None or bool(values[0] != before)

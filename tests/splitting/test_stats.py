@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from stages import merge, split
 from stages.core import paths
+from stages.core.fields import NamedField
 from stages.core.params import SplitParams
 from stages.splitting import stats
 
@@ -46,7 +47,7 @@ def unlabelled(toy):
 
 def test_more_than_255_legal_actions_are_counted():
     """A row of a large board has more legal actions than a byte counts."""
-    counter = stats.LegalCounter({"shape": [361]})
+    counter = stats.LegalCounter(NamedField("mask_move", np.dtype("u1"), (361,), "mask"))
     counter.add(np.ones((4, 361), np.uint8))
     counter.add(np.zeros((4, 361), np.uint8))
     assert counter.result() == {"mean": 180.5, "min": 0, "max": 361}
@@ -54,7 +55,7 @@ def test_more_than_255_legal_actions_are_counted():
 
 def test_a_class_without_rows_and_rows_without_a_class_are_counted():
     """Minus one is no class; a class that never occurs counts 0."""
-    counter = stats.ClassCounter({"names": ["win", "draw", "loss"]})
+    counter = stats.ClassCounter(NamedField("label_end", np.dtype("i2"), (), "label", names=("win", "draw", "loss")))
     for rows in ([0, 0, -1], [2], []):
         counter.add(np.array(rows, np.int16))
     assert counter.result() == {"not_applicable": 1, "classes": {"win": 2, "draw": 0, "loss": 1}}

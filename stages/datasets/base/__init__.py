@@ -24,14 +24,15 @@ each group came from. Rows of a group, and groups of a unit, are contiguous and 
 import importlib
 import importlib.util
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 
 from stages.core import units
 from stages.core.errors import BadUnit, ExpectedError
+from stages.core.fields import Field
 from stages.core.hashing import group_id, mix, numbers, seeded
 from stages.core.units import Unit
 from stages.datasets.base import raw
@@ -57,34 +58,6 @@ __all__ = [
 ]
 
 Options = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Field:
-    """One output array.
-
-    `dtype` is NumPy's name of it and `shape` the shape of one row. `doc` says meaning, unit and range. `names` are the
-    columns of a feature or the classes of a label or mask; `normalise` says for each feature column whether split
-    standardises it. `bits` is the shape of a row that is stored as bits (see stages/core/bits.py): then `dtype` is
-    uint8 and `shape` the one axis of its bytes.
-
-    Roles of a time series, whose rows merge puts in the order of the units' keys: `time` (int64 ns, UTC), `series`
-    (what the row is of; time rises within it), `segment` (rows of one belong together without a gap), `lookback`
-    (int32: how many rows back the oldest one lies that a feature of this row depends on), and `valid_<feature>`
-    (uint8: 0 where the feature has no value yet).
-    """
-
-    dtype: str
-    shape: tuple[int, ...]
-    role: Literal["feature", "label", "mask", "key", "time", "series", "segment", "lookback", "valid"]
-    doc: str
-    names: tuple[str, ...] | None = None
-    normalise: tuple[bool, ...] | None = None
-    bits: tuple[int, ...] | None = None
-
-    def header(self, name: str) -> dict[str, object]:
-        """Return this field as it stands in fields.json."""
-        return {"name": name, **asdict(self)}
 
 
 @dataclass(frozen=True)

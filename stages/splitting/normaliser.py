@@ -1,0 +1,51 @@
+"""Standardise features: what to subtract and divide by, fitted on train rows only.
+
+normalizer.npz keeps it, the columns of all standardised features one behind the other: ``names``, ``mean``, ``scale``
+and ``is_normalised``; mean 0 and scale 1 where a column is not standardised.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from stages.core import arrays
+from stages.core.fields import NamedField
+from stages.core.part_files import PARTS
+from stages.splitting.moments import Moments
+from stages.splitting.parts import FEATURE_CHUNK_ROWS, Merged
+
+
+@dataclass(frozen=True)
+class Normaliser:
+    """What is subtracted from and divides each column of a feature: float64, of the shape of a row."""
+
+    field: NamedField
+    mean: np.ndarray
+    scale: np.ndarray
+
+
+def fit(merged: Merged, field: NamedField) -> Normaliser:
+    """Fit a feature's columns on its train rows that are valid, in one pass; a constant column keeps scale 1."""
+    moments = Moments(field.shape, field.dtype, FEATURE_CHUNK_ROWS)
+    for rows, parts, is_valid in merged.feature_chunks(field.name, FEATURE_CHUNK_ROWS):
+        is_train = parts == PARTS.index("train")
+        moments.add(rows[is_train if is_valid is None else is_train & is_valid])
+    is_normalised = np.array(field.normalise).reshape(field.shape)
+    std = moments.std()
+    scale = np.where(is_normalised & (std > 0), std, 1.0)
+    return Normaliser(field, np.where(is_normalised, moments.mean(), 0.0), scale)
+
+
+def write_normalizer(path: Path, fits: Mapping[str, Normaliser]) -> None:
+    """Write what was fitted; no file where no feature is standardised."""
+    if not fits:
+        return
+    columns = {
+        "names": [np.array(found.field.column_names, np.str_) for found in fits.values()],
+        "mean": [found.mean.reshape(-1) for found in fits.values()],
+        "scale": [found.scale.reshape(-1) for found in fits.values()],
+        "is_normalised": [np.array(found.field.normalise, bool) for found in fits.values()],
+    }
+    arrays.save_npz(path, {name: [np.concatenate(pieces)] for name, pieces in columns.items()})
