@@ -28,6 +28,7 @@ import yaml
 
 from stages.core import arrays, part_files, paths
 from stages.core.errors import ExpectedError
+from stages.core.fields import NamedField, read_fields
 from stages.core.files import write_text
 from stages.core.params import Params, load
 from stages.core.part_files import PARTS
@@ -88,13 +89,13 @@ def placeholders(dataset: str, params: Params) -> dict[str, str]:
     settings = params.dataset(dataset)
     found = _read(paths.processed_dir(dataset) / part_files.STATS)
     report = _read(paths.report(dataset))
-    fields = _read(paths.merged_dir(dataset) / "fields.json")
+    fields = read_fields(paths.merged_dir(dataset))
     columns = list(_columns(dataset, fields))
     counts = {name: sum(found[name].values()) for name in ("rows", "groups")}
     counts |= {name: found[name] for name in ("units", "batches", "bad_units", "input_dim")}
     counts |= {f"duplicate_{name}": found["duplicates"][name] for name in ("groups", "rows")}
     counts |= {f"{name}_{part}": found[name][part] for name in ("rows", "groups") for part in PARTS}
-    counts["standardised"] = sum(sum(field["normalise"] or ()) for field in fields)
+    counts["standardised"] = sum(sum(field.normalise or ()) for field in fields)
     counts |= {"batch_size": settings.batch_size, "max_bad_units": settings.max_bad_units}
     return {
         **{name: f"{count:,}" for name, count in counts.items()},
@@ -147,10 +148,10 @@ def _source(dataset: str, params: Params) -> str:
     return f"**Simulated**, not recorded: `stages/datasets/{dataset}/simulate` made all of them ({listed})."
 
 
-def _columns(dataset: str, fields: Sequence[Mapping[str, Any]]) -> Iterator[Column]:
+def _columns(dataset: str, fields: Sequence[NamedField]) -> Iterator[Column]:
     """Yield the processed arrays of a row, as the files of the train part have them."""
-    docs = {field["name"]: field["doc"] for field in fields} | SPLIT_DOCS
-    bits = {field["name"]: tuple(field["bits"]) for field in fields if field.get("bits")}
+    docs = {field.name: field.doc for field in fields} | SPLIT_DOCS
+    bits = {field.name: field.bits for field in fields}
     for field, (path, header) in Processed(paths.processed_dir(dataset)).places(PARTS[0]).items():
         is_feature = path.suffix == ".npy"
         chunks = arrays.npy_chunks(path, 1) if is_feature else arrays.member_chunks(path, header, 1)
@@ -161,7 +162,7 @@ def _columns(dataset: str, fields: Sequence[Mapping[str, Any]]) -> Iterator[Colu
 def _member(field: str, file_name: str) -> str:
     """Return how a trainer opens a field that lies in a file with others: ``labels/noble``."""
     role = next(role for role in part_files.MEMBER_ROLES if file_name == part_files.members(role, PARTS[0]))
-    return f"{role}s/{part_files.head(field, role)}"
+    return f"{role}s/{field.removeprefix(f'{role}_')}"
 
 
 def _dataset_info(dataset: str, found: Mapping[str, Any], columns: Sequence[Column]) -> str:

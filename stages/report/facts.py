@@ -6,6 +6,7 @@ from typing import Any
 
 from stages.core import manifests, paths
 from stages.core.errors import ExpectedError
+from stages.core.fields import NamedField, read_fields
 from stages.processed import Processed
 from stages.processed.reader import read_json
 from stages.report.columns import Column, read_columns
@@ -38,7 +39,7 @@ class Facts:
     name: str
     stats: Json = field(default_factory=dict)
     report: Json = field(default_factory=dict)
-    fields: list[Json] = field(default_factory=list)
+    fields: list[NamedField] = field(default_factory=list)
     runs: list[Run] = field(default_factory=list)
     columns: list[Column] = field(default_factory=list)
     packed: dict[str, tuple[int, ...]] = field(default_factory=dict)
@@ -78,7 +79,7 @@ def gather(dataset: str, stages: list[StageState]) -> Facts:
     data = Processed(folder)
     facts.stats = _try(facts, data.stats, "sizes, classes and legal actions") or {}
     facts.report = _try(facts, lambda: read_json(paths.report(dataset)), "bad units, duplicates and batches") or {}
-    facts.fields = _try(facts, lambda: read_json(paths.merged_dir(dataset) / "fields.json"), "the fields") or []
+    facts.fields = _try(facts, lambda: read_fields(paths.merged_dir(dataset)), "the fields") or []
     facts.columns = _try(facts, lambda: read_columns(folder), "feature ranges") or []
     facts.packed = _try(facts, data.packed_shapes, "packed features") or {}
     facts.figures = _try(facts, lambda: own_figures(dataset, folder), "the dataset's own figures") or []

@@ -97,7 +97,7 @@ def environment() -> Environment:
         extensions=["jinja2.ext.do"],
     )
     filters = {"number": number, "percent": percent, "rounded": rounded, "moment": moment, "digest": digest}
-    found.filters.update(filters, tuple=tuple)
+    found.filters.update(filters)
     found.globals.update(data_charts=data_charts, run_charts=run_charts, balance=balance, MAX_LISTED=MAX_LISTED)
     found.policies["json.dumps_kwargs"] = {"ensure_ascii": False}  # and in the order of the specifications
     return found

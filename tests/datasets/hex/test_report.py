@@ -199,7 +199,8 @@ def test_vega_lite_draws_regular_cells_at_any_width(processed):
     figures = {figure.title: figure.spec for figure in report.figures(processed)}
     position = next(title for title in figures if title.startswith("Ply"))
     for title in figures:
-        vl_convert.vegalite_to_svg({**figures[title], **shared, "width": 300})
+        if not title.startswith("Ply"):  # positions differ in their rows only
+            vl_convert.vegalite_to_svg({**figures[title], **shared, "width": 300})
     for width in (300, 900):
         drawn = vl_convert.vegalite_to_svg({**figures[position], **shared, "width": width})
         n_shapes = 169 + len(figures[position]["data"]["values"]) + 4

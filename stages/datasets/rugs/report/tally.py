@@ -20,7 +20,6 @@ KEYS: Final = ("group_id", "terminated", "truncated", "player_known", "reward", 
 SMALLEST: Final = 1e-6  # SOL: what is nearer to 0 shares a slot with it
 EDGES: Final = np.concatenate([-np.logspace(2, -6, 17), np.logspace(-6, 2, 17)])  # up to 100 SOL
 MAX_PATHS: Final = 4
-MAX_POINTS: Final = 400  # of a path
 LOWEST: Final = 1e-4  # of a price: float32 has lost what is below where others are high, and logarithms need > 0
 PRICE: Final = FEATURE_NAMES.index("price")
 
