@@ -2,9 +2,11 @@
 
 Files flow in (logs, reports, processed arrays, dvc.lock), values in the middle, text out:
 
-- `figure`: what a chart is; datasets give some of their own (`stages/datasets/<name>/report.py`);
+- `figure`: what a chart is; datasets give some of their own (`stages/datasets/<name>/report`);
 - `logs`, `columns`, `lock`: what the memory logs, the train arrays and dvc.lock say;
 - `facts`: all that is known of one dataset, and what is missing;
 - `run_charts`, `data_charts`: facts -> Vega-Lite specifications, as plain dicts;
-- `markup`, `run_sections`, `data_sections`, `page`: facts and charts -> HTML; page.html, page.css and page.js.
+- templates/: the page, and one file for each section of a dataset, in Jinja2; page.css and page.js;
+- `markup`, `page`: what the templates are given, and how they are put together;
+- `bundle`: the JavaScript that draws the charts; `cards`: facts -> data/cards/<name>.md.
 """

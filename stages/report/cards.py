@@ -17,7 +17,6 @@ card can be checked. Placeholders:
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -28,11 +27,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import yaml
 
-from stages.core import arrays, paths
+from stages.core import arrays, part_files, paths
 from stages.core.errors import ExpectedError
+from stages.core.fields import NamedField, read_fields
 from stages.core.files import write_text
 from stages.core.params import Params, load
 from stages.core.part_files import PARTS
+from stages.processed import Processed
+from stages.processed.reader import read_json
 from stages.runtime import cli
 from stages.splitting import stats
 
@@ -40,9 +42,9 @@ DEFAULT_TEMPLATE = Path(__file__).parent / "card.md"
 LARGEST_SHOWN = 3  # classes of a head in the table of labels
 UNITS_SHOWN = 5  # units in the table of duplicates
 SPLIT_DOCS = {  # of the keys that split adds to the dataset's own
-    ("key", "group_id"): "64-bit id of the row's group",
-    ("key", "unit"): "unit of the row, an index into `units`",
-    ("key", "row_in_unit"): "row of its unit, from 0",
+    "group_id": "64-bit id of the row's group",
+    "unit": "unit of the row, an index into `units`",
+    "row_in_unit": "row of its unit, from 0",
 }
 
 
@@ -87,15 +89,15 @@ def card(dataset: str) -> str:
 def placeholders(dataset: str, params: Params) -> dict[str, str]:
     """Return what each placeholder of a template stands for."""
     settings = params.dataset(dataset)
-    found = _read(paths.processed_dir(dataset) / "stats.json")
+    found = _read(paths.processed_dir(dataset) / part_files.STATS)
     report = _read(paths.report(dataset))
-    fields = _read(paths.merged_dir(dataset) / "fields.json")
+    fields = read_fields(paths.merged_dir(dataset))
     columns = list(_columns(dataset, fields))
     counts = {name: sum(found[name].values()) for name in ("rows", "groups")}
     counts |= {name: found[name] for name in ("units", "batches", "bad_units", "input_dim")}
     counts |= {f"duplicate_{name}": found["duplicates"][name] for name in ("groups", "rows")}
     counts |= {f"{name}_{part}": found[name][part] for name in ("rows", "groups") for part in PARTS}
-    counts["standardised"] = sum(sum(field["normalise"] or ()) for field in fields)
+    counts["standardised"] = sum(sum(field.normalise or ()) for field in fields)
     counts |= {"batch_size": settings.batch_size, "max_bad_units": settings.max_bad_units}
     return {
         **{name: f"{count:,}" for name, count in counts.items()},
@@ -134,7 +136,7 @@ def size_category(n_rows: int) -> str:
 def _read(path: Path) -> Any:
     if not path.is_file():
         raise ExpectedError(f"{path}: not found, expected the finished arrays; `dvc repro` or `dvc pull`")
-    return json.loads(path.read_text(encoding="utf-8"))
+    return read_json(path)
 
 
 def _source(dataset: str, params: Params) -> str:
@@ -148,29 +150,21 @@ def _source(dataset: str, params: Params) -> str:
     return f"**Simulated**, not recorded: `stages/datasets/{dataset}/simulate` made all of them ({listed})."
 
 
-def _columns(dataset: str, fields: Sequence[Mapping[str, Any]]) -> Iterator[Column]:
+def _columns(dataset: str, fields: Sequence[NamedField]) -> Iterator[Column]:
     """Yield the processed arrays of a row, as the files of the train part have them."""
-    heads = ("label", "mask")
-    docs = {(f["role"], str(f["name"]).removeprefix(f"{f['role']}_")): f["doc"] for f in fields if f["role"] in heads}
-    docs |= {(_file(f["role"]), f["name"]): f["doc"] for f in fields if f["role"] not in heads} | SPLIT_DOCS
-    folder = paths.processed_dir(dataset)
-    bits = {f["name"]: tuple(f["bits"]) for f in fields if f["role"] == "feature" and f.get("bits")}
-    for name in sorted(f["name"] for f in fields if f["role"] == "feature"):
-        path = folder / f"{name}_train.npy"
-        header = arrays.npy_header(path)
-        first = next(arrays.npy_chunks(path, 1))[0]
-        yield Column(name, header.dtype, header.shape[1:], docs["feature", name], first, bits.get(name))
-    for role in ("label", "mask", "key"):
-        path = folder / f"{role}s_train.npz"
-        for name, header in arrays.npz_headers(path).items():
-            if name != "units":
-                first = next(arrays.member_chunks(path, header, 1))[0]
-                yield Column(f"{role}s/{name}", header.dtype, header.shape[1:], docs[role, name], first)
+    docs = {field.name: field.doc for field in fields} | SPLIT_DOCS
+    bits = {field.name: field.bits for field in fields}
+    for field, (path, header) in Processed(paths.processed_dir(dataset)).places(PARTS[0]).items():
+        is_feature = path.suffix == ".npy"
+        chunks = arrays.npy_chunks(path, 1) if is_feature else arrays.member_chunks(path, header, 1)
+        name = field if is_feature else _member(field, path.name)
+        yield Column(name, header.dtype, header.shape[1:], docs[field], next(chunks)[0].copy(), bits.get(field))
 
 
-def _file(role: str) -> str:
-    """Return the role by whose name split calls the file that a field of this role, no label or mask, is in."""
-    return "feature" if role == "feature" else "key"
+def _member(field: str, file_name: str) -> str:
+    """Return how a trainer opens a field that lies in a file with others: ``labels/noble``."""
+    role = next(role for role in part_files.MEMBER_ROLES if file_name == part_files.members(role, PARTS[0]))
+    return f"{role}s/{field.removeprefix(f'{role}_')}"
 
 
 def _dataset_info(dataset: str, found: Mapping[str, Any], columns: Sequence[Column]) -> str:

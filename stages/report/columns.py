@@ -6,7 +6,6 @@ comparison with it counts it exactly. Features that packed.json names are bits, 
 range that says anything, so they are left out.
 """
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from stages.core import arrays
+from stages.core.part_files import PARTS
 from stages.processed import Processed
 
+TRAIN = PARTS[0]
 CHUNK_BYTES = 1 << 22
 SAMPLE_ROWS = 1000
 NEAR_CONSTANT = 0.999
@@ -70,42 +71,22 @@ def read_columns(folder: Path) -> list[Column]:
         When an array is not complete.
     """
     result: list[Column] = []
-    # starts_<field>_train.npy are row numbers, no feature.
-    paths = [path for path in sorted(folder.glob("*_train.npy")) if not path.name.startswith("starts_")]
-    fields = {path.name.removesuffix("_train.npy"): path for path in paths}
-    normaliser, packed = _normaliser(folder / "normalizer.npz"), Processed(folder).packed_shapes()
-    for field, path in fields.items():
-        if field in packed:
-            continue
-        n_columns = math.prod(arrays.npy_header(path).shape[1:])
-        names = _names(folder / "feature_names.json", field, n_columns)
-        result += _columns(field, path, names, _take(normaliser, names))
+    data = Processed(folder)
+    normalizer, packed = data.normalizer(), data.packed_shapes()
+    for field, path in data.features(TRAIN).items():
+        if field not in packed:
+            names = data.column_names(field)
+            result += _columns(field, path, names, _take(normalizer, names))
     return result
 
 
-def _names(path: Path, field: str, n_columns: int) -> list[str]:
-    """Return the column names: those of the only field, or of this one of several; numbers where they are missing."""
-    content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    names = content.get(field) if isinstance(content, dict) else content
-    if not isinstance(names, list) or len(names) != n_columns:
-        return [f"{field} {index}" for index in range(n_columns)]
-    return [str(name) for name in names]
-
-
-def _normaliser(path: Path) -> dict[str, np.ndarray]:
-    if not path.is_file():
-        return {}
-    headers = arrays.npz_headers(path)
-    return {name: arrays.read_member(path, header).reshape(-1) for name, header in headers.items()}
-
-
-def _take(normaliser: dict[str, np.ndarray], names: list[str]) -> tuple[np.ndarray, np.ndarray]:
+def _take(normalizer: dict[str, np.ndarray], names: list[str]) -> tuple[np.ndarray, np.ndarray]:
     """Return mean and scale of a field's columns; 0 and 1 where split left the field as it is."""
-    known = normaliser.get("names", np.empty(0, np.str_)).tolist()
+    known = normalizer.get("names", np.empty(0, np.str_)).tolist()
     for start in range(len(known) - len(names) + 1):
         if known[start] == names[0] and known[start : start + len(names)] == names:
             stop = start + len(names)
-            return normaliser["mean"][start:stop], normaliser["scale"][start:stop]
+            return normalizer["mean"][start:stop], normalizer["scale"][start:stop]
     return np.zeros(len(names)), np.ones(len(names))
 
 

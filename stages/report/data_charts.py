@@ -6,9 +6,7 @@ from typing import Any
 
 from stages.core.part_files import LEFT_OUT
 from stages.report.columns import Column
-from stages.report.figure import Figure
-from stages.report.markup import readable
-from stages.report.run_charts import kind, quantity
+from stages.report.figure import Figure, kind, quantity, readable
 
 TOP_CLASSES = 20
 MAX_COLUMNS = 3000
@@ -47,15 +45,6 @@ def shares(head: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     return {
         name: {part: counts["classes"].get(name, 0) / totals[part] for part, counts in head.items()} for name in names
     }
-
-
-def evenness(counts: Sequence[int]) -> float | None:
-    """Return the entropy of some counts over that of equal ones: 1 even, 0 all in one class; None for one class."""
-    total = sum(counts)
-    if len(counts) < 2 or not total:
-        return None
-    entropy = -sum(n / total * math.log(n / total) for n in counts if n)
-    return max(0.0, entropy / math.log(len(counts)))
 
 
 def class_balance(name: str, head: Mapping[str, Any]) -> Figure:
@@ -130,6 +119,17 @@ def legal_actions(heads: Mapping[str, Any]) -> Figure:
         {"data": {"values": rows}, "height": 12 * len(rows) + 8 * len(heads), "encoding": encoding, "layer": layers},
         f"Mean in {parts[0]}: " + ", ".join(f"{row['head']} {readable(row['mean'])}" for row in first) + ".",
     )
+
+
+def by_kind(columns: Sequence[Column]) -> dict[str, list[Column]]:
+    """Return the columns of each kind."""
+    return {name: [column for column in columns if column.kind == name] for name in KINDS}
+
+
+def widest(columns: Sequence[Column], n: int) -> list[Column]:
+    """Return the columns that vary with values farthest from 0 as stored."""
+    varying = by_kind(columns)["varies"]
+    return sorted(varying, key=lambda column: -max(-column.stored_low, column.stored_high))[:n]
 
 
 def column_ranges(columns: Sequence[Column]) -> Figure:

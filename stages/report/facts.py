@@ -1,14 +1,14 @@
 """Gather what is known of one dataset, and say in words what is missing."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from stages.core import arrays, manifests, paths
+from stages.core import manifests, paths
 from stages.core.errors import ExpectedError
+from stages.core.fields import NamedField, read_fields
 from stages.processed import Processed
+from stages.processed.reader import read_json
 from stages.report.columns import Column, read_columns
 from stages.report.figure import Figure, own_figures
 from stages.report.lock import StageState
@@ -39,7 +39,7 @@ class Facts:
     name: str
     stats: Json = field(default_factory=dict)
     report: Json = field(default_factory=dict)
-    fields: list[Json] = field(default_factory=list)
+    fields: list[NamedField] = field(default_factory=list)
     runs: list[Run] = field(default_factory=list)
     columns: list[Column] = field(default_factory=list)
     packed: dict[str, tuple[int, ...]] = field(default_factory=dict)
@@ -76,11 +76,12 @@ def gather(dataset: str, stages: list[StageState]) -> Facts:
     """Return what is known of a dataset."""
     facts = Facts(dataset, stages=stages)
     folder = paths.processed_dir(dataset)
-    facts.stats = _try(facts, lambda: _read(folder / "stats.json"), "sizes, classes and legal actions") or {}
-    facts.report = _try(facts, lambda: _read(paths.report(dataset)), "bad units, duplicates and batches") or {}
-    facts.fields = _try(facts, lambda: _read(paths.merged_dir(dataset) / "fields.json"), "the fields") or []
+    data = Processed(folder)
+    facts.stats = _try(facts, data.stats, "sizes, classes and legal actions") or {}
+    facts.report = _try(facts, lambda: read_json(paths.report(dataset)), "bad units, duplicates and batches") or {}
+    facts.fields = _try(facts, lambda: read_fields(paths.merged_dir(dataset)), "the fields") or []
     facts.columns = _try(facts, lambda: read_columns(folder), "feature ranges") or []
-    facts.packed = _try(facts, lambda: Processed(folder).packed_shapes(), "packed features") or {}
+    facts.packed = _try(facts, data.packed_shapes, "packed features") or {}
     facts.figures = _try(facts, lambda: own_figures(dataset, folder), "the dataset's own figures") or []
     facts.runs = _runs(dataset)
     if not (facts.columns or facts.packed) and folder.is_dir():
@@ -98,13 +99,6 @@ def _try(facts: Facts, read: Callable[[], Any], what: str) -> Any:
     except (ExpectedError, OSError, KeyError) as error:
         facts.missing.append(f"{what[0].upper()}{what[1:]}: {error}")
     return None
-
-
-def _read(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise arrays.DamagedFile(f"{path}: {error}, expected JSON; remove it and run `dvc repro`") from None
 
 
 def _runs(dataset: str) -> list[Run]:

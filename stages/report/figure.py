@@ -29,10 +29,13 @@ two sides, and ``balance``, from red through neutral to blue.
 
 import importlib
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from stages.core import paths
+from stages.processed.reader import read_json
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,22 @@ class Figure:
     spec: Mapping[str, Any]
     alt: str = ""
 
+    @property
+    def rows(self) -> list[Mapping[str, Any]]:
+        """The rows that all its layers are drawn of; none when there are no such rows in the specification."""
+        data = self.spec.get("data")
+        values = data.get("values") if isinstance(data, Mapping) else None
+        return values if isinstance(values, list) and values and isinstance(values[0], Mapping) else []
+
+    @property
+    def cells(self) -> list[list[str | float]]:
+        """What the columns of the first row hold in each row, as numbers and text."""
+        return [[_plain(row.get(name)) for name in self.rows[0]] for row in self.rows]
+
+
+def _plain(value: object) -> str | float:
+    return value if isinstance(value, int | float) else str("" if value is None else value)
+
 
 def own_figures(dataset: str, processed_dir: Path) -> list[Figure]:
     """Return the figures a dataset package gives, none when it has no `report` module."""
@@ -64,3 +83,62 @@ def own_figures(dataset: str, processed_dir: Path) -> list[Figure]:
         return []
     figures: list[Figure] = importlib.import_module(f"{name}.report").figures(processed_dir)
     return figures
+
+
+def quantity(field: str, title: str | None, **more: Any) -> dict[str, Any]:
+    """Return the encoding of a number."""
+    return {"field": field, "type": "quantitative", "title": title, **more}
+
+
+def kind(field: str, title: str | None = None, **more: Any) -> dict[str, Any]:
+    """Return the encoding of a name, in the order of the data."""
+    return {"field": field, "type": "nominal", "title": title, "sort": None, **more}
+
+
+def readable(value: float) -> str:
+    """Return a number with thousands separated and about four digits.
+
+    Examples
+    --------
+    >>> readable(15227), readable(1234.567), readable(0.123456), readable(-1e-7)
+    ('15,227', '1,235', '0.1235', '-1e-07')
+    """
+    if isinstance(value, int) or (abs(value) < 1e15 and value == int(value)):
+        return f"{value:,.0f}"
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e15 else f"{value:.4g}"
+
+
+def merge_report(dataset: str) -> dict[str, Any]:
+    """Return what merge reports of a dataset, nothing when that is not here."""
+    path = paths.report(dataset)
+    return read_json(path) if path.is_file() else {}
+
+
+def findings(
+    by_reason: Mapping[str, int], unit: str, named: Callable[[str], dict[str, str]] = lambda reason: {"reason": reason}
+) -> tuple[dict[str, Any], str]:
+    """Draw how often what was found within units, the most frequent first.
+
+    Parameters
+    ----------
+    unit
+        What is counted.
+    named
+        Gives the words of a reason, and with a second one, ``what``, of what is counted, which colours the bars.
+
+    Returns
+    -------
+    tuple
+        The specification, and words on the first reason.
+    """
+    order = sorted(by_reason, key=lambda reason: (-by_reason[reason], reason))
+    rows = [{**named(reason), unit: by_reason[reason]} for reason in order]
+    encoding = {
+        "y": kind("reason", axis={"labelLimit": 170}),
+        "x": quantity(unit, unit, axis={"tickMinStep": 1}),
+        "tooltip": [{"field": name} for name in rows[0]],
+    }
+    if "what" in rows[0]:
+        encoding["color"] = kind("what")
+    spec = {"data": {"values": rows}, "height": 24 * len(rows), "mark": "bar", "encoding": encoding}
+    return spec, f"most often: {rows[0]['reason']} ({by_reason[order[0]]:,})"

@@ -7,9 +7,8 @@ that was built last week stands beside one of today.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stages.report.figure import Figure
+from stages.report.figure import Figure, kind, quantity, readable
 from stages.report.logs import Run
-from stages.report.markup import readable
 
 MAX_POINTS = 2000
 FEW_BARS = 300
@@ -19,16 +18,6 @@ BEYOND = 3
 LEVEL_LABELS = 8
 STAGES = ["simulate", "discover", "expand", "process", "merge", "split"]
 TIME_TITLE = "seconds, runs end to end"
-
-
-def quantity(field: str, title: str | None, **more: Any) -> dict[str, Any]:
-    """Return the encoding of a number."""
-    return {"field": field, "type": "quantitative", "title": title, **more}
-
-
-def kind(field: str, title: str | None = None, **more: Any) -> dict[str, Any]:
-    """Return the encoding of a name, in the order of the data."""
-    return {"field": field, "type": "nominal", "title": title, "sort": None, **more}
 
 
 def batch_axis(n_batches: int) -> dict[str, Any]:

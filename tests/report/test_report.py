@@ -13,12 +13,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from stages import merge, split
 from stages.core import arrays, paths
 from stages.core.errors import ExpectedError
+from stages.core.fields import NamedField
+from stages.core.params import SplitParams
 from stages.report import __main__ as command
-from stages.report import columns, data_charts, data_sections, facts, lock, logs, markup, run_charts, run_sections
+from stages.report import bundle, columns, data_charts, facts, figure, lock, logs, markup, run_charts
 from stages.report.figure import Figure, own_figures
-from stages.report.page import page
+from stages.report.page import page, section
 from tests.helpers.places import REPOSITORY
 from tests.helpers.report_logs import START, append, write_run
 
@@ -31,10 +34,12 @@ class Reader(HTMLParser):
     def __init__(self, text):
         super().__init__()
         self.figures, self.loads, self.scripts, self._key, self._is_script = {}, [], [], None, False
+        self.tags, self.text = [], []
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
         found = dict(attrs)
+        self.tags.append((tag, tuple(found)))
         self.loads += [found[name] for name in ("src", "href", "srcset") if name in found]
         self._is_script = tag == "script" and "type" not in found
         if self._is_script:
@@ -47,6 +52,7 @@ class Reader(HTMLParser):
         self._key, self._is_script = None, False
 
     def handle_data(self, data):
+        self.text.append(data)
         if self._is_script:
             self.scripts[-1] += data
         if self._key:
@@ -64,20 +70,21 @@ def leaves(value, key):
 
 @pytest.fixture(scope="session")
 def finished_page(finished, tmp_path_factory):
-    """Give the page of a finished run of splendor, and its stats.json."""
+    """Give the page of a finished run of splendor, what a reader finds in it, and its stats.json."""
     folder = tmp_path_factory.mktemp("report")
     shutil.copytree(finished, folder, dirs_exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         text = command.report(["splendor"]).read_text(encoding="utf-8")
-    return text, json.loads((folder / "data/processed/splendor/stats.json").read_text(encoding="utf-8"))
+    stats = json.loads((folder / "data/processed/splendor/stats.json").read_text(encoding="utf-8"))
+    return text, Reader(text), stats
 
 
 def test_every_count_of_stats_json_is_on_the_page_and_equal(finished_page):
     """Rows, groups, classes, legal actions: each number stands on the page with its exact value."""
-    text, stats = finished_page
+    _, found, stats = finished_page
     expected = dict(leaves(stats, "splendor"))
-    shown = {key: {value for value, _ in values} for key, values in Reader(text).figures.items()}
+    shown = {key: {value for value, _ in values} for key, values in found.figures.items()}
     assert shown == {key: {expected[key]} for key in shown}
     counted = ("rows", "groups", "labels", "legal_actions", "duplicates", "bad_units", "units", "batches")
     assert {key for key in expected if key.split(".")[1] in counted} <= set(shown)
@@ -85,18 +92,18 @@ def test_every_count_of_stats_json_is_on_the_page_and_equal(finished_page):
 
 def test_numbers_read_as_their_values(finished_page):
     """What a reader sees is the exact value, or its first digits."""
-    for values in Reader(finished_page[0]).figures.values():
+    for values in finished_page[1].figures.values():
         for value, seen in values:
             assert float(seen.replace(",", "")) == pytest.approx(value, rel=1e-3, abs=0)
 
 
 def test_page_loads_nothing_and_its_policy_names_its_scripts(finished_page):
     """Links lead into the page only; the security policy allows just the scripts that are there."""
-    found = Reader(finished_page[0])
+    text, found, _ = finished_page
     assert found.loads
     assert all(target.startswith("#") for target in found.loads)
     digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in found.scripts]
-    policy = re.search(r'Content-Security-Policy" content="([^"]+)"', finished_page[0])[1]
+    policy = re.search(r'Content-Security-Policy" content="([^"]+)"', text)[1]
     assert re.findall(r"'sha256-([^']+)'", policy) == digests
     assert "default-src 'none'" in policy
     assert "unsafe-eval" not in policy
@@ -127,7 +134,7 @@ def test_page_without_any_output_says_what_is_missing(here, write_params, run):
     for what in (
         "stats.json is not here",
         "splendor.json is not here",
-        "fields.json is not here",
+        "fields.json: not found",
         "no run of splendor",
     ):
         assert what in text
@@ -156,11 +163,11 @@ def test_damaged_outputs_are_named_and_do_not_stop_the_page(finished, here):
     assert re.search(r"X_train\.npy: \d+ bytes, expected", notes)
 
 
-def test_dataset_with_two_feature_fields_and_no_report_module(write_toy, run, here):
+def test_dataset_with_two_feature_fields_and_no_report_module(write_toy):
     """A dataset like any later one: several fields, one of them not standardised, no figures of its own."""
     write_toy({"b": {f"u{i}": [(i, 40)] for i in range(60)}})
-    for verb in ("merge", "split"):
-        assert run(verb, "toy").returncode == 0
+    merge.merge("toy", 0)
+    split.split("toy", SplitParams())
     gathered = facts.gather("toy", [])
     assert [(c.field, c.name) for c in gathered.columns][:4] == [("X", "a"), ("X", "b"), ("X", "c"), ("board", "nw")]
     assert gathered.figures == []
@@ -173,25 +180,66 @@ def test_dataset_without_labels_and_masks_says_so():
     """There are no empty charts."""
     sizes = {"rows": {"train": 8, "val": 1, "test": 1}, "groups": {"train": 4, "val": 1, "test": 1}}
     bare, charts = facts.Facts("bars", stats={**sizes, "labels": {}, "legal_actions": {}}), markup.Charts()
-    assert "no labels" in data_sections.classes(bare, charts)[0]
-    assert "no masks" in data_sections.legal(bare, charts)[0]
+    assert "no labels" in section("classes", facts=bare, charts=charts)
+    assert "no masks" in section("legal", facts=bare, charts=charts)
     assert charts.specs == {}
 
 
-def test_text_of_others_is_escaped(here):
-    """A reason with markup stays text, in tables and in the charts' data."""
-    evil = "</script><script>alert(1)</script>"
-    bad = {"bad_units": {"count": 1, "list": [{"unit": evil, "reason": evil}]}}
-    shown = facts.Facts("x", report=bad, figures=[Figure(evil, evil, {"data": {"values": [{"a": evil}]}}, evil)])
-    text = page([shown], lock.Comparison(why_not=evil))
-    assert "alert(1)" in text
-    assert "<script>alert(1)" not in text
+EVIL = """"'></script></style><img src=x onerror=alert(1)><script>alert(2)</script>{{ 7 * 7 }}{% raise %}"""
+
+
+def facts_named(name):
+    """Make facts in which this is every text that data, logs, git or a dataset's package give."""
+    counts = {"classes": {name: 3, f"{name} 2": 1}, "not_applicable": 1}
+    legal = {name: {name: {"mean": 1, "min": 1, "max": 1}}}
+    row = {"unit": name, "reason": name, "line": 1, "where": name, "count": 2}
+    sizes = {"units": 1, "groups": 1, "rows": 1}
+    stats = {"rows": {name: 4}, "groups": {name: 2}, "split": {name: 0.5, "by": name, "seed": {name: name}}}
+    run = logs.Run("process", f"x-{name}", name, START, START + 2, is_finished=True, n_units=1, n_rows=1)
+    run.add({"time": START + 1, "event": "chunk", "pss_mb": 1.0, "worker": name, "started": START, "seconds": 1.0})
+    simulated = logs.Run("simulate", name, "", START, START + 1, is_finished=True, counts={name: 1.0})
+    return facts.Facts(
+        name,
+        stats={
+            **stats,
+            "labels": {name: {name: counts}},
+            "legal_actions": legal,
+        },
+        report={
+            "bad_units": {"count": 1, "list": [row]},
+            "findings": {"by_reason": {name: 2}, "list": [row]},
+            "duplicates": {"groups": 1, "rows": 1, "list": [{"group_id": 1, "kept": name, "dropped": name, "rows": 1}]},
+            "by_batch": {name: sizes},
+        },
+        fields=[NamedField(name, np.dtype(np.uint8), (1,), "feature", name, bits=(2, 3))],
+        runs=[run, simulated],
+        columns=[columns.Column(name, name, i, 0, i, 0, 1, 0, i, 0, 0.5) for i in range(16)],
+        packed={name: (2, 3)},
+        figures=[Figure(name, name, {"data": {"values": [{name: name}]}}, name)],
+        stages=[lock.StageState(name, state, (name,)) for state in lock.STATES],
+        missing=[name],
+    )
+
+
+@pytest.mark.parametrize("why_not", ["", EVIL])
+def test_text_of_others_is_escaped(why_not):
+    """Whatever names hold, the page has the tags and attributes of one with harmless names, and shows the text."""
+    harmless = "1" * len(EVIL)
+    pages = {}
+    for name in (EVIL, harmless):
+        shown = facts_named(name)
+        comparison = lock.Comparison(tuple(shown.stages), name, why_not and name)
+        pages[name], _, charts = page([shown], comparison).partition('<script type="application/json" id="charts">')
+        assert "<" not in charts.partition("</script>")[0]
+    found, expected = Reader(pages[EVIL]), Reader(pages[harmless])
+    assert found.tags == expected.tags
+    assert "".join(found.text).count(EVIL) == "".join(expected.text).count(harmless) > 40
 
 
 def test_figure_that_is_not_json_is_named():
     """NaN would break all charts of the page; the error says which figure holds it."""
     with pytest.raises(ExpectedError, match=r"figure 'prices': .*expected plain finite JSON"):
-        markup.Charts().draw(Figure("prices", "", {"data": {"values": [{"a": float("nan")}]}}))
+        markup.Charts().add(Figure("prices", "", {"data": {"values": [{"a": float("nan")}]}}))
 
 
 # Logs
@@ -236,12 +284,12 @@ def test_what_the_simulator_counted_is_a_table(here):
     append("simulate", *(json.dumps({**line, **entry}) for entry in (starts[0], first, starts[1], last)))
     (run,) = logs.read_runs(paths.LOG_DIR, "x")
     assert run.counts == {"n_games": 1200, "games_per_s": 3.25}
-    (shown,) = run_sections.simulation(facts.Facts("x", runs=[run]))
+    shown = section("simulation", facts=facts.Facts("x", runs=[run]))
     assert re.findall(r'<th scope="row">(.*?)</th>.*?<data value="(.*?)"', shown) == [
         ("games", "1200.0"),
         ("games per second", "3.25"),
     ]
-    assert run_sections.simulation(facts.Facts("x")) == []
+    assert section("simulation", facts=facts.Facts("x")) == ""
 
 
 def test_runs_of_another_dataset_are_not_mine(here):
@@ -262,11 +310,11 @@ def test_runs_of_batches_that_are_no_longer_listed_are_left_out(finished, here):
 def test_samples_are_bounded_and_keep_the_peak(here):
     """A week of samples takes no more than the bound, and the highest is among them."""
     run = logs.Run("process", "x-b", "b", 0.0, 0.0)
-    for i in range(50_000):
-        run.add({"time": float(i), "event": "sample", "pss_mb": 9000.0 if i == 31_313 else i % 10})
+    for i in range(20_000):
+        run.add({"time": float(i), "event": "sample", "pss_mb": 9000.0 if i == 11_313 else i % 10})
     assert len(run.samples) < logs.MAX_SAMPLES
-    assert max(run.samples, key=lambda sample: sample[1]) == (31_313.0, 9000.0)
-    assert run.samples[-1][0] > 49_000
+    assert max(run.samples, key=lambda sample: sample[1]) == (11_313.0, 9000.0)
+    assert run.samples[-1][0] > 19_000
 
 
 def test_peak_between_two_records_is_drawn():
@@ -391,8 +439,8 @@ def test_lock_is_compared_with_the_last_commit(here):
 def test_many_stages_are_listed_up_to_a_bound():
     """A thousand rebuilt batches are counted, and listed up to the bound."""
     stages = [lock.StageState(f"process@a-b{i:b}", "rebuilt", ("in",)) for i in range(1000)]
-    text = "".join(run_sections.rebuilt(stages, lock.Comparison(tuple(stages), "1: x")))
-    assert text.count("process@a-") == run_sections.MAX_LISTED
+    text = section("rebuilt", stages=stages, comparison=lock.Comparison(tuple(stages), "1: x"))
+    assert text.count("process@a-") == markup.MAX_LISTED
     assert "800 more are not listed" in text
 
 
@@ -408,13 +456,12 @@ def test_packed_bytes_have_no_ranges_but_a_shape(here):
     found = facts.gather("x", [])
     assert [column.field for column in found.columns] == ["y", "y"]
     charts = markup.Charts()
-    assert "board is stored as bits, 2 x 13 x 13 a row" in "".join(data_sections.ranges(found, charts))
+    shown = section("ranges", facts=found, charts=charts)
+    assert "board is stored as bits, 2 x 13 x 13 a row" in shown
     found.columns = []
-    assert len(data_sections.ranges(found, charts)) == 1
-    found.fields = [
-        {"name": "board", "doc": "", "role": "feature", "dtype": "uint8", "shape": [43], "bits": [2, 13, 13]}
-    ]
-    assert "uint8 (43,), bits of (2, 13, 13)" in data_sections.fields(found)[0]
+    assert section("ranges", facts=found, charts=charts) == shown.partition("\n")[0].strip()
+    found.fields = [NamedField("board", np.dtype(np.uint8), (43,), "feature", bits=(2, 13, 13))]
+    assert "uint8 (43,), bits of (2, 13, 13)" in section("fields", facts=found)
 
 
 def write_feature(folder, name, rows, names=None, fit=None):
@@ -470,8 +517,8 @@ def test_values_that_are_not_finite_are_named(here):
     write_feature(here / "p", "X", rows)
     found = columns.read_columns(here / "p")
     assert [c.kind for c in found] == ["not finite", "not finite", "constant"]
-    sections = data_sections.ranges(facts.Facts("x", columns=found), markup.Charts())
-    assert "2 columns hold a value that is not a finite number: X 0, X 1." in "".join(sections)
+    shown = section("ranges", facts=facts.Facts("x", columns=found), charts=markup.Charts())
+    assert "2 columns hold a value that is not a finite number: X 0, X 1." in shown
 
 
 def test_only_the_standardised_field_is_undone(here):
@@ -492,7 +539,7 @@ def test_thousands_of_columns_stay_readable():
     """The chart and the table are bounded; constant ones are named a few, and all of them folded away."""
     many = [columns.Column("X", f"c{i}", i, 0, i % 3, 0, 1, 0, i % 3, 0, 0.5) for i in range(9000)]
     charts = markup.Charts()
-    text = "".join(data_sections.ranges(facts.Facts("x", columns=many), charts))
+    text = section("ranges", facts=facts.Facts("x", columns=many), charts=charts)
     assert len(charts.specs["chart-1"]["data"]["values"]) <= data_charts.MAX_COLUMNS
     assert "3,000 columns are constant" in text
     assert "c33 and 2,988 more." in text
@@ -516,17 +563,19 @@ def test_rare_classes_are_drawn_together_and_listed_alone():
     assert rest == [pytest.approx(sum(range(64)) / sum(range(84)), abs=1e-6), pytest.approx(64 / 84, abs=1e-6)]
     assert sum(row["share"] for row in drawn if row["part"] == "train") == pytest.approx(1, abs=1e-4)
     stats = {"rows": {"train": 1, "val": 1}, "labels": {"x": parts}}
-    listed = "".join(data_sections.classes(facts.Facts("d", stats=stats), markup.Charts()))
+    listed = section("classes", facts=facts.Facts("d", stats=stats), charts=markup.Charts())
     assert listed.count("data-figure=") == 2 * 84 + 2
 
 
 @pytest.mark.parametrize(
-    ("counts", "expected"), [([5, 5], 1.0), ([9, 0], 0.0), ([3, 1], 0.811278), ([7], None), ([0, 0], None)]
+    ("counts", "shown"), [([5, 5], "1"), ([9, 0], "0"), ([3, 1], "0.811"), ([7], "&ndash;"), ([0, 0], "&ndash;")]
 )
-def test_evenness(counts, expected):
+def test_evenness(counts, shown):
     """1 for equal classes, 0 for one class only, the entropy in bits for two; nothing for one class or no rows."""
-    found = data_charts.evenness(counts)
-    assert found == (None if expected is None else pytest.approx(expected, abs=1e-6))
+    stats = {"rows": {"train": 1}, "labels": {"x": {"train": head(*counts)}}}
+    text = section("classes", facts=facts.Facts("d", stats=stats), charts=markup.Charts())
+    cells = re.findall(r'<td class="number">(?:<data [^>]*>)?([^<]*)', text.partition("</table>")[0])
+    assert cells[4] == shown
 
 
 def test_duplicates_and_bad_units_are_listed_with_reasons():
@@ -534,8 +583,8 @@ def test_duplicates_and_bad_units_are_listed_with_reasons():
     repeats = {"groups": 1, "rows": 70, "list": [{"group_id": 255, "kept": "a.csv", "dropped": "b.csv", "rows": 70}]}
     bad = {"count": 1, "list": [{"unit": "c.csv", "reason": "c.csv:17: gems is -1"}]}
     shown = facts.Facts("x", report={"duplicates": repeats, "bad_units": bad})
-    assert all(word in run_sections.duplicates(shown)[0] for word in ("00000000000000ff", "a.csv", "b.csv", "70"))
-    assert "c.csv:17: gems is -1" in run_sections.bad_units(shown)[0]
+    assert all(word in section("duplicates", facts=shown) for word in ("00000000000000ff", "a.csv", "b.csv", "70"))
+    assert "c.csv:17: gems is -1" in section("bad", facts=shown)
 
 
 def test_what_is_not_listed_is_said():
@@ -547,10 +596,11 @@ def test_what_is_not_listed_is_said():
     ]
     places[1]["where"] = "c.txt:17"
     found = {"by_reason": {"odd": 300}, "list": places * 150}
-    shown = facts.Facts("x", report={"duplicates": repeats, "findings": found})
+    bad = {"count": 0, "list": []}
+    shown = facts.Facts("x", report={"duplicates": repeats, "findings": found, "bad_units": bad})
     caption = "5,000 groups with 9,000 rows dropped; 200 of them, the report of merge counts all by unit"
-    assert caption in run_sections.duplicates(shown)[0]
-    listed = run_sections.findings(shown)[1]
+    assert caption in section("duplicates", facts=shown)
+    listed = section("bad", facts=shown)
     assert "the first 200, all are in the report of merge" in listed
     assert re.findall(r"<td>(3|c\.txt:17)</td>", listed) == ["3", "c.txt:17"] * 100
 
@@ -587,13 +637,17 @@ def test_hook_gives_nothing_for_a_dataset_without_a_report_module():
     assert own_figures("unknown", Path()) == []
 
 
+def own(drawn):
+    return section("own", facts=facts.Facts("x", figures=[drawn]), charts=markup.Charts())
+
+
 def test_rows_of_own_figures_are_a_table_too():
     """The table is bounded and says so."""
     values = [{"a": i, "b": "x"} for i in range(500)]
-    text = markup.data_table(Figure("t", "d", {"data": {"values": values}}))
+    text = own(Figure("t", "d", {"data": {"values": values}}))
     assert "the first 200 of 500 rows" in text
     assert text.count("<tr>") == 201
-    assert markup.data_table(Figure("t", "d", {"layer": []})) == ""
+    assert "<table>" not in own(Figure("t", "d", {"layer": []}))
 
 
 # The command
@@ -612,10 +666,27 @@ def test_other_commands_do_not_load_the_chart_library():
     assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=False).returncode == 0
 
 
+def test_the_bundle_is_made_once_a_version(tmp_path, monkeypatch):
+    """A later run takes it from the cache; one that a crash cut short, or that a home cannot hold, is made again."""
+    made = []
+    monkeypatch.setattr(bundle, "_bundled", lambda: made.append(1) or "window.vega = 1;\n")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    load = bundle.javascript.__wrapped__
+    assert {load(), load()} == {"window.vega = 1;\n"}
+    (path,) = tmp_path.glob("batchwise/*.js")
+    assert len(made) == 1
+    for damage in (path.read_bytes()[:-1], b""):
+        path.write_bytes(damage)
+        assert load() == "window.vega = 1;\n"
+    assert len(made) == 3
+    monkeypatch.setenv("XDG_CACHE_HOME", str(path))
+    assert load() == "window.vega = 1;\n"
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [(15227, "15,227"), (0, "0"), (2.0, "2"), (1234.567, "1,235"), (0.123456, "0.1235"), (-1e-7, "-1e-07")],
 )
 def test_numbers_for_readers(value, text):
     """Thousands are separated, fractions have four digits."""
-    assert markup.readable(value) == text
+    assert figure.readable(value) == text

@@ -39,6 +39,7 @@ def write(folder, found, features, borders):
     for part, start, stop in zip(PARTS, borders[:-1], borders[1:], strict=True):
         rows = [{key: values[start:stop] for key, values in one.items()} for one in found]
         arrays.save_npz(folder / f"keys_{part}.npz", {key: [one[key] for one in rows] for key in rows[0]})
+        arrays.save_npz(folder / f"labels_{part}.npz", {})
         own = np.concatenate([one[start:stop] for one in features])
         with arrays.npy_sink(folder / f"strategic_{part}.npy", own.dtype, own.shape) as sink:
             sink.append(own)
@@ -115,7 +116,7 @@ def test_figures_say_what_they_show(processed):
     assert "1 jumps beyond 4%; +5.0% at 2024-01-21T08:00Z" in drawn[0].alt
     charts = Charts()
     for figure in drawn:
-        charts.draw(figure)
+        charts.add(figure)
     parts = [row["part"] for row in drawn[0].spec["data"]["values"]]
     assert sorted(set(parts)) == sorted(PARTS)
 

@@ -8,7 +8,7 @@ import pytest
 
 from stages.core import arrays, paths
 from stages.datasets.rugs import report, simulate
-from stages.datasets.rugs.report import tally
+from stages.datasets.rugs.report import prices, tally
 from stages.datasets.rugs.schema import ACTIONS
 from stages.datasets.rugs.training.transitions import class_weights
 from stages.report import cards
@@ -119,7 +119,7 @@ def test_weights_are_those_of_a_trainer(processed, parts):
 
 def test_prices_are_raw_and_presses_stand_at_their_steps(processed, parts, monkeypatch):
     """Of the episodes with most presses: raw prices, thinned but with the last step, and all presses."""
-    monkeypatch.setattr(report, "MAX_POINTS", 50)
+    monkeypatch.setattr(prices, "MAX_POINTS", 50)
     found = tally.paths_of(processed, "train", tally.count(processed, "train"))
     presses = [int((one["action"] > 0).sum()) for one in parts["train"]]
     chosen = sorted(np.argsort([-n for n in presses], kind="stable")[: tally.MAX_PATHS].tolist())
@@ -127,7 +127,7 @@ def test_prices_are_raw_and_presses_stand_at_their_steps(processed, parts, monke
     for path, number in zip(found, chosen, strict=True):
         one = parts["train"][number]
         np.testing.assert_allclose(path.price, one["price"], rtol=1e-4, atol=1e-6)
-        figure = report.price_path(path)
+        figure = prices.price_path(path)
         line, marks = (layer["data"]["values"] for layer in figure.spec["layer"])
         assert len(line) <= 51
         assert line[-1]["tick"] == one["tick"][-1]
@@ -169,7 +169,7 @@ def test_figures_say_what_they_show(processed, parts, monkeypatch):
     assert {row["what"] for row in last.spec["data"]["values"]} == {"press", "episode", "row"}
     charts = Charts()
     for figure in drawn.values():
-        charts.draw(figure)
+        charts.add(figure)
 
 
 def test_without_steps_or_report_nothing_is_drawn_of_them(here, parts):

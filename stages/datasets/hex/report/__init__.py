@@ -3,7 +3,6 @@
 In: the processed arrays, and merge's report for duplicates and refused lines; without it these two are not drawn.
 """
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,12 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from stages.core import paths
 from stages.datasets.hex.report import board
 from stages.datasets.hex.report.tally import Position, Tally, count, positions_of_a_game
 from stages.datasets.hex.schema import CELL_NAMES, PLAYERS
-from stages.report.figure import Figure
-from stages.report.run_charts import kind, quantity
+from stages.report.figure import Figure, findings, kind, merge_report, quantity
 
 STEP = (
     4  # moves in a bar of the histogram; even, since blue wins after an odd number of moves and red after an even one
@@ -36,8 +33,7 @@ def figures(processed_dir: Path) -> list[Figure]:
         drawn += [openings(tally), opening_intervals(tally)]
     drawn += [moves(tally, player) for player in (0, 1) if tally.moves[player].any()]
     drawn += [position(found) for found in positions_of_a_game(processed_dir)]
-    path = paths.report(processed_dir.name)
-    report = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    report = merge_report(processed_dir.name)
     if report.get("duplicates", {}).get("by_unit"):
         drawn.append(duplicates(tally, report["duplicates"]["by_unit"]))
     if report.get("findings", {}).get("by_reason"):
@@ -70,7 +66,7 @@ def lengths(tally: Tally) -> Figure:
         "winner, one above the other; all parts together, duplicates left out.",
         {"data": {"values": rows}, "height": 220, "mark": "bar", "encoding": encoding},
         f"{games:,} games of {seen.min()} to {seen.max()} moves, {seen.mean():.1f} on average. Blue wins "
-        f"{by_winner[0]:,}, or {_percent(by_winner[0] / games)} (95% interval {_percent(low)} to {_percent(high)}).",
+        f"{by_winner[0]:,}, or {by_winner[0] / games:.1%} (95% interval {low:.1%} to {high:.1%}).",
     )
 
 
@@ -103,8 +99,8 @@ def openings(tally: Tally) -> Figure:
         "Blue's wins by opening",
         f"Share of games that blue wins, on the cell of its first move, with at least {least} games.{few}",
         board.spec(shown, [layer]),
-        f"Of {len(shown)} openings, blue wins most often with {best['cell']} ({_percent(best['blue'])} of "
-        f"{best['games']:,} games) and least often with {worst['cell']} ({_percent(worst['blue'])} of "
+        f"Of {len(shown)} openings, blue wins most often with {best['cell']} ({best['blue']:.1%} of "
+        f"{best['games']:,} games) and least often with {worst['cell']} ({worst['blue']:.1%} of "
         f"{worst['games']:,}).",
     )
 
@@ -147,7 +143,7 @@ def moves(tally: Tally, player: int) -> Figure:
     tooltip = [{"field": "cell"}, {"field": "moves"}, quantity("share", "share", format=".2%")]
     colour = quantity("moves", "moves", scale={"range": "heatmap", "zero": True}, legend=ROOM)
     layer = {"mark": {"type": "geoshape", "style": "edged"}, "encoding": {"color": colour, "tooltip": tooltip}}
-    top = ", ".join(f"{row['cell']} {_percent(row['share'])}" for row in rows[:3])
+    top = ", ".join(f"{row['cell']} {row['share']:.1%}" for row in rows[:3])
     n_unused = len(CELL_NAMES) - len(rows)
     unused = f"{n_unused} cells are never played." if n_unused else "Every cell is played."
     return Figure(
@@ -215,25 +211,19 @@ def duplicates(tally: Tally, by_unit: Mapping[str, int]) -> Figure:
         "Games of each file that were kept, and that were dropped because an earlier one is the same; those with most "
         "duplicates first.",
         {"data": {"values": rows}, "height": 22 * len(shown), "mark": "bar", "encoding": encoding},
-        f"{dropped:,} of {total:,} games ({_percent(dropped / max(1, total))}) are duplicates; the file with most is "
+        f"{dropped:,} of {total:,} games ({dropped / max(1, total):.1%}) are duplicates; the file with most is "
         f"{order[0]}, {files[order[0]][1]:,} of {sum(files[order[0]]):,}.",
     )
 
 
 def refused(by_reason: Mapping[str, int]) -> Figure:
     """Draw the lines that were refused or changed, by reason."""
-    order = sorted(by_reason, key=lambda reason: (-by_reason[reason], reason))
-    rows = [{"reason": reason, "lines": by_reason[reason]} for reason in order]
-    encoding = {
-        "y": kind("reason", axis={"labelLimit": 160}),
-        "x": quantity("lines", "lines", axis={"tickMinStep": 1}),
-        "tooltip": [{"field": "reason"}, {"field": "lines"}],
-    }
+    spec, most_often = findings(by_reason, "lines")
     return Figure(
         "Lines refused or changed, by reason",
         "Lines of games that were not taken as they are; where each reason first occurs is listed below Bad units.",
-        {"data": {"values": rows}, "height": 22 * len(rows), "mark": "bar", "encoding": encoding},
-        f"{sum(by_reason.values()):,} lines; most often: {order[0]} ({by_reason[order[0]]:,}).",
+        spec,
+        f"{sum(by_reason.values()):,} lines; {most_often}.",
     )
 
 
@@ -250,7 +240,3 @@ def _interval(hits: int, n: int) -> tuple[float, float]:
     middle = (share + z * z / (2 * n)) / scale
     reach = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / scale
     return max(0.0, middle - reach), min(1.0, middle + reach)
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f}%"

@@ -1,16 +1,15 @@
 """Count what the figures show, a chunk of rows at a time: memory does not grow with the number of games."""
 
-import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from stages.core import arrays, bits
+from stages.core import bits
+from stages.core.part_files import PARTS
 from stages.datasets.hex.schema import N_CELLS, SIZE
+from stages.processed import Processed
 
-PARTS = ("train", "val", "test")
 CHUNK_ROWS = 1 << 16
 KEYS, LABELS = ("ply", "n_plies", "unit", "group_id"), ("policy", "value")
 BOARD = (2, SIZE, SIZE)
@@ -55,29 +54,29 @@ class Position:
 
 def count(folder: Path) -> Tally:
     """Count the rows of all parts."""
-    stats = json.loads((folder / "stats.json").read_text(encoding="utf-8"))
+    data = Processed(folder)
+    stats, names = data.stats(), data.units()
     # A game of n moves has n + 1 rows, or one where only final positions were taken.
     is_one_each = stats["rows"] == stats["groups"]
-    keys = folder / "keys_train.npz"
-    names = arrays.read_member(keys, arrays.npz_headers(keys)["units"]).tolist()
     lengths, openings = np.zeros((N_CELLS + 1, 2), np.int64), np.zeros((N_CELLS, 2), np.int64)
     moves, units = np.zeros((2, N_CELLS), np.int64), np.zeros(len(names), np.int64)
     for part in PARTS:
-        for rows in _chunks(folder, part):
+        for rows in data.chunks(part, CHUNK_ROWS, KEYS, LABELS):
             game = slice(None) if is_one_each else rows["ply"] == 0
             np.add.at(lengths, (rows["n_plies"][game], rows["value"][game]), 1)
             np.add.at(units, rows["unit"][game], 1)
             first, has_next = rows["ply"] == 0, rows["policy"] >= 0
             np.add.at(openings, (rows["policy"][first & has_next], rows["value"][first & has_next]), 1)
             np.add.at(moves, (rows["ply"][has_next] % 2, rows["policy"][has_next]), 1)
-    return Tally(lengths, openings, moves, units, [str(name) for name in names])
+    return Tally(lengths, openings, moves, units, names)
 
 
 def positions_of_a_game(folder: Path) -> list[Position]:
     """Return some positions of the game of the first train row: an early, a middle and a late one, and the last."""
+    data = Processed(folder)
     found: dict[int, tuple[int, int, int, int]] = {}
     game, start = None, 0
-    for rows in _chunks(folder, "train"):
+    for rows in data.chunks("train", CHUNK_ROWS, KEYS, LABELS):
         game = rows["group_id"][0] if game is None else game
         for row in np.flatnonzero(rows["group_id"] == game).tolist():
             ply, n_plies, policy, value = (int(rows[name][row]) for name in ("ply", "n_plies", "policy", "value"))
@@ -86,19 +85,9 @@ def positions_of_a_game(folder: Path) -> list[Position]:
     last = max(found, default=0)
     plies = sorted(found)
     chosen = sorted({min(plies, key=lambda ply: abs(ply - wanted * last)) for wanted in SHOWN}) if plies else []
-    board = np.load(folder / "board_train.npy", mmap_mode="r")
+    board = np.load(data.feature_path("board", "train"), mmap_mode="r")
     return [
         Position(bits.unpack(np.array(board[[row]]), BOARD)[0], ply, *labels)
         for ply in chosen
         for row, *labels in [found[ply]]
     ]
-
-
-def _chunks(folder: Path, part: str) -> Iterator[dict[str, np.ndarray]]:
-    """Yield keys and labels of some rows of a part, by name."""
-    columns: dict[str, Iterator[np.ndarray]] = {}
-    for path, names in ((folder / f"keys_{part}.npz", KEYS), (folder / f"labels_{part}.npz", LABELS)):
-        headers = arrays.npz_headers(path)
-        columns |= {name: arrays.member_chunks(path, headers[name], CHUNK_ROWS) for name in names}
-    for values in zip(*columns.values(), strict=True):
-        yield dict(zip(columns, values, strict=True))

@@ -3,7 +3,6 @@
 Arrays are read a chunk at a time, so memory does not grow with the number of bars, apart from two times for each gap.
 """
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from stages.core import arrays
-from stages.report.figure import Figure
-from stages.report.run_charts import kind, quantity
+from stages.core.part_files import PARTS
+from stages.processed import Processed
+from stages.report.figure import Figure, kind, quantity
 
-PARTS = ("train", "val", "test")
 PRICE_KEYS = ("time", "segment", "instrument", "open", "high", "low", "close")
 CHUNK_ROWS = 1 << 16
 MAX_BINS = 2400  # points of all price charts together
@@ -47,18 +46,22 @@ def figures(processed_dir: Path) -> list[Figure]:
     """Return a price chart for each of the first instruments, and the histograms of each feature."""
     found = read_series(processed_dir)
     charts = [price_chart(name, series) for name, series in list(found.items())[:MAX_INSTRUMENTS]]
-    names = json.loads((processed_dir / "feature_names.json").read_text(encoding="utf-8"))
-    return [*charts, *(histogram_chart(field, names[field], count(processed_dir, field)) for field in sorted(names))]
+    data = Processed(processed_dir)
+    fields = sorted(data.features(PARTS[0]))
+    return [
+        *charts,
+        *(histogram_chart(field, data.column_names(field), count(processed_dir, field)) for field in fields),
+    ]
 
 
 def read_series(folder: Path) -> dict[str, Series]:
     """Return what is drawn of each instrument, by name in the order of the rows."""
-    headers = [arrays.npz_headers(folder / f"keys_{part}.npz") for part in PARTS]
-    n_rows = sum(header["time"].shape[0] for header in headers)
+    data = Processed(folder)
+    n_rows = sum(arrays.npz_headers(data.members_path("key", part))["time"].shape[0] for part in PARTS)
     step = max(1, math.ceil(n_rows / MAX_BINS))
     pieces: dict[str, dict[str, list[np.ndarray]]] = {}
     for i, part in enumerate(PARTS):
-        for name, rows in _runs(folder / f"keys_{part}.npz", headers[i]):
+        for name, rows in _runs(data.chunks(part, CHUNK_ROWS, PRICE_KEYS)):
             own = pieces.setdefault(name, {"gaps": [], "jumps": []})
             for key, values in {**_bin(rows, step, i), **_breaks(rows)}.items():
                 own.setdefault(key, []).append(values)
@@ -66,17 +69,15 @@ def read_series(folder: Path) -> dict[str, Series]:
     return {name: Series(own, own.pop("gaps"), own.pop("jumps")) for name, own in joined.items()}
 
 
-def _runs(path: Path, headers: Mapping[str, arrays.Header]) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+def _runs(chunks: Iterator[dict[str, np.ndarray]]) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
     """Yield stretches of rows of one instrument, each beginning with the last row of the stretch before.
 
     The first row of a stretch is there for comparison only; where there is none before, it is the first row itself.
     """
-    columns = [arrays.member_chunks(path, headers[key], CHUNK_ROWS) for key in PRICE_KEYS]
     last: dict[str, np.ndarray] = {}
-    for values in zip(*columns, strict=True):
-        chunk = dict(zip(PRICE_KEYS, values, strict=True))
+    for chunk in chunks:
         borders = np.flatnonzero(chunk["instrument"][1:] != chunk["instrument"][:-1]) + 1
-        for start, stop in zip([0, *borders], [*borders, len(values[0])], strict=True):
+        for start, stop in zip([0, *borders], [*borders, len(chunk["time"])], strict=True):
             rows = {key: chunk[key][start:stop] for key in PRICE_KEYS}
             is_same = bool(last) and last["instrument"][0] == rows["instrument"][0]
             first = last if is_same else {key: rows[key][:1] for key in PRICE_KEYS}
@@ -209,16 +210,15 @@ def count(folder: Path, field: str) -> np.ndarray:
         int64 (parts, columns, slots); slots are equal steps from -`REACH` to `REACH`, and what lies beyond is in the
         first and last one.
     """
-    return np.stack([_count_part(folder, field, part) for part in PARTS])
+    return np.stack([_count_part(Processed(folder), field, part) for part in PARTS])
 
 
-def _count_part(folder: Path, field: str, part: str) -> np.ndarray:
-    path, keys = folder / f"{field}_{part}.npy", folder / f"keys_{part}.npz"
-    width = math.prod(arrays.npy_header(path).shape[1:])
-    flags = arrays.member_chunks(keys, arrays.npz_headers(keys)[f"valid_{field}"], CHUNK_ROWS)
+def _count_part(data: Processed, field: str, part: str) -> np.ndarray:
+    width = math.prod(data.feature_header(field, part).shape[1:])
+    flags = data.chunks(part, CHUNK_ROWS, [f"valid_{field}"])
     total = np.zeros(width * N_SLOTS, np.int64)
-    for rows, is_valid in zip(arrays.npy_chunks(path, CHUNK_ROWS), flags, strict=True):
-        values = rows[is_valid.astype(bool)].reshape(-1, width).astype(np.float64)
+    for rows, keys in zip(arrays.npy_chunks(data.feature_path(field, part), CHUNK_ROWS), flags, strict=True):
+        values = rows[keys[f"valid_{field}"].astype(bool)].reshape(-1, width).astype(np.float64)
         slot = np.clip((values + REACH) * (N_SLOTS / (2 * REACH)), 0, N_SLOTS - 1).astype(np.int64)
         total += np.bincount((slot + N_SLOTS * np.arange(width)).ravel(), minlength=len(total))
     return total.reshape(width, N_SLOTS)

@@ -3,18 +3,17 @@
 In: the processed arrays, and merge's report for what was left out; without it this is not drawn.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from stages.core import paths
-from stages.datasets.rugs.report.tally import EDGES, MAX_POINTS, PARTS, SMALLEST, PricePath, Tally, count, paths_of
+from stages.core.part_files import PARTS
+from stages.datasets.rugs.report.prices import price_path
+from stages.datasets.rugs.report.tally import EDGES, SMALLEST, Tally, count, paths_of
 from stages.datasets.rugs.schema import ACTIONS, HOLD
-from stages.report.figure import Figure
-from stages.report.run_charts import kind, quantity
+from stages.report.figure import Figure, findings, kind, merge_report, quantity
 
 MAX_BARS = 40
 MAX_TICKS = 300  # episodes of a part that are drawn one by one
@@ -23,7 +22,6 @@ ENDS = ("rug", "recording cut")
 DECADES = [-10, -1, -0.1, -0.01, -0.001, -0.0001, 0, 0.0001, 0.001, 0.01, 0.1, 1, 10]
 SOL_AXIS = {"values": DECADES, "format": "~g"}
 COUNT_AXIS = {"values": [0, 1, 10, 100, 1000, 10_000, 100_000, 1_000_000], "labelExpr": "format(datum.value, '~s')"}
-WIDE = 30  # from the lowest to the highest price: then only powers of ten are named on the axis
 WHOLE = {"labelExpr": "datum.value % 1 ? '' : format(datum.value, ',')"}
 SMALL_RETURN = 1e-4  # SOL: below this the scale of returns is linear
 
@@ -39,10 +37,9 @@ def figures(processed_dir: Path) -> list[Figure]:
     if any(tally.rewards.any() for tally in tallies.values()):
         drawn.append(rewards(tallies))
     drawn += [returns(tallies), actions(tallies), known(tallies)]
-    path = paths.report(processed_dir.name)
-    report = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    if report.get("findings", {}).get("by_reason"):
-        drawn.append(left_out(report["findings"]["by_reason"], tallies))
+    by_reason = merge_report(processed_dir.name).get("findings", {}).get("by_reason")
+    if by_reason:
+        drawn.append(left_out(by_reason, tallies))
     return drawn
 
 
@@ -88,65 +85,9 @@ def _round_step(least: float) -> int:
     return next(step for step in steps if step >= least)
 
 
-def price_path(path: PricePath) -> Figure:
-    """Draw the price of one episode and the presses."""
-    n, is_press = len(path.tick), path.action > HOLD
-    shown = np.unique(np.append(np.arange(0, n, max(1, -(-n // MAX_POINTS))), n - 1))
-    line = [_point(path, i) for i in shown.tolist()]
-    marks = [{**_point(path, i), "press": ACTIONS[path.action[i]]} for i in np.flatnonzero(is_press).tolist()]
-    x, y = (
-        quantity("tick", "tick"),
-        quantity("price", "price", scale={"type": "log", "nice": False}, axis=_price_axis(path.price)),
-    )
-    tooltip = [{"field": "tick"}, quantity("price", "price", format=".4~g")]
-    names = list(ACTIONS[1:])
-    press = {
-        "color": kind("press", scale={"domain": names}),
-        "shape": kind("press", scale={"domain": names, "range": ["triangle-up", "triangle-down", "diamond"]}),
-        "tooltip": [{"field": "press"}, *tooltip],
-    }
-    top = int(path.price.argmax())
-    end = f"rugs at tick {path.tick[-1]} with {path.price[-1]:.3g}" if path.is_rugged else "is cut off, no rug was seen"
-    counted = ", ".join(f"{(path.action == i).sum()} {name}" for i, name in enumerate(ACTIONS) if i)
-    return Figure(
-        f"Price of {path.game}",
-        "Price as a multiple of the entry price, on a logarithmic scale, at each step; marks are what the human "
-        "pressed there. One of the episodes of train with the most presses. The arrays are standardised: the price is "
-        "theirs times the scale plus the mean of normalizer.npz.",
-        {
-            "height": 180,
-            "encoding": {"x": x, "y": y},
-            "layer": [
-                {
-                    "data": {"values": line},
-                    "mark": {"type": "line", "strokeWidth": 1.5},
-                    "encoding": {"tooltip": tooltip},
-                },
-                {
-                    "data": {"values": marks},
-                    "mark": {"type": "point", "filled": True, "size": 90, "opacity": 1},
-                    "encoding": press,
-                },
-            ],
-        },
-        f"{n:,} steps; the price reaches {path.price[top]:.3g} at tick {path.tick[top]} and the game {end}. Presses: "
-        f"{counted}.",
-    )
-
-
 def _both_sides(smallest: float) -> dict[str, Any]:
     """Return a scale that is logarithmic on both sides of 0, but for what is smaller than a number."""
     return {"scale": {"type": "symlog", "constant": smallest}, "axis": SOL_AXIS}
-
-
-def _price_axis(price: np.ndarray) -> dict[str, Any]:
-    factors = (1,) if price.max() > WIDE * price.min() else (1, 2, 5)
-    values = [float(f"{factor * 10.0**power:g}") for power in range(-4, 5) for factor in factors]
-    return {"values": values, "format": "~g"}
-
-
-def _point(path: PricePath, step: int) -> dict[str, Any]:
-    return {"tick": int(path.tick[step]), "price": float(f"{path.price[step]:.5g}")}
 
 
 def rewards(tallies: Tallies) -> Figure:
@@ -287,34 +228,20 @@ def known(tallies: Tallies) -> Figure:
 
 def left_out(by_reason: Mapping[str, int], tallies: Tallies) -> Figure:
     """Draw what was left out, by reason."""
-    order = sorted(by_reason, key=lambda reason: (-by_reason[reason], reason))
-    rows = [
-        {
-            "reason": reason.removeprefix("unmatched:").replace("_", " "),
-            "what": _what(reason),
-            "count": by_reason[reason],
-        }
-        for reason in order
-    ]
-    encoding = {
-        "y": kind("reason", axis={"labelLimit": 170}),
-        "x": quantity("count", "count", axis=WHOLE),
-        "color": kind("what"),
-        "tooltip": [{"field": name} for name in ("what", "reason", "count")],
-    }
+    spec, most_often = findings(by_reason, "count", _named)
     unmatched = sum(n for reason, n in by_reason.items() if reason.startswith("unmatched:"))
     matched = int(sum(tally.presses.sum() for tally in tallies.values()))
     return Figure(
         "Presses without a step, and what else was left out",
         "Presses of BUY, SELL and SIDEBET that belong to no step, rows that could not be read and episodes that "
         "options drop, by reason; where each first occurs is listed below Bad units.",
-        {"data": {"values": rows}, "height": 26 * len(rows), "mark": "bar", "encoding": encoding},
-        f"{unmatched:,} of {matched + unmatched:,} presses belong to no step; in all, most often: "
-        f"{rows[0]['reason']} ({by_reason[order[0]]:,}).",
+        spec,
+        f"{unmatched:,} of {matched + unmatched:,} presses belong to no step; in all, {most_often}.",
     )
 
 
-def _what(reason: str) -> str:
-    """Return what a reason counts."""
+def _named(reason: str) -> dict[str, str]:
+    """Return a reason's words and what it counts."""
     kinds = {"unmatched": "press", "dropped": "episode"}
-    return kinds.get(reason.partition(":")[0], "row")
+    words = reason.removeprefix("unmatched:").replace("_", " ")
+    return {"reason": words, "what": kinds.get(reason.partition(":")[0], "row")}

@@ -11,16 +11,15 @@ from typing import Final
 
 import numpy as np
 
-from stages.core import arrays
 from stages.datasets.rugs.schema import ACTIONS, BUY, FEATURE_NAMES, SELL
+from stages.datasets.rugs.training.transitions import weights_of
+from stages.processed import Processed
 
-PARTS: Final = ("train", "val", "test")
 CHUNK_ROWS: Final = 1 << 16
 KEYS: Final = ("group_id", "terminated", "truncated", "player_known", "reward", "executed", "kept")
 SMALLEST: Final = 1e-6  # SOL: what is nearer to 0 shares a slot with it
 EDGES: Final = np.concatenate([-np.logspace(2, -6, 17), np.logspace(-6, 2, 17)])  # up to 100 SOL
 MAX_PATHS: Final = 4
-MAX_POINTS: Final = 400  # of a path
 LOWEST: Final = 1e-4  # of a price: float32 has lost what is below where others are high, and logarithms need > 0
 PRICE: Final = FEATURE_NAMES.index("price")
 
@@ -63,8 +62,7 @@ class Tally:
     @property
     def weights(self) -> np.ndarray:
         """The weight of each action that makes all that occur count the same, float64 (4,); 0 for one not there."""
-        share = self.actions.sum() / max(1, np.count_nonzero(self.actions))
-        return np.divide(share, self.actions, out=np.zeros(len(ACTIONS)), where=self.actions > 0)
+        return weights_of(self.actions)
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,7 @@ def count(folder: Path, part: str) -> Tally:
     pieces: list[dict[str, np.ndarray]] = []
     rewards, actions = np.zeros(len(EDGES) - 1, np.int64), np.zeros(len(ACTIONS), np.int64)
     answered, n_known, n_steps, last = np.zeros((2, 2), np.int64), 0, 0, None
-    for rows in _chunks(folder, part):
+    for rows in Processed(folder).chunks(part, CHUNK_ROWS, KEYS, ("action",)):
         pieces.append(_episodes(rows, n_steps, last))
         last, n_steps = rows["group_id"][-1], n_steps + len(rows["group_id"])
         found = rows["reward"][rows["reward"] != 0].astype(np.float64)
@@ -95,16 +93,6 @@ def count(folder: Path, part: str) -> Tally:
             is_pressed = rows["action"] == action
             answered[i] += [is_pressed.sum(), np.count_nonzero(rows["executed"][is_pressed])]
     return Tally(n_steps, n_known, **_joined(pieces), rewards=rewards, actions=actions, answered=answered)
-
-
-def _chunks(folder: Path, part: str) -> Iterator[dict[str, np.ndarray]]:
-    """Yield keys and labels of some steps of a part, by name."""
-    columns: dict[str, Iterator[np.ndarray]] = {}
-    for path, names in ((folder / f"keys_{part}.npz", KEYS), (folder / f"labels_{part}.npz", ("action",))):
-        headers = arrays.npz_headers(path)
-        columns |= {name: arrays.member_chunks(path, headers[name], CHUNK_ROWS) for name in names}
-    for values in zip(*columns.values(), strict=True):
-        yield dict(zip(columns, values, strict=True))
 
 
 def _episodes(rows: dict[str, np.ndarray], n_before: int, last: np.uint64 | None) -> dict[str, np.ndarray]:
@@ -138,29 +126,31 @@ def paths_of(folder: Path, part: str, tally: Tally) -> list[PricePath]:
     """Return the prices of the episodes of a part with the most presses, in raw units."""
     chosen = np.argsort(-tally.presses, kind="stable")[:MAX_PATHS]
     spans = [slice(int(tally.start[i]), int(tally.start[i] + tally.length[i])) for i in sorted(chosen.tolist())]
-    with np.load(folder / "normalizer.npz", allow_pickle=False) as file:
-        mean, scale = float(file["mean"][PRICE]), float(file["scale"][PRICE])
-    prices = np.load(folder / f"observation_{part}.npy", mmap_mode="r")
-    tick, game = (_picked(folder / f"keys_{part}.npz", name, spans) for name in ("tick", "game"))
-    action = _picked(folder / f"labels_{part}.npz", "action", spans)
+    data = Processed(folder)
+    normalizer = data.normalizer()
+    mean, scale = float(normalizer["mean"][PRICE]), float(normalizer["scale"][PRICE])
+    prices = np.load(data.feature_path("observation", part), mmap_mode="r")
+    rows = _picked(data.chunks(part, CHUNK_ROWS, ("tick", "game"), ("action",)), spans)
     return [
         PricePath(
-            game[i][0].decode(),
-            tick[i].astype(np.int64),
+            own["game"][0].decode(),
+            own["tick"].astype(np.int64),
             np.maximum(prices[span, PRICE].astype(np.float64) * scale + mean, LOWEST),
-            action[i].astype(np.int64),
+            own["action"].astype(np.int64),
             bool(tally.is_rugged[np.searchsorted(tally.start, span.start)]),
         )
-        for i, span in enumerate(spans)
+        for own, span in zip(rows, spans, strict=True)
     ]
 
 
-def _picked(path: Path, name: str, spans: list[slice]) -> list[np.ndarray]:
-    """Return some runs of rows of one array of an NPZ."""
-    found: list[list[np.ndarray]] = [[] for _ in spans]
+def _picked(chunks: Iterator[dict[str, np.ndarray]], spans: list[slice]) -> list[dict[str, np.ndarray]]:
+    """Return some runs of rows, each by name."""
+    found: list[list[dict[str, np.ndarray]]] = [[] for _ in spans]
     start = 0
-    for rows in arrays.member_chunks(path, arrays.npz_headers(path)[name], CHUNK_ROWS):
+    for rows in chunks:
+        n_rows = len(next(iter(rows.values())))
         for own, span in zip(found, spans, strict=True):
-            own.append(rows[max(0, span.start - start) : max(0, span.stop - start)].copy())
-        start += len(rows)
-    return [np.concatenate(own) for own in found]
+            inside = slice(max(0, span.start - start), max(0, span.stop - start))
+            own.append({name: values[inside].copy() for name, values in rows.items()})
+        start += n_rows
+    return [{name: np.concatenate([piece[name] for piece in own]) for name in own[0]} for own in found]

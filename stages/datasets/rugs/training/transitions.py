@@ -231,9 +231,13 @@ def class_weights(actions: np.ndarray) -> np.ndarray:
 
     ``class_weights(actions)[actions]`` are the weights of samples; their mean is 1.
     """
-    counts = np.array(list(action_histogram(actions).values()))
+    return weights_of(np.array(list(action_histogram(actions).values()))).astype(np.float32)
+
+
+def weights_of(counts: np.ndarray) -> np.ndarray:
+    """Return the weights of actions that occur so often, float64 (4,)."""
     share = counts.sum() / max(1, np.count_nonzero(counts))
-    return np.divide(share, counts, out=np.zeros(len(counts)), where=counts > 0).astype(np.float32)
+    return np.divide(share, counts, out=np.zeros(len(counts)), where=counts > 0)
 
 
 def statistics(dataset: Transitions) -> dict[str, Any]:

@@ -1,38 +1,33 @@
 """Splendor's own figures: how long games are, and what players do in each round."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from stages.core import arrays
+from stages.core.part_files import PARTS
 from stages.datasets.splendor.schema import ACTION_TYPES, PLAYER_COUNTS
-from stages.report.figure import Figure
+from stages.processed import Processed
+from stages.report.figure import Figure, quantity
 
-PARTS = ("train", "val", "test")
 MIN_MOVES = 30
 
 
 def figures(processed_dir: Path) -> list[Figure]:
     """Return the figures; they need the keys and one label, no feature array."""
-    keys = [_read(processed_dir / f"keys_{part}.npz", "group_id", "unit", "turn_number") for part in PARTS]
-    units = _read(processed_dir / "keys_train.npz", "units")["units"]
+    data = Processed(processed_dir)
+    keys = [data.keys(part, ("group_id", "unit", "turn_number")) for part in PARTS]
     joined = {name: np.concatenate([part[name] for part in keys]) for name in keys[0]}
-    actions = [_read(processed_dir / f"labels_{part}.npz", "action_type")["action_type"] for part in PARTS]
-    return [game_lengths(joined, units), moves_by_round(joined["turn_number"], np.concatenate(actions))]
+    actions = [data.labels(part, ["action_type"])["action_type"] for part in PARTS]
+    return [game_lengths(joined, data.units()), moves_by_round(joined["turn_number"], np.concatenate(actions))]
 
 
-def _read(path: Path, *names: str) -> dict[str, np.ndarray]:
-    headers = arrays.npz_headers(path)
-    return {name: arrays.read_member(path, headers[name]) for name in names}
-
-
-def game_lengths(keys: dict[str, np.ndarray], units: np.ndarray) -> Figure:
+def game_lengths(keys: dict[str, np.ndarray], units: Sequence[str]) -> Figure:
     """Draw how many rounds games of two, three and four players last."""
     _, first, group = np.unique(keys["group_id"], return_index=True, return_inverse=True)
     rounds = np.zeros(len(first), np.int64)
     np.maximum.at(rounds, group, keys["turn_number"])
-    players = np.array([int(name[0]) for name in units.tolist()])[keys["unit"][first]]
+    players = np.array([int(name[0]) for name in units])[keys["unit"][first]]
     rows, means = [], []
     for count in PLAYER_COUNTS:
         own = rounds[players == count]
@@ -44,8 +39,8 @@ def game_lengths(keys: dict[str, np.ndarray], units: np.ndarray) -> Figure:
                 {"rounds": r, "share": round(s, 4), "games": n, "players": f"{count} players"} for r, s, n in cells
             ]
     encoding = {
-        "x": _quantity("rounds", "rounds of a game", scale={"zero": False}),
-        "y": _quantity("share", "share of games", axis={"format": "%"}),
+        "x": quantity("rounds", "rounds of a game", scale={"zero": False}),
+        "y": quantity("share", "share of games", axis={"format": "%"}),
         "color": {"field": "players", "type": "nominal"},
         "tooltip": [{"field": name} for name in ("players", "rounds", "games")],
     }
@@ -70,8 +65,8 @@ def moves_by_round(turn_number: np.ndarray, action: np.ndarray) -> Figure:
         for i, name in enumerate(ACTION_TYPES)
     ]
     encoding = {
-        "x": _quantity("round", "round", scale={"nice": False, "zero": False}),
-        "y": _quantity("share", "share of moves", axis={"format": "%"}, scale={"domain": [0, 1]}),
+        "x": quantity("round", "round", scale={"nice": False, "zero": False}),
+        "y": quantity("share", "share of moves", axis={"format": "%"}, scale={"domain": [0, 1]}),
         "color": {"field": "move", "type": "nominal"},
         "tooltip": [{"field": name} for name in ("round", "move", "share")],
     }
@@ -82,7 +77,3 @@ def moves_by_round(turn_number: np.ndarray, action: np.ndarray) -> Figure:
         {"data": {"values": rows}, "height": 220, "mark": "area", "encoding": encoding},
         f"Over all rounds: {overall}.",
     )
-
-
-def _quantity(field: str, title: str, **more: Any) -> dict[str, Any]:
-    return {"field": field, "type": "quantitative", "title": title, **more}
