@@ -8,9 +8,9 @@ from typing import Any
 
 from stages.core import arrays, bits, manifests, paths
 from stages.core.errors import ExpectedError
+from stages.pipeline.lock import StageState
 from stages.report.columns import Column, read_columns
 from stages.report.figure import Figure, own_figures
-from stages.report.lock import StageState
 from stages.report.logs import Run, read_runs
 
 Json = dict[str, Any]

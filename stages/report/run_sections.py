@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from stages.pipeline.lock import STATES, StageState
 from stages.report import run_charts
 from stages.report.facts import Facts
-from stages.report.lock import STATES, Comparison, StageState
+from stages.report.lock import Comparison
 from stages.report.markup import Charts, Html, bullets, details, number, paragraph, percent, table
 
 MAX_LISTED = 200
