@@ -77,7 +77,9 @@ def main() -> int:
     def action(params: Params, datasets: Sequence[str]) -> None:
         n_kept = sum(len(slim(dataset)) for dataset in datasets)
         if n_kept:
-            raise ExpectedError(f"{n_kept} files kept, see above; `make verify` says what is damaged, else `dvc repro`")
+            raise ExpectedError(
+                f"files kept: {n_kept}, see above; run `dvc repro`, and `make verify` if they are again"
+            )
 
     return cli.on_datasets("commands.slim", "Drop arrays that DVC's cache holds.", action)
 

@@ -71,7 +71,7 @@ def assert_kept(clone, *kept):
     assert done.returncode == 1
     named = re.findall(r"^slim toy: kept (\S+), which DVC's cache does not hold$", done.stderr, re.MULTILINE)
     assert named == [str(path) for path in kept]
-    assert f"error: {len(kept)} files kept, see above" in done.stderr
+    assert f"error: files kept: {len(kept)}, see above" in done.stderr
     assert files() == {*kept}
 
 
