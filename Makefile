@@ -54,6 +54,7 @@ lint: $(READY)  ## Check style and types
 	@ruff check .
 	@ruff format --check .
 	@mypy
+	@lint-imports --no-cache --no-logo
 
 format: $(READY)  ## Format the code
 	@ruff format .

@@ -15,7 +15,7 @@ from collections.abc import Collection, Sequence
 from stages.core import manifests, paths, units
 from stages.core.errors import BadUnit, ExpectedError
 from stages.core.files import write_text
-from stages.core.params import DatasetParams, load
+from stages.core.params import DatasetParams
 from stages.datasets import base
 from stages.datasets.base.raw import read_unit
 from stages.runtime import cli
@@ -94,9 +94,11 @@ def _keep_plan_runnable(dataset: str, gone: Collection[str]) -> None:
 
 def main() -> int:
     """Run the verb from the command line."""
-    parser = cli.parser("discover", "List a dataset's raw units and deal them into batches (data/manifests/).")
-    arguments = parser.parse_args()
-    return cli.run(lambda: discover(arguments.dataset, load().dataset(arguments.dataset)))
+    return cli.on_dataset(
+        "discover",
+        "List a dataset's raw units and deal them into batches (data/manifests/).",
+        lambda params, dataset: discover(dataset, params.dataset(dataset)),
+    )
 
 
 if __name__ == "__main__":

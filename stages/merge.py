@@ -24,7 +24,6 @@ from stages.core import arrays, manifests, paths
 from stages.core.errors import BadUnit, ExpectedError
 from stages.core.fields import FIELDS_FILE, NamedField, fields_text
 from stages.core.files import atomic_dir, json_text, write_text
-from stages.core.params import load
 from stages.merging import groups
 from stages.merging.account import account
 from stages.merging.batches import Batch, common_fields, open_batch
@@ -162,9 +161,11 @@ def _remove_unlisted(dataset: str, names: Sequence[str]) -> None:
 
 def main() -> int:
     """Run the verb from the command line."""
-    parser = cli.parser("merge", "Join the batches of a dataset into data/merged/<dataset>/<field>.npy.")
-    arguments = parser.parse_args()
-    return cli.run(lambda: merge(arguments.dataset, load().dataset(arguments.dataset).max_bad_units))
+    return cli.on_dataset(
+        "merge",
+        "Join the batches of a dataset into data/merged/<dataset>/<field>.npy.",
+        lambda params, dataset: merge(dataset, params.dataset(dataset).max_bad_units),
+    )
 
 
 if __name__ == "__main__":

@@ -175,7 +175,8 @@ def _meta(whole: Chunk, batch: str, outcome: Outcome) -> np.ndarray:
 
 def main() -> int:
     """Run the verb from the command line."""
-    parser = cli.parser("process", "Turn the raw units of a batch into data/intermediate/<dataset>/<batch>.npz.", True)
+    parser = cli.verb_parser("process", "Turn the raw units of a batch into data/intermediate/<dataset>/<batch>.npz.")
+    parser.add_argument("batch", nargs="?", help="a batch id such as b01; default: every listed batch")
     arguments = parser.parse_args()
     dataset, finished = arguments.dataset, set[str]()
 
@@ -194,12 +195,11 @@ def main() -> int:
             process(dataset, batch, params)
             finished.add(batch)
 
-    return cli.run(
-        action,
-        lambda: (
-            f"{len(finished)} of {len(manifests.read_batch_list(dataset))} batches of {dataset} are finished and kept"
-        ),
-    )
+    def kept() -> str:
+        n_listed = len(manifests.read_batch_list(dataset))
+        return f"{len(finished)} of {n_listed} batches of {dataset} are finished and kept"
+
+    return cli.run(action, kept)
 
 
 def _leave_placeholder(dataset: str, batch: str) -> None:

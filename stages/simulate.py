@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.core.errors import ExpectedError
-from stages.core.params import load
+from stages.core.params import Params
 from stages.datasets import base
 from stages.runtime import cli
 from stages.runtime.display import Counts, Display
@@ -69,16 +69,14 @@ def _shown(dataset: str, look: Callable[[], tuple[int, int]] | None, watch: Watc
 
 def main() -> int:
     """Run the verb from the command line."""
-    parser = cli.parser("simulate", "Make small real raw data of a dataset in data/sample/<dataset>.")
-    arguments = parser.parse_args()
 
-    def action() -> None:
-        settings = load().simulate
-        if arguments.dataset not in settings:
-            raise ExpectedError(f"params.yaml: simulate has no {arguments.dataset!r}, expected its settings; add them")
-        simulate(arguments.dataset, settings[arguments.dataset])
+    def action(params: Params, dataset: str) -> None:
+        if dataset not in params.simulate:
+            raise ExpectedError(f"params.yaml: simulate has no {dataset!r}, expected its settings; add them")
+        simulate(dataset, params.simulate[dataset])
 
-    return cli.run(action, lambda: "what is complete is kept")
+    description = "Make small real raw data of a dataset in data/sample/<dataset>."
+    return cli.on_dataset("simulate", description, action, lambda: "what is complete is kept")
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ from stages.core import part_files, paths
 from stages.core.errors import ExpectedError
 from stages.core.fields import NamedField
 from stages.core.files import atomic_dir
-from stages.core.params import SplitParams, load
+from stages.core.params import SplitParams
 from stages.core.part_files import PARTS
 from stages.runtime import cli
 from stages.runtime.display import Display, StepProgress
@@ -122,15 +122,11 @@ def _refuse_empty_parts(dataset: str, merged: Merged, params: SplitParams) -> No
 
 def main() -> int:
     """Run the verb from the command line."""
-    parser = cli.parser("split", "Assign groups to train, val and test, and write data/processed/<dataset>/.")
-    arguments = parser.parse_args()
-
-    def action() -> None:
-        params = load()
-        params.dataset(arguments.dataset)
-        split(arguments.dataset, params.split_of(arguments.dataset))
-
-    return cli.run(action)
+    return cli.on_dataset(
+        "split",
+        "Assign groups to train, val and test, and write data/processed/<dataset>/.",
+        lambda params, dataset: split(dataset, params.split_of(dataset)),
+    )
 
 
 if __name__ == "__main__":

@@ -7,22 +7,20 @@ It is what DVC would run without its run cache: a batch that comes back as it on
 are merge and split after an edit that leaves the arrays as they are.
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import yaml
-
 from stages.commands.preprocess import layout
 from stages.commands.status import Changes, StaleStage, changes, is_input, not_simulated, stale_stages
 from stages.core import manifests, paths
-from stages.core.params import DatasetParams, load
-from stages.expand import LOCK
+from stages.core.params import DatasetParams, Params
+from stages.pipeline import lock, verbs
 from stages.runtime import cli
 
-VERBS = ("process", "merge", "split")
+COLUMNS = ("dataset", "units", "run", "reuse", "seconds", "disk MB", "peak MB", "why")
+COSTLY = ("process", "merge", "split")  # the verbs that are estimated
 DVC_SECONDS_PER_STAGE = 0.5  # start-up, hashing and linking of one stage, measured on small stages
 
 
@@ -47,24 +45,22 @@ class Costs:
 
 def stale_batches(dataset: str, raw: Changes, stale: Sequence[StaleStage]) -> list[str]:
     """Return the batches whose process stage would run: changed units, code or params, or no arrays anywhere."""
-    prefix = f"process@{dataset}-"
-    names = {
-        stage.name.removeprefix(prefix) for stage in stale if stage.name.startswith(prefix) and not stage.is_cached
-    }
-    return sorted(set(raw.stale) | (names & set(raw.batches)))
+    names = [verbs.parsed(stage.name) for stage in stale if not stage.is_cached]
+    batches = {name.batch for name in names if name.dataset == dataset}
+    return sorted(set(raw.stale) | (batches & set(raw.batches)))
 
 
 def last_costs(dataset: str) -> Costs:
     """Read what units cost in the last run of each stage from the logs and dvc.lock."""
-    durations = {verb: _durations(verb, dataset) for verb in VERBS}
+    durations = {verb: _durations(verb, dataset) for verb in COSTLY}
     sizes = _output_bytes(dataset)
     n_units = _last_units(dataset)
     n_process = sum(count for _, count, _ in durations["process"].values())
     n_timed = {"process": n_process, "merge": n_units, "split": n_units}
     return Costs(
-        seconds={verb: sum(s for s, _, _ in durations[verb].values()) / max(n_timed[verb], 1) for verb in VERBS},
-        n_bytes={verb: sizes[verb] / max(n_units, 1) for verb in VERBS},
-        peak_mb=max((peak for verb in VERBS for _, _, peak in durations[verb].values()), default=0),
+        seconds={verb: sum(s for s, _, _ in durations[verb].values()) / max(n_timed[verb], 1) for verb in COSTLY},
+        n_bytes={verb: sizes[verb] / max(n_units, 1) for verb in COSTLY},
+        peak_mb=max((peak for verb in COSTLY for _, _, peak in durations[verb].values()), default=0),
     )
 
 
@@ -76,12 +72,13 @@ def _last_units(dataset: str) -> int:
 
 def _output_bytes(dataset: str) -> dict[str, int]:
     """Return the bytes of the outputs of process (all listed batches), merge and split in the last run."""
-    text = LOCK.read_text(encoding="utf-8") if LOCK.is_file() else "{}"
-    entries = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)).get("stages", {})  # 10 times faster
-    names = {"merge": [f"merge@{dataset}"], "split": [f"split@{dataset}"]}
-    names["process"] = [f"process@{dataset}-{batch}" for batch in manifests.read_batch_list(dataset)]
-    outs = {verb: [out for name in names[verb] if name in entries for out in entries[name]["outs"]] for verb in VERBS}
-    return {verb: sum(out["size"] for out in outs[verb]) for verb in VERBS}
+    entries = lock.read() if lock.LOCK.is_file() else {}
+    batches = manifests.read_batch_list(dataset)
+    sizes = {}
+    for verb in COSTLY:
+        recorded = [name for name in verbs.stage_names([verb], dataset, batches) if name in entries]
+        sizes[verb] = sum(out.size for name in recorded for out in lock.outputs(entries, name))
+    return sizes
 
 
 def _durations(stage: str, dataset: str) -> dict[str, tuple[float, int, float]]:
@@ -112,7 +109,7 @@ def plan_row(dataset: str, params: DatasetParams) -> tuple[str, ...]:
     if not verbs:
         return (dataset, *counts, "0", "0", "-", "up to date")
     n_run = {"process": sum(len(raw.batches[batch]) for batch in run), "merge": raw.n_units, "split": raw.n_units}
-    worked = [verb for verb in VERBS if verb in verbs]
+    worked = [verb for verb in COSTLY if verb in verbs]
     seconds = DVC_SECONDS_PER_STAGE * (len(run) + len(verbs - {"process"}))
     seconds += sum(n_run[verb] * costs.seconds[verb] for verb in worked)
     n_bytes = sum(n_run[verb] * costs.n_bytes[verb] for verb in worked)
@@ -141,24 +138,17 @@ def _why(raw: Changes, stale: Sequence[StaleStage]) -> str:
 
 def main() -> int:
     """Run the command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m stages.commands.plan", description="Say what a run would do and cost."
-    )
-    parser.add_argument("dataset", nargs="*", help="datasets of params.yaml; default: all of them")
-    chosen = parser.parse_args().dataset
 
-    def action() -> None:
-        params = load()
-        rows: list[tuple[str, ...]] = [("dataset", "units", "run", "reuse", "seconds", "disk MB", "peak MB", "why")]
-        for dataset in chosen or sorted(params.datasets):
-            settings = params.dataset(dataset)
+    def action(params: Params, datasets: Sequence[str]) -> None:
+        rows: list[tuple[str, ...]] = [COLUMNS]
+        for dataset in datasets:
             if not_simulated(dataset, params):
                 rows.append((dataset, "?", "?", "?", "?", "?", "?", "the sample is not simulated yet"))
             else:
-                rows.append(plan_row(dataset, settings))
+                rows.append(plan_row(dataset, params.dataset(dataset)))
         sys.stdout.write(f"{layout(rows)}\n\n`run` and `reuse` count batches; nothing was run.\n")
 
-    return cli.run(action)
+    return cli.on_datasets("commands.plan", "Say what a run would do and cost.", action)
 
 
 if __name__ == "__main__":

@@ -5,11 +5,9 @@ the batch lists up to date, so that `dvc repro` sees the right batches from its 
 table it prints from the logs of this run and from stats.json.
 """
 
-import argparse
 import json
 import logging
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -19,12 +17,11 @@ from typing import Any
 from stages.core import manifests, paths
 from stages.core.complete import complete
 from stages.core.errors import ExpectedError
-from stages.core.params import Params, load
+from stages.core.params import Params
 from stages.discover import discover
-from stages.expand import tidy_lock
+from stages.pipeline import dvc, lock, verbs
 from stages.processed import Processed
 from stages.runtime import cli
-from stages.runtime.signals import die_with_parent
 
 logger = logging.getLogger("batchwise")
 
@@ -53,18 +50,18 @@ def preprocess(params: Params, datasets: Sequence[str]) -> None:
     for line in complete():
         logger.info(line)
     simulates = may_simulate()
-    simulated = [f"simulate@{dataset}" for dataset in datasets if dataset in params.simulate]
+    simulated = [verbs.stage_name("simulate", dataset) for dataset in datasets if dataset in params.simulate]
     if simulated and simulates:
         _dvc_repro(simulated)
     for dataset in datasets:
         discover(dataset, params.datasets[dataset])
-        tidy_lock(dataset, manifests.read_batch_list(dataset))
+        lock.tidy(dataset, manifests.read_batch_list(dataset))
     if simulates:
-        _dvc_repro([f"split@{dataset}" for dataset in datasets])
+        _dvc_repro([verbs.stage_name("split", dataset) for dataset in datasets])
     else:
         _dvc_repro(["--single-item", *(stage for dataset in datasets for stage in _after_simulate(dataset))])
     for dataset in datasets:
-        tidy_lock(dataset, manifests.read_batch_list(dataset))
+        lock.tidy(dataset, manifests.read_batch_list(dataset))
 
 
 def may_simulate() -> bool:
@@ -83,15 +80,13 @@ def may_simulate() -> bool:
 
 def _after_simulate(dataset: str) -> list[str]:
     """Return the stages that a dataset's raw folder goes through, in order."""
-    batches = [f"process@{dataset}-{batch}" for batch in manifests.read_batch_list(dataset)]
-    return [f"discover@{dataset}", f"expand@{dataset}", *batches, f"merge@{dataset}", f"split@{dataset}"]
+    after = [verb for verb in verbs.VERBS if verb != "simulate"]
+    return verbs.stage_names(after, dataset, manifests.read_batch_list(dataset))
 
 
-def _dvc_repro(targets: Sequence[str]) -> None:
-    if subprocess.run(
-        [sys.executable, "-m", "dvc", "repro", *targets], check=False, preexec_fn=die_with_parent
-    ).returncode:
-        raise ExpectedError("dvc repro failed, see above; finished batches are kept, correct it and run again")
+def _dvc_repro(arguments: Sequence[str]) -> None:
+    failure = "dvc repro failed, see above; finished batches are kept, correct it and run again"
+    dvc.call("repro", *arguments, failure=failure)
 
 
 def read_logs(since: float) -> list[LogEntry]:
@@ -138,16 +133,9 @@ def layout(rows: Sequence[Sequence[str]]) -> str:
 
 def main() -> int:
     """Run the command."""
-    parser = argparse.ArgumentParser(prog="python -m stages.commands.preprocess", description="Run the whole pipeline.")
-    parser.add_argument("dataset", nargs="*", help="datasets of params.yaml; default: all of them")
-    chosen = parser.parse_args().dataset
 
-    def action() -> None:
+    def action(params: Params, datasets: Sequence[str]) -> None:
         started = time.time()
-        params = load()
-        datasets = chosen or sorted(params.datasets)
-        for dataset in datasets:
-            params.dataset(dataset)
         preprocess(params, datasets)
         entries = read_logs(started)
         rows = [COLUMNS, *(table_row(dataset, entries) for dataset in datasets)]
@@ -155,7 +143,7 @@ def main() -> int:
         sys.stdout.write(f"\n{layout(rows)}\n\n`run` and `reused` count batches. ")
         sys.stdout.write(f"In all {total:.1f} s, of which {total - _seconds(entries):.1f} s DVC and start-up.\n")
 
-    return cli.run(action)
+    return cli.on_datasets("commands.preprocess", "Run the whole pipeline.", action)
 
 
 if __name__ == "__main__":

@@ -4,10 +4,7 @@ Raw files are compared with the manifests by digest; code, params and missing ou
 output that is missing here and held by DVC's cache, as after `make slim`, is not out of date: no stage runs for it.
 """
 
-import argparse
-import json
 import logging
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,12 +12,12 @@ from dataclasses import dataclass, replace
 
 from stages.core import manifests, paths, units
 from stages.core.errors import ExpectedError
-from stages.core.params import DatasetParams, Params, load
+from stages.core.params import DatasetParams, Params
 from stages.datasets import base
+from stages.pipeline import dvc, internals, verbs
 from stages.runtime import cli
 
 MISSING = ("deleted", "not in cache")
-ORDER = ("simulate", "discover", "expand", "process", "merge", "split")
 
 
 @dataclass(frozen=True)
@@ -130,7 +127,7 @@ class StaleStage:
     @property
     def verb(self) -> str:
         """The stage's name without its dataset and batch."""
-        return self.name.partition("@")[0]
+        return verbs.parsed(self.name).verb
 
 
 def stale_stages(dataset: str) -> list[StaleStage]:
@@ -141,12 +138,7 @@ def stale_stages(dataset: str) -> list[StaleStage]:
     ExpectedError
         When `dvc status` fails.
     """
-    done = subprocess.run(
-        [sys.executable, "-m", "dvc", "status", "--json"], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise ExpectedError(f"dvc status failed: {done.stderr.strip().splitlines()[-1]}")
-    entries = {name: value for name, value in json.loads(done.stdout).items() if dataset in _dataset_of(name)}
+    entries = {name: value for name, value in dvc.status().items() if verbs.parsed(name).dataset == dataset}
     return _mark_cached([_stale_stage(name, value) for name, value in sorted(entries.items())])
 
 
@@ -155,21 +147,8 @@ def _mark_cached(stages: list[StaleStage]) -> list[StaleStage]:
     unchanged = {stage.name for stage in stages if stage.missing and not stage.changed}
     if not unchanged:
         return stages
-    from dvc.repo import Repo  # DVC's import costs 0.4 s
-
-    with Repo() as repo:
-        loaded = [stage for stage in repo.index.stages if stage.addressing in unchanged]
-        cached = {
-            stage.addressing
-            for stage in loaded
-            if stage.outs_cached() and not any(out.persist for out in stage.outs)  # DVC never restores these
-        }
+    cached = internals.restorable(unchanged)
     return [replace(stage, is_cached=stage.name in cached) for stage in stages]
-
-
-def _dataset_of(stage: str) -> tuple[str, ...]:
-    item = stage.partition("@")[2]
-    return (item, item.rpartition("-")[0])
 
 
 def _stale_stage(name: str, entries: Sequence[object]) -> StaleStage:
@@ -236,18 +215,18 @@ def _edit_lines(runs: Sequence[StaleStage]) -> list[str]:
     for stage in runs:
         for path in filter(is_input, stage.changed):
             edits.setdefault(path, []).append(stage.verb)
-    return [f"{path} changed: {_stages(verbs)}" for path, verbs in sorted(edits.items())]
+    return [f"{path} changed: {_stages(readers)}" for path, readers in sorted(edits.items())]
 
 
 def _is_array(path: str) -> bool:
     return path.endswith(".npz") or path.startswith(("data/merged/", "data/processed/"))
 
 
-def _stages(verbs: Sequence[str]) -> str:
-    """Name the stages that rerun, in their order, the many process stages by their number."""
-    n_process = verbs.count("process")
+def _stages(stale: Sequence[str]) -> str:
+    """Name the verbs of stages that rerun, in their order, the many of process by their number."""
+    n_process = stale.count("process")
     counted = f"process ({n_process} {'batch' if n_process == 1 else 'batches'})"
-    return ", ".join(counted if verb == "process" else verb for verb in ORDER if verb in verbs)
+    return ", ".join(counted if verb == "process" else verb for verb in verbs.VERBS if verb in stale)
 
 
 def not_simulated(dataset: str, params: Params) -> bool:
@@ -257,24 +236,15 @@ def not_simulated(dataset: str, params: Params) -> bool:
 
 def main() -> int:
     """Run the command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m stages.commands.status", description="Say what is out of date and why."
-    )
-    parser.add_argument("dataset", nargs="*", help="datasets of params.yaml; default: all of them")
-    chosen = parser.parse_args().dataset
 
-    def action() -> None:
-        params = load()
-        for dataset in chosen or sorted(params.datasets):
-            settings = params.dataset(dataset)
-            if not_simulated(dataset, params):
-                sys.stdout.write(
-                    f"{dataset}: nothing has run here yet; `dvc repro` simulates the sample and builds all\n"
-                )
-            else:
-                sys.stdout.write(status(dataset, settings))
+    def action(params: Params, dataset: str) -> None:
+        if not_simulated(dataset, params):
+            text = f"{dataset}: nothing has run here yet; `dvc repro` simulates the sample and builds all\n"
+        else:
+            text = status(dataset, params.dataset(dataset))
+        sys.stdout.write(text)
 
-    return cli.run(action)
+    return cli.each_dataset("commands.status", "Say what is out of date and why.", action)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 In: data/processed/<dataset>/keys_<part>.npz and labels_<part>.npz.
 """
 
-import argparse
 import sys
 
 from stages.core import manifests, paths
@@ -59,9 +58,7 @@ def _labels(data: Processed, part: str, row: int) -> list[str]:
 
 def main() -> int:
     """Run the command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m stages.commands.trace", description="Name the raw file and line of a row."
-    )
+    parser = cli.parser("commands.trace", "Name the raw file and line of a row.")
     parser.add_argument("dataset", help="a dataset of params.yaml")
     parser.add_argument("part", choices=PARTS, help="the part of the split")
     parser.add_argument("row", type=int, help="row of the part's arrays, from 0")

@@ -11,68 +11,33 @@ cache, so that both are damaged; then both must go. The output of a stage that s
 again; else the stage runs again, or is pulled where a remote is set.
 """
 
-import argparse
-import hashlib
 import json
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
-import yaml
 
 from stages.commands.verify_parts import order_faults, part_faults, time_faults
 from stages.core import arrays, fields, manifests, part_files, paths
 from stages.core.arrays import read_npz
 from stages.core.errors import ExpectedError
-from stages.core.params import DatasetParams, Params, load
+from stages.core.params import DatasetParams, Params
 from stages.core.part_files import LEFT_OUT, PARTS
 from stages.datasets import base
+from stages.pipeline import lock, verbs
+from stages.pipeline.internals import CachedFile, Store, open_store
 from stages.processed import Processed
 from stages.runtime import cli
 from stages.runtime.workers import ordered
 
-LOCK = Path("dvc.lock")
-VERBS = ("discover", "expand", "merge", "split")
 
+class Output(NamedTuple):
+    """A file, the stage that wrote it, and whether it is the batch list, which git holds and not DVC's cache."""
 
-@dataclass(frozen=True)
-class Store:
-    """DVC's cache: where its objects lie, and the command that makes a lost one again."""
-
-    folder: Path
-    repro: str
-
-    def object(self, md5: str) -> Path:
-        """Path of the object with a digest."""
-        return self.folder / "files/md5" / md5[:2] / md5[2:]
-
-
-@dataclass(frozen=True)
-class Output:
-    """A file that dvc.lock records as an output of `stage`, its digest, and its object in the cache.
-
-    `is_listed` is True for the batch list, which git holds and not the cache.
-    """
-
-    path: Path
-    md5: str
     stage: str
-    object: Path
-    is_listed: bool = False
-
-
-def open_store() -> Store:
-    """Ask DVC where its cache is and whether it has a remote."""
-    from dvc.repo import Repo  # DVC's import costs 0.4 s, which --help need not pay
-
-    with Repo() as repo:
-        folder, remote = Path(repo.cache.local.path).parent.parent, repo.config["core"].get("remote")
-    here = Path.cwd()
-    folder = folder.relative_to(here) if folder.is_relative_to(here) else folder
-    return Store(folder, "dvc repro --pull" if remote else "dvc repro")
+    file: CachedFile
+    is_list: bool = False
 
 
 def verify(dataset: str, params: Params) -> list[str]:
@@ -91,80 +56,41 @@ def verify(dataset: str, params: Params) -> list[str]:
 
 def damaged_files(dataset: str, is_simulated: bool, store: Store) -> Iterator[str]:
     """Yield a line for each output of the dataset, or object of DVC's cache, whose bytes are not those of dvc.lock."""
-    outputs: list[Output] = []
-    for stage, path, md5 in _recorded(dataset, is_simulated):
-        if not md5.endswith(".dir"):
-            outputs.append(Output(path, md5, stage, store.object(md5), path == paths.batch_list(dataset)))
-            continue
+    files: list[Output] = []
+    for recorded in _recorded(dataset, is_simulated):
+        is_list = recorded.path == paths.batch_list(dataset)
         try:
-            entries = _dir_entries(path, md5, store)
+            files += [Output(recorded.stage, file, is_list) for file in store.files(recorded.path, recorded.md5)]
         except ExpectedError as error:
             yield str(error)
-            continue
-        outputs += [Output(path / e["relpath"], e["md5"], stage, store.object(e["md5"])) for e in entries]
-    for output, found in zip(outputs, ordered(_md5_pair, outputs, "threading"), strict=True):
+    digests = ordered(CachedFile.digests, [output.file for output in files], "threading")
+    for output, found in zip(files, digests, strict=True):
         if fault := _fault(output, *found, store.repro):
             yield fault
 
 
+def _recorded(dataset: str, is_simulated: bool) -> Iterator[lock.Output]:
+    """Yield every output that dvc.lock records for the dataset's current stages."""
+    entries = lock.read()
+    present = [verb for verb in verbs.VERBS if is_simulated or verb != "simulate"]
+    for name in verbs.stage_names(present, dataset, manifests.read_batch_list(dataset)):
+        yield from lock.outputs(entries, name)
+
+
 def _fault(output: Output, workspace: str | None, cached: str | None, repro: str) -> str | None:
     """Return what is wrong with an output, given the MD5 of the workspace file and of the object, None if absent."""
-    path, stage = output.path, output.stage
-    if output.is_listed:  # DVC cannot start without it
+    path, held, stage = output.file.path, output.file.object, output.stage
+    if output.is_list:  # DVC cannot start without it
         again = f"rm -f {path} && python -m stages.{stage.replace('@', ' ')} && dvc repro"
-        return None if workspace == output.md5 else f"{path}: not the list that {stage} wrote; `{again}`"
-    if cached not in (output.md5, None):
-        return f"{output.object}: DVC's copy of {path} is damaged; `rm -f {output.object} {path} && {repro}`"
-    if workspace == output.md5:
+        return None if workspace == output.file.md5 else f"{path}: not the list that {stage} wrote; `{again}`"
+    if cached not in (output.file.md5, None):
+        return f"{held}: DVC's copy of {path} is damaged; `rm -f {held} {path} && {repro}`"
+    if workspace == output.file.md5:
         return None
     again = repro if cached is None else f"dvc checkout --force {stage}"
     if workspace is None:
         return f"{path}: missing, expected an output of {stage}; `{again}`"
     return f"{path}: not what {stage} wrote; `rm -f {path} && {again}`"
-
-
-def _recorded(dataset: str, is_simulated: bool) -> Iterator[tuple[str, Path, str]]:
-    """Yield stage, path and digest of every output that dvc.lock records for the dataset's current stages."""
-    if not LOCK.is_file():
-        raise ExpectedError(f"{LOCK}: not found, expected the record of a run; `dvc repro`")
-    verbs = ("simulate", *VERBS) if is_simulated else VERBS
-    names = [f"{verb}@{dataset}" for verb in verbs]
-    names += [f"process@{dataset}-{batch}" for batch in manifests.read_batch_list(dataset)]
-    stages: dict[str, Any] = yaml.safe_load(LOCK.read_text(encoding="utf-8"))["stages"]
-    for name in names:
-        if name not in stages:
-            raise ExpectedError(f"{LOCK}: no {name}, expected the record of its last run; `dvc repro`")
-        for out in stages[name]["outs"]:
-            yield name, Path(out["path"]), str(out["md5"])
-
-
-def _dir_entries(path: Path, md5: str, store: Store) -> list[dict[str, str]]:
-    """Return what DVC's list of a folder says: file and digest."""
-    listing = store.object(md5)
-    try:
-        content = listing.read_bytes()
-    except FileNotFoundError:
-        raise ExpectedError(f"{listing}: DVC's list of {path} is missing; `{store.repro}`") from None
-    if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5.removesuffix(".dir"):
-        raise ExpectedError(f"{listing}: DVC's list of {path} is damaged; `rm -f {listing} && {store.repro}`")
-    entries: list[dict[str, str]] = json.loads(content)
-    return entries
-
-
-def _md5_pair(output: Output) -> tuple[str | None, str | None]:
-    """Return the MD5 of a workspace file and of the cache's object, None for one that is not there."""
-    path, cached = output.path, output.object
-    workspace_md5 = _md5(path)
-    if workspace_md5 is not None and cached.exists() and path.samefile(cached):
-        return workspace_md5, workspace_md5
-    return workspace_md5, _md5(cached)
-
-
-def _md5(path: Path) -> str | None:
-    if not path.is_file():
-        return None
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def _raw(dataset: str, params: DatasetParams) -> Iterator[str]:
@@ -183,23 +109,23 @@ def _batches(dataset: str, params: DatasetParams) -> Iterator[str]:
         path = paths.intermediate(dataset, batch)
         members = read_npz(path)
         if "meta" not in members or "group_offsets" not in members:
-            yield f"{path}: no meta or groups, expected a batch's arrays; {_redo('process', f'{dataset}-{batch}')}"
+            yield f"{path}: no meta or groups, expected a batch's arrays; {_redo('process', dataset, batch)}"
             continue
         meta = json.loads(members["meta"].tobytes())
         if meta["units"] != [unit.key for unit in manifests.read_manifest(dataset, batch)]:
             where = paths.manifest(dataset, batch)
-            yield f"{path}: its units are not those of {where}; {_redo('process', f'{dataset}-{batch}')}"
+            yield f"{path}: its units are not those of {where}; {_redo('process', dataset, batch)}"
         n_rows = int(members["group_offsets"][-1])
         for field in fields.from_json(meta["fields"]):
             found = len(members[field.name])
             if found != n_rows:
-                again = _redo("process", f"{dataset}-{batch}")
+                again = _redo("process", dataset, batch)
                 yield f"{path}: {field.name} has {found:,} rows, expected {n_rows:,}; {again}"
 
 
-def _redo(verb: str, what: str) -> str:
+def _redo(verb: str, dataset: str, batch: str = "") -> str:
     """Return the command that runs a stage again though DVC sees nothing changed, and what depends on it."""
-    return f"`dvc repro --force --single-item {verb}@{what} && dvc repro`"
+    return f"`dvc repro --force --single-item {verbs.stage_name(verb, dataset, batch)} && dvc repro`"
 
 
 def _merged(dataset: str, params: DatasetParams) -> Iterator[str]:
@@ -249,17 +175,10 @@ def _parts(dataset: str, params: DatasetParams) -> Iterator[str]:
 
 def main() -> int:
     """Run the command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m stages.commands.verify", description="Read everything again and check it."
-    )
-    parser.add_argument("dataset", nargs="*", help="datasets of params.yaml; default: all of them")
-    chosen = parser.parse_args().dataset
 
-    def action() -> None:
-        params = load()
+    def action(params: Params, datasets: Sequence[str]) -> None:
         n_faults = 0
-        for dataset in chosen or sorted(params.datasets):
-            params.dataset(dataset)
+        for dataset in datasets:
             faults = verify(dataset, params)
             n_faults += len(faults)
             sys.stdout.writelines(f"{line}\n" for line in faults)
@@ -268,7 +187,7 @@ def main() -> int:
         if n_faults:
             raise ExpectedError(f"{n_faults} faults, see above; repair the first and run `make verify` again")
 
-    return cli.run(action)
+    return cli.on_datasets("commands.verify", "Read everything again and check it.", action)
 
 
 if __name__ == "__main__":

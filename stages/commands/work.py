@@ -10,10 +10,8 @@ only merge and split.
 Claims only save time: two workers that build one batch make the same bytes.
 """
 
-import argparse
 import logging
 import secrets
-import subprocess
 import sys
 import time
 from collections import deque
@@ -25,8 +23,7 @@ from typing import Any
 import yaml
 
 from stages.core import manifests, paths, units
-from stages.core.errors import ExpectedError
-from stages.core.params import load
+from stages.pipeline import dvc, internals, verbs
 from stages.runtime import cli
 
 logger = logging.getLogger("batchwise")
@@ -36,7 +33,7 @@ POLL_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
-class Board:
+class Remote:
     """The remote, as far as workers meet there: run-cache entries and claims, both by a stage's run-cache key."""
 
     fs: Any
@@ -49,7 +46,7 @@ class Board:
         `dvc push --run-cache` sends entries first, and also those of outputs that it does not send.
         """
         self.fs.fs.invalidate_cache()
-        folder = self.fs.join(self.root, "runs", key[:2], key)
+        folder = self.fs.join(self.root, *internals.run_cache_parts(key))
         try:
             entries = [yaml.safe_load(self.fs.cat_file(path)) for path in self.fs.find(folder)]
         except (FileNotFoundError, yaml.YAMLError):  # being written at this moment
@@ -58,7 +55,7 @@ class Board:
 
     def _has_outputs(self, entry: Any) -> bool:
         outputs = entry.get("outs", []) if isinstance(entry, dict) else []
-        objects = [self.fs.join(self.root, "files/md5", out["md5"][:2], out["md5"][2:]) for out in outputs]
+        objects = [self.fs.join(self.root, *internals.object_parts(out["md5"])) for out in outputs]
         return bool(objects) and all(self.fs.exists(path) for path in objects)
 
     def claim(self, key: str) -> bool:
@@ -79,11 +76,9 @@ class Board:
 
     def publish(self, key: str, entries: Path) -> None:
         """Copy the run-cache entries of a stage, files of the folder `entries`, to the remote."""
-        from dvc.fs import generic, localfs
-
+        folder = self.fs.join(self.root, *internals.run_cache_parts(key))
         for path in sorted(entries.iterdir()):
-            target = self.fs.join(self.root, "runs", key[:2], key, path.name)
-            generic.copy(localfs, str(path), self.fs, target)
+            internals.upload(path, self.fs, self.fs.join(folder, path.name))
 
     def _read(self, path: str) -> tuple[str, float]:
         """Return who holds a claim and since when; nobody, and 0, without one."""
@@ -102,10 +97,10 @@ def work(dataset: str) -> int:
     ExpectedError
         When there is no remote, or a DVC command fails.
     """
-    board = open_board()
+    remote = open_remote()
     bring_list_up_to_date(dataset)
     keys = run_cache_keys(dataset)
-    n_built = build_all(board, dataset, keys)
+    n_built = build_all(remote, dataset, keys)
     logger.info(
         "work %s: all %d batches are built, %d of them here; next: dvc repro --pull", dataset, len(keys), n_built
     )
@@ -118,32 +113,32 @@ def bring_list_up_to_date(dataset: str) -> None:
     When discover changed the list it leaves a note, and expand would build all batches by itself: the note is dropped,
     since the next DVC command reads the new list anyhow.
     """
-    _dvc("repro", "--pull", "--quiet", f"discover@{dataset}")
+    _dvc("repro", "--pull", "--quiet", verbs.stage_name("discover", dataset))
     paths.list_changed_marker(dataset).unlink(missing_ok=True)
-    _dvc("repro", "--pull", "--quiet", f"expand@{dataset}")
+    _dvc("repro", "--pull", "--quiet", verbs.stage_name("expand", dataset))
 
 
-def build_all(board: Board, dataset: str, keys: Mapping[str, str]) -> int:
+def build_all(remote: Remote, dataset: str, keys: Mapping[str, str]) -> int:
     """Build the batches that no other worker builds, until all are built; return how many were built here.
 
     Parameters
     ----------
-    board
+    remote
         Where the workers meet.
     dataset
         Name of the dataset.
     keys
         Run-cache key of the process stage of each batch.
     """
-    todo = deque(sorted(keys, key=lambda batch: units.key_hash(f"{board.worker} {batch}")))
+    todo = deque(sorted(keys, key=lambda batch: units.key_hash(f"{remote.worker} {batch}")))
     n_waiting, n_built = 0, 0
     while todo:
         batch = todo.popleft()
-        if board.is_built(keys[batch]):
+        if remote.is_built(keys[batch]):
             n_waiting = 0
-        elif board.claim(keys[batch]):
+        elif remote.claim(keys[batch]):
             logger.info("work %s: building %s, %d of %d batches left", dataset, batch, len(todo) + 1, len(keys))
-            n_built += _build(board, f"process@{dataset}-{batch}", keys[batch])
+            n_built += _build(remote, verbs.stage_name("process", dataset, batch), keys[batch])
             n_waiting = 0
         else:
             todo.append(batch)
@@ -155,94 +150,45 @@ def build_all(board: Board, dataset: str, keys: Mapping[str, str]) -> int:
     return n_built
 
 
-def _build(board: Board, stage: str, key: str) -> bool:
+def _build(remote: Remote, stage: str, key: str) -> bool:
     """Build and push a stage that is claimed; say whether that was necessary, and not done since the last look."""
     try:
-        if board.is_built(key):
+        if remote.is_built(key):
             return False
         _dvc("repro", "--pull", "--single-item", "--quiet", stage)
         _dvc("push", "--quiet", stage)
-        board.publish(key, _run_cache_entries(stage, key))
+        remote.publish(key, internals.run_cache_entries(stage, key))
         return True
     finally:
-        board.release(key)
-
-
-def _run_cache_entries(name: str, key: str) -> Path:
-    """Return the local folder with the run-cache entries of a stage that is up to date.
-
-    DVC writes an entry when it runs a stage, not when it finds it up to date or pulls it; so write it if need be.
-
-    Raises
-    ------
-    ExpectedError
-        When the inputs of the stage are no more those that `key` stands for.
-    """
-    from dvc.repo import Repo
-
-    with Repo() as repo:
-        repo.stage_cache.save(repo.stage.load_one("dvc.yaml", name))
-        folder = Path(repo.stage_cache.cache_dir, key[:2], key)
-    if not folder.is_dir():
-        raise ExpectedError(f"{name}: its inputs changed during the work; what was built is kept, `make work` again")
-    return folder
+        remote.release(key)
 
 
 def run_cache_keys(dataset: str) -> dict[str, str]:
     """Return per batch the key under which DVC's run cache knows its process stage, with its inputs as they are now."""
-    from dvc.repo import Repo  # DVC's import costs 0.4 s, which --help need not pay
-    from dvc.stage.cache import _get_stage_hash  # internal; dvc is pinned, and a test builds with it
-
-    keys = {}
-    with Repo() as repo:
-        for batch in manifests.read_batch_list(dataset):
-            stage = repo.stage.load_one("dvc.yaml", f"process@{dataset}-{batch}")
-            stage.save_deps()
-            keys[batch] = _get_stage_hash(stage)
-    return keys
+    keys = internals.run_cache_keys(verbs.process_stages(dataset, manifests.read_batch_list(dataset)))
+    return {verbs.parsed(stage).batch: key for stage, key in keys.items()}
 
 
-def open_board() -> Board:
+def open_remote() -> Remote:
     """Open the default remote.
 
     Raises
     ------
     ExpectedError
-        When no remote is set, or it cannot hold a run cache.
+        When no remote is set.
     """
-    from dvc.config import RemoteConfigError
-    from dvc.repo import Repo
-
-    try:
-        with Repo() as repo:
-            odb = repo.cloud.get_remote_odb(None, "work", hash_name="md5-dos2unix")
-    except RemoteConfigError as error:
-        reason = str(error).partition("\n")[0]
-        raise ExpectedError(f"no remote to work through ({reason}); set one with `make remote URL=...`") from None
-    return Board(odb.fs, odb.path, secrets.token_hex(4))
+    fs, root = internals.default_remote()
+    return Remote(fs, root, secrets.token_hex(4))
 
 
 def _dvc(*arguments: str) -> None:
-    if subprocess.run([sys.executable, "-m", "dvc", *arguments], check=False).returncode:
-        raise ExpectedError(f"dvc {' '.join(arguments)} failed, see above; what was built is kept")
+    dvc.call(*arguments, failure=f"dvc {' '.join(arguments)} failed, see above; what was built is kept")
 
 
 def main() -> int:
     """Run the command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m stages.commands.work",
-        description="Build batches together with other machines that share a remote.",
-    )
-    parser.add_argument("dataset", nargs="*", help="datasets of params.yaml; default: all of them")
-    chosen = parser.parse_args().dataset
-
-    def action() -> None:
-        params = load()
-        for dataset in chosen or sorted(params.datasets):
-            params.dataset(dataset)
-            work(dataset)
-
-    return cli.run(action)
+    description = "Build batches together with other machines that share a remote."
+    return cli.each_dataset("commands.work", description, lambda params, dataset: work(dataset))
 
 
 if __name__ == "__main__":

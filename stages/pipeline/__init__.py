@@ -1,1 +1,1 @@
-"""All that is known of DVC: its stages, dvc.lock, how it is called, and what of it is private."""
+"""All that is known here of DVC: stage names, dvc.lock, its commands, and what it does not promise to keep."""

@@ -1,6 +1,5 @@
 """Write data/reports/index.html and the data cards: the command behind `make report`."""
 
-import argparse
 import logging
 import sys
 from collections.abc import Sequence
@@ -8,7 +7,7 @@ from pathlib import Path
 
 from stages.core.errors import ExpectedError
 from stages.core.files import write_text
-from stages.core.params import load
+from stages.core.params import Params
 from stages.report import cards, facts, lock
 from stages.runtime import cli
 
@@ -39,19 +38,12 @@ def write_cards(datasets: Sequence[str]) -> None:
 
 def main() -> int:
     """Run the command."""
-    parser = argparse.ArgumentParser(prog="python -m stages.report", description="Write one HTML page about the run.")
-    parser.add_argument("dataset", nargs="*", help="datasets of params.yaml; default: all of them")
-    chosen = parser.parse_args().dataset
 
-    def action() -> None:
-        params = load()
-        for dataset in chosen:
-            params.dataset(dataset)
-        datasets = chosen or sorted(params.datasets)
+    def action(params: Params, datasets: Sequence[str]) -> None:
         report(datasets)
         write_cards(datasets)
 
-    return cli.run(action)
+    return cli.on_datasets("report", "Write one HTML page about the run.", action)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ card can be checked. Placeholders:
 - ``example``, the keys and labels of the first train row.
 """
 
-import argparse
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -253,17 +252,11 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def main() -> int:
     """Run the command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m stages.report.cards", description="Write the data cards, data/cards/."
+    return cli.each_dataset(
+        "report.cards",
+        "Write the data cards, data/cards/.",
+        lambda params, dataset: sys.stdout.write(f"{write(dataset)}\n"),
     )
-    parser.add_argument("dataset", nargs="*", help="datasets of params.yaml; default: all of them")
-    chosen = parser.parse_args().dataset
-
-    def action() -> None:
-        for dataset in chosen or sorted(load().datasets):
-            sys.stdout.write(f"{write(dataset)}\n")
-
-    return cli.run(action)
 
 
 if __name__ == "__main__":

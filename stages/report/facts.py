@@ -7,11 +7,11 @@ from typing import Any
 from stages.core import manifests, paths
 from stages.core.errors import ExpectedError
 from stages.core.fields import NamedField, read_fields
+from stages.pipeline.lock import StageState
 from stages.processed import Processed
 from stages.processed.reader import read_json
 from stages.report.columns import Column, read_columns
 from stages.report.figure import Figure, own_figures
-from stages.report.lock import StageState
 from stages.report.logs import Run, read_runs
 
 Json = dict[str, Any]

@@ -1,4 +1,4 @@
-"""What all verbs share on the command line: arguments, logging to stderr, exit codes.
+"""What all commands share: arguments, the datasets they name, logging to stderr, exit codes.
 
 Exit codes: 0 done, 1 an expected failure told in one line on stderr, 2 wrong usage, 130 interrupted.
 ``LOG`` sets the level: debug, info (default), warning or error.
@@ -8,10 +8,11 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TextIO
 
 from stages.core.errors import ExpectedError
+from stages.core.params import Params, load
 from stages.runtime import signals
 
 logger = logging.getLogger("batchwise")
@@ -19,8 +20,15 @@ logger = logging.getLogger("batchwise")
 LEVELS = ("debug", "info", "warning", "error")
 
 
-def parser(verb: str, description: str, takes_batch: bool = False) -> argparse.ArgumentParser:
-    """Return the argument parser of one verb: a dataset and, where it fits, a batch.
+def batches_are_kept() -> str:
+    """Say what is not lost after Ctrl-C."""
+    return "finished batches are kept"
+
+
+def on_dataset(
+    verb: str, description: str, action: Callable[[Params, str], None], kept: Callable[[], str] = batches_are_kept
+) -> int:
+    """Run a verb on the dataset that the command line names; return the exit code.
 
     Parameters
     ----------
@@ -28,19 +36,64 @@ def parser(verb: str, description: str, takes_batch: bool = False) -> argparse.A
         The module's name under ``stages``.
     description
         What the verb reads and writes; shown by ``--help``.
-    takes_batch
-        Whether the verb works on one batch and so takes its id.
+    action
+        Takes params.yaml and the dataset's name; looks it up there, which refuses one that is not.
+    kept
+        Says, after Ctrl-C, what is not lost.
     """
-    result = argparse.ArgumentParser(
-        prog=f"python -m stages.{verb}",
-        description=description,
-        epilog="Environment: JOBS (workers), BACKEND (threading, loky or dask), MEMORY_GB (budget), "
-        "LOG (debug, info, warning, error). None of them changes a byte of an output.",
+    dataset = verb_parser(verb, description).parse_args().dataset
+    return run(lambda: action(load(), dataset), kept)
+
+
+def on_datasets(command: str, description: str, action: Callable[[Params, Sequence[str]], None]) -> int:
+    """Run a command on the datasets that the command line names, all of params.yaml if none; return the exit code.
+
+    Parameters
+    ----------
+    command
+        The module's dotted name under ``stages``.
+    description
+        What the command does; shown by ``--help``.
+    action
+        Takes params.yaml and the names, which are in it.
+    """
+    commands = parser(command, description)
+    commands.add_argument("dataset", nargs="*", help="datasets of params.yaml; default: all of them")
+    chosen = commands.parse_args().dataset
+
+    def on_chosen() -> None:
+        params = load()
+        for dataset in chosen:
+            params.dataset(dataset)
+        action(params, chosen or sorted(params.datasets))
+
+    return run(on_chosen)
+
+
+def each_dataset(command: str, description: str, action: Callable[[Params, str], object]) -> int:
+    """Run a command, as `on_datasets` does, on one dataset after the other; return the exit code."""
+
+    def on_each(params: Params, datasets: Sequence[str]) -> None:
+        for dataset in datasets:
+            action(params, dataset)
+
+    return on_datasets(command, description, on_each)
+
+
+def verb_parser(verb: str, description: str) -> argparse.ArgumentParser:
+    """Return the argument parser of a verb: a dataset, and a word on the environment."""
+    result = parser(verb, description)
+    result.epilog = (
+        "Environment: JOBS (workers), BACKEND (threading, loky or dask), MEMORY_GB (budget), "
+        "LOG (debug, info, warning, error). None of them changes a byte of an output."
     )
     result.add_argument("dataset", help="a dataset of params.yaml, for example splendor")
-    if takes_batch:
-        result.add_argument("batch", nargs="?", help="a batch id such as b01; default: every listed batch")
     return result
+
+
+def parser(command: str, description: str) -> argparse.ArgumentParser:
+    """Return an argument parser that calls a module under ``stages`` as a user does."""
+    return argparse.ArgumentParser(prog=f"python -m stages.{command}", description=description)
 
 
 class _Stderr(logging.StreamHandler[TextIO]):
@@ -56,7 +109,7 @@ class _Stderr(logging.StreamHandler[TextIO]):
         pass
 
 
-def run(action: Callable[[], None], kept: Callable[[], str] = lambda: "finished batches are kept") -> int:
+def run(action: Callable[[], None], kept: Callable[[], str] = batches_are_kept) -> int:
     """Call `action` with logging set up and return the process's exit code.
 
     An `ExpectedError` or `OSError` becomes one line on stderr and exit code 1; the traceback is shown with

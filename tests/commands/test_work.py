@@ -119,13 +119,13 @@ def test_the_claim_of_a_killed_worker_is_taken_over(origin, alone, tmp_path, mon
         (claim,) = claims(remote)
 
         monkeypatch.chdir(other.folder)
-        board = work.open_board()
-        assert not board.is_built(claim.name)
-        assert not board.claim(claim.name)
+        store = work.open_remote()
+        assert not store.is_built(claim.name)
+        assert not store.claim(claim.name)
         holder, since = claim.read_text().split()
         claim.write_text(f"{holder} {float(since) - work.CLAIM_SECONDS}")
         done = make(other, "work")
-        assert board.is_built(claim.name)
+        assert store.is_built(claim.name)
         assert other.repro("--pull") == ["merge@splendor", "split@splendor"]
     assert sorted(built_by(done.stderr)) == alone.batches()
     assert claims(remote) == []
@@ -137,7 +137,7 @@ def test_a_claim_is_refused_while_fresh_and_given_when_old(kind, origin, tmp_pat
     with SERVERS[kind](tmp_path / "server") as remote:
         share_raw(origin, remote)
         monkeypatch.chdir(origin.folder)
-        ours, theirs = work.open_board(), work.open_board()
+        ours, theirs = work.open_remote(), work.open_remote()
         assert ours.claim("0" * 64)
         assert ours.claim("0" * 64)
         assert not theirs.claim("0" * 64)
@@ -160,10 +160,10 @@ def test_a_batch_counts_as_built_only_with_its_arrays(alone, tmp_path, monkeypat
         builder.run("dvc", "push", "-q", "--run-cache", "data/games.dvc")
         monkeypatch.chdir(builder.folder)
         keys = work.run_cache_keys("splendor")
-        board = work.open_board()
-        assert not any(board.is_built(key) for key in keys.values())
+        store = work.open_remote()
+        assert not any(store.is_built(key) for key in keys.values())
         make(builder, "work")
-        assert all(board.is_built(key) for key in keys.values())
+        assert all(store.is_built(key) for key in keys.values())
         assert process_runs(builder) == process_runs(alone)
         helper = git_clone(builder, tmp_path / "helper")
         assert built_by(make(helper, "work").stderr) == []

@@ -1,11 +1,13 @@
 """The pipeline under real git and DVC, in clones of this repository."""
 
+import json
 import re
 import shutil
 import sys
 
 import numpy as np
 import pytest
+import yaml
 
 from tests.helpers.clones import Clone, make_clone
 
@@ -84,3 +86,25 @@ def test_status_says_that_a_sample_was_edited(clone):
         "splendor: 1 file changed in 1 of 5 batches",
         "splendor: data/sample/splendor is not what simulate wrote; `dvc repro` makes it anew, SIMULATE=no keeps it",
     ]
+
+
+def add_comment(clone, name):
+    with (clone.folder / name).open("a") as file:
+        file.write("\n# A comment.\n")
+
+
+def stale(clone):
+    return set(json.loads(clone.run("dvc", "status", "--json").stdout))
+
+
+@pytest.mark.parametrize("name", ["runtime/display.py", "pipeline/lock.py", "commands/plan.py", "loader/stream.py"])
+def test_an_edit_of_what_changes_no_byte_makes_no_stage_stale(clone, name):
+    add_comment(clone, f"stages/{name}")
+    assert stale(clone) == set()
+
+
+def test_an_edit_of_the_line_grammar_of_hex_makes_its_process_stages_stale_and_no_other(clone):
+    add_comment(clone, "stages/datasets/hex/encode/lines.py")
+    listed = yaml.safe_load((clone.folder / "data/manifests/hex/batches.yaml").read_text())["batches"]
+    assert stale(clone) == {f"process@{key}" for key in listed}
+    assert len(listed) > 1

@@ -207,10 +207,7 @@ def _export(arguments: argparse.Namespace) -> None:
 
 def main() -> int:
     """Run the export from the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m stages.datasets.rugs.training.export",
-        description="Export episodes for offline reinforcement learning.",
-    )
+    parser = cli.parser("datasets.rugs.training.export", "Export episodes for offline reinforcement learning.")
     parser.add_argument("part", choices=(*PARTS, "all"))
     parser.add_argument("folder", type=Path, help="where to write; MINARI_DATASETS_PATH of a reader")
     parser.add_argument("--format", choices=("minari", "d4rl"), default="minari")

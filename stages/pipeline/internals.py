@@ -1,0 +1,218 @@
+"""What is used of DVC beyond its commands: Python functions and layouts that it does not promise to keep.
+
+All of it was tried with the version `TRIED_WITH`, which .constraints.txt pins. Imports of DVC stay in the functions:
+they cost 0.4 s, which ``--help`` and a stage that has nothing to tidy need not pay.
+
+Caches and remotes are laid out alike. An object with MD5 ``abcd...`` is ``files/md5/ab/cd...``; that of a folder, a
+JSON list of its files, ends in ``.dir``. The run cache keeps what stages once made: ``runs/ab/abcd.../`` is that of
+the stage whose command, params, dependencies and paths of outputs have the digest ``abcd...``, its key.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from stages.core.errors import ExpectedError
+
+TRIED_WITH: Final = "3.67.1"
+
+
+def object_parts(md5: str) -> tuple[str, ...]:
+    """Return where the object with a digest is below a cache or a remote."""
+    return ("files", "md5", md5[:2], md5[2:])
+
+
+def run_cache_parts(key: str) -> tuple[str, ...]:
+    """Return where the run-cache entries of a stage with a key are below a cache or a remote."""
+    return ("runs", key[:2], key)
+
+
+# The cache and its objects.
+
+
+@dataclass(frozen=True)
+class CachedFile:
+    """A file that is an output, or is in a folder that is one: its recorded MD5, and its object in the cache."""
+
+    path: Path
+    md5: str
+    object: Path
+
+    def digests(self) -> tuple[str | None, str | None]:
+        """Return the MD5 of the workspace file and of the object as they are now, None for one that is not there.
+
+        A file that is a link to its object is read once.
+        """
+        workspace = _md5(self.path)
+        if workspace is not None and self.object.exists() and self.path.samefile(self.object):
+            return workspace, workspace
+        return workspace, _md5(self.object)
+
+
+def _md5(path: Path) -> str | None:
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+@dataclass(frozen=True)
+class Store:
+    """DVC's cache: where its objects lie, and the command that makes a lost one again."""
+
+    folder: Path
+    repro: str
+
+    def object(self, md5: str) -> Path:
+        """Path of the object with a digest."""
+        return self.folder.joinpath(*object_parts(md5))
+
+    def files(self, path: Path, md5: str) -> list[CachedFile]:
+        """Return the files of an output: itself, or those that DVC's list of a folder names.
+
+        Raises
+        ------
+        ExpectedError
+            When that list is missing or damaged.
+        """
+        if not md5.endswith(".dir"):
+            return [CachedFile(path, md5, self.object(md5))]
+        entries = self._listing(path, md5)
+        return [CachedFile(path / entry["relpath"], entry["md5"], self.object(entry["md5"])) for entry in entries]
+
+    def _listing(self, path: Path, md5: str) -> list[dict[str, str]]:
+        listing = self.object(md5)
+        try:
+            content = listing.read_bytes()
+        except FileNotFoundError:
+            raise ExpectedError(f"{listing}: DVC's list of {path} is missing; `{self.repro}`") from None
+        if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5.removesuffix(".dir"):
+            raise ExpectedError(f"{listing}: DVC's list of {path} is damaged; `rm -f {listing} && {self.repro}`")
+        return json.loads(content)
+
+
+def open_store() -> Store:
+    """Find the cache, and whether there is a remote; two commands would say it, and cost a second more.
+
+    Returns
+    -------
+    Store
+        Its folder is relative to the working directory where it is below it.
+    """
+    from dvc.repo import Repo
+
+    with Repo() as repo:
+        folder, remote = Path(repo.cache.local.path).parent.parent, repo.config["core"].get("remote")
+    here = Path.cwd()
+    folder = folder.relative_to(here) if folder.is_relative_to(here) else folder
+    return Store(folder, "dvc repro --pull" if remote else "dvc repro")
+
+
+def restorable(stages: Collection[str]) -> set[str]:
+    """Return the stages of which DVC's cache holds all outputs; `dvc status` calls them changed when they lack here.
+
+    An output with ``persist`` is never restored.
+    """
+    from dvc.repo import Repo
+
+    with Repo() as repo:
+        loaded = [stage for stage in repo.index.stages if stage.addressing in stages]
+        return {
+            stage.addressing for stage in loaded if stage.outs_cached() and not any(out.persist for out in stage.outs)
+        }
+
+
+# dvc.lock and the run cache.
+
+
+def modified(path: Path) -> AbstractContextManager[dict[str, Any]]:
+    """Give the content of a YAML file to change, and write it, as DVC does, on leaving: same order, same bytes."""
+    from dvc.utils.serialize import modify_yaml
+
+    return modify_yaml(path)
+
+
+def forget(entries: Sequence[Mapping[str, Any]]) -> None:
+    """Remove what entries of dvc.lock stand for from the run cache; no command does that for a single stage."""
+    if not entries:
+        return
+    from dvc.repo import Repo
+    from dvc.stage.cache import _get_cache_hash
+
+    with Repo() as repo:
+        for entry in entries:
+            key = _get_cache_hash(dict(entry), key=True)
+            shutil.rmtree(_run_cache(repo, key), ignore_errors=True)
+
+
+def run_cache_keys(stages: Iterable[str]) -> dict[str, str]:
+    """Return per stage its run-cache key with its inputs as they are now; DVC computes it only while it runs one."""
+    from dvc.repo import Repo
+    from dvc.stage.cache import _get_stage_hash
+
+    keys = {}
+    with Repo() as repo:
+        for name in stages:
+            stage = repo.stage.load_one("dvc.yaml", name)
+            stage.save_deps()
+            keys[name] = _get_stage_hash(stage)
+    return keys
+
+
+def run_cache_entries(stage: str, key: str) -> Path:
+    """Return the local folder with the run-cache entries of a stage that is up to date.
+
+    DVC writes an entry when it runs a stage, not when it finds it up to date or pulls it; so write it if need be.
+
+    Raises
+    ------
+    ExpectedError
+        When the inputs of the stage are no more those that `key` stands for.
+    """
+    from dvc.repo import Repo
+
+    with Repo() as repo:
+        repo.stage_cache.save(repo.stage.load_one("dvc.yaml", stage))
+        folder = _run_cache(repo, key)
+    if not folder.is_dir():
+        raise ExpectedError(f"{stage}: its inputs changed during the work; what was built is kept, `make work` again")
+    return folder
+
+
+def _run_cache(repo: Any, key: str) -> Path:
+    return Path(repo.stage_cache.cache_dir, *run_cache_parts(key)[1:])
+
+
+# The remote.
+
+
+def default_remote() -> tuple[Any, str]:
+    """Return the file system of the default remote and the folder there; no command reads or writes a single object.
+
+    Raises
+    ------
+    ExpectedError
+        When no remote is set.
+    """
+    from dvc.config import RemoteConfigError
+    from dvc.repo import Repo
+
+    try:
+        with Repo() as repo:
+            odb = repo.cloud.get_remote_odb(None, "work", hash_name="md5-dos2unix")
+    except RemoteConfigError as error:
+        reason = str(error).partition("\n")[0]
+        raise ExpectedError(f"no remote to work through ({reason}); set one with `make remote URL=...`") from None
+    return odb.fs, odb.path
+
+
+def upload(path: Path, fs: Any, target: str) -> None:
+    """Copy a local file to a remote as `dvc push` does; no command sends the run cache of a single stage."""
+    from dvc.fs import generic, localfs
+
+    generic.copy(localfs, str(path), fs, target)

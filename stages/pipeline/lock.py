@@ -1,0 +1,205 @@
+"""dvc.lock, in which DVC records of each stage its command, and the digests of what it read and wrote.
+
+It is read here, put into an order that does not depend on history, and compared with an earlier one.
+"""
+
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from stages.core.errors import ExpectedError
+from stages.core.params import load
+from stages.pipeline import internals, verbs
+
+LOCK = Path("dvc.lock")
+EMPTY_MD5 = "d41d8cd98f00b204e9800998ecf8427e"  # of the placeholder that process leaves for a batch that is no more
+STATES = ("rebuilt", "new", "gone", "reused")
+
+Entry = Mapping[str, Any]
+Rank = Callable[[str], tuple[int, int, str]]  # the sort key of stage names
+
+
+# Reading.
+
+
+@dataclass(frozen=True)
+class Output:
+    """An output as its stage wrote it: path, MD5 (of a folder with the suffix ``.dir``) and bytes."""
+
+    stage: str
+    path: Path
+    md5: str
+    size: int
+
+
+def read() -> dict[str, Entry]:
+    """Return the entries of dvc.lock by stage name.
+
+    Raises
+    ------
+    ExpectedError
+        When it is missing or damaged.
+    """
+    if not LOCK.is_file():
+        raise ExpectedError(f"{LOCK}: not found, expected the record of a run; `dvc repro`")
+    return parsed(LOCK.read_text(encoding="utf-8"), str(LOCK))
+
+
+def parsed(text: str, where: str) -> dict[str, Entry]:
+    """Return the entries in the text of a dvc.lock by stage name.
+
+    Raises
+    ------
+    ExpectedError
+        When it is none.
+    """
+    try:
+        content = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # 10 times faster
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise ExpectedError(f"{where}: not readable as YAML: {reason}; `git checkout {LOCK}`") from None
+    stages = content.get("stages") or {} if isinstance(content, dict) else None
+    if not isinstance(stages, dict):
+        raise ExpectedError(f"{where}: no stages, expected the record of a run; `git checkout {LOCK}`")
+    return stages
+
+
+def outputs(entries: Mapping[str, Entry], stage: str) -> list[Output]:
+    """Return the outputs of a stage.
+
+    Raises
+    ------
+    ExpectedError
+        When dvc.lock has no such stage.
+    """
+    if stage not in entries:
+        raise ExpectedError(f"{LOCK}: no {stage}, expected the record of its last run; `dvc repro`")
+    return [Output(stage, Path(out["path"]), str(out["md5"]), int(out["size"])) for out in entries[stage]["outs"]]
+
+
+# Tidying.
+
+
+def tidy(dataset: str, batches: Collection[str]) -> None:
+    """Make dvc.lock independent of history: drop batches that are no more, put the rest into the order of a first run.
+
+    DVC keeps the entries of such batches, and reads them, for ever. It reads the file anew after each stage, so it may
+    be changed while a stage runs.
+
+    Parameters
+    ----------
+    dataset
+        Whose batches are looked at; all stages are sorted.
+    batches
+        The present list.
+    """
+    text = LOCK.read_text(encoding="utf-8") if LOCK.is_file() else ""
+    rank = _rank(list(load().datasets))
+    if _is_tidy(text, dataset, batches, rank):
+        return
+    with internals.modified(LOCK) as content:
+        entries = content["stages"]
+        _drop_placeholders(entries, dataset)
+        _drop_vanished_batches(entries, dataset, batches)
+        _sort(entries, rank)
+
+
+def _is_tidy(text: str, dataset: str, batches: Collection[str], rank: Rank) -> bool:
+    """Say whether nothing is to be done, from the lines of the text alone; reading its YAML takes 50 ms."""
+    names = re.findall(r"^  (\S+@\S+):$", text, re.MULTILINE)
+    has_vanished = any(_is_vanished(name, dataset, batches) for name in names)
+    return not has_vanished and EMPTY_MD5 not in text and names == sorted(names, key=rank)
+
+
+def _is_vanished(name: str, dataset: str, batches: Collection[str]) -> bool:
+    """Say whether a stage processes a batch of the dataset that is not in the list."""
+    stage = verbs.parsed(name)
+    return stage.dataset == dataset and stage.batch not in ("", *batches)
+
+
+def _drop_placeholders(entries: dict[str, Any], dataset: str) -> None:
+    """Drop the batches of a dataset that wrote a placeholder, and forget them in the run cache.
+
+    They were made from the manifest of a batch that may come back, and DVC would take them for its arrays.
+    """
+    names = [name for name in entries if _is_batch_of(name, dataset) and _is_placeholder(entries[name])]
+    internals.forget([entries[name] for name in names])
+    for name in names:
+        del entries[name]
+
+
+def _is_batch_of(name: str, dataset: str) -> bool:
+    stage = verbs.parsed(name)
+    return stage.dataset == dataset and stage.batch != ""
+
+
+def _is_placeholder(entry: Entry) -> bool:
+    return any(out.get("md5") == EMPTY_MD5 for out in entry["outs"])
+
+
+def _drop_vanished_batches(entries: dict[str, Any], dataset: str, batches: Collection[str]) -> None:
+    vanished = [name for name in entries if _is_vanished(name, dataset, batches)]
+    for name in vanished:
+        del entries[name]
+
+
+def _sort(entries: dict[str, Any], rank: Rank) -> None:
+    """Put the entries into their order in place: the mapping also holds DVC's comments and layout."""
+    for name in sorted(entries, key=rank):
+        entries[name] = entries.pop(name)
+
+
+def _rank(datasets: Sequence[str]) -> Rank:
+    """Return the sort key of stage names in dvc.lock: verb, then dataset as in params.yaml, then batch.
+
+    What is not known comes last.
+    """
+
+    def rank(name: str) -> tuple[int, int, str]:
+        stage = verbs.parsed(name)
+        verb_place = (*verbs.LOCK_ORDER, stage.verb).index(stage.verb)
+        dataset_place = (*datasets, stage.dataset).index(stage.dataset)
+        return verb_place, dataset_place, name
+
+    return rank
+
+
+# Comparing.
+
+
+@dataclass(frozen=True)
+class StageState:
+    """A stage of dvc.lock: one of `STATES`, and the paths and params that differ."""
+
+    name: str
+    state: str
+    differs: tuple[str, ...] = ()
+
+    @property
+    def dataset(self) -> str:
+        """The dataset it belongs to; `process@splendor-b01` belongs to splendor."""
+        return verbs.parsed(self.name).dataset
+
+
+def differences(before: Mapping[str, Entry], now: Mapping[str, Entry]) -> list[StageState]:
+    """Return the state of each stage of two locks, by name."""
+    result = []
+    for name in sorted({*before, *now}):
+        if name not in now or name not in before:
+            result.append(StageState(name, "gone" if name in before else "new"))
+            continue
+        old, new = _digests(before[name]), _digests(now[name])
+        differs = tuple(sorted(key for key in {*old, *new} if old.get(key) != new.get(key)))
+        result.append(StageState(name, "rebuilt" if differs else "reused", differs))
+    return result
+
+
+def _digests(entry: Entry) -> dict[str, object]:
+    """Return what decides whether a stage is as it was: the digest of each path, and each param."""
+    paths = {item["path"]: item.get("md5") for kind in ("deps", "outs") for item in entry.get(kind, [])}
+    params = {key: value for values in entry.get("params", {}).values() for key, value in values.items()}
+    return {**paths, **params, "cmd": entry.get("cmd")}
