@@ -18,6 +18,7 @@ from stages.core import arrays, paths
 from stages.core.errors import ExpectedError
 from stages.core.fields import NamedField
 from stages.core.params import SplitParams
+from stages.pipeline.lock import STATES, StageState, differences
 from stages.report import __main__ as command
 from stages.report import bundle, columns, data_charts, facts, figure, lock, logs, markup, run_charts
 from stages.report.figure import Figure, own_figures
@@ -216,7 +217,7 @@ def facts_named(name):
         columns=[columns.Column(name, name, i, 0, i, 0, 1, 0, i, 0, 0.5) for i in range(16)],
         packed={name: (2, 3)},
         figures=[Figure(name, name, {"data": {"values": [{name: name}]}}, name)],
-        stages=[lock.StageState(name, state, (name,)) for state in lock.STATES],
+        stages=[StageState(name, state, (name,)) for state in STATES],
         missing=[name],
     )
 
@@ -403,7 +404,7 @@ def test_stages_are_rebuilt_new_gone_or_reused():
     """A stage is reused when all its digests and params are equal; else it says what differs."""
     before = {"split@a": stage(), "merge@a": stage(), "process@a-b0": stage(), "process@a-b1": stage()}
     now = {"split@a": stage(md5="2", out="8"), "merge@a": stage(seed=2), "process@a-b0": stage(), "process@a-b10": {}}
-    found = {entry.name: (entry.state, entry.differs) for entry in lock.differences(before, now)}
+    found = {entry.name: (entry.state, entry.differs) for entry in differences(before, now)}
     assert found == {
         "split@a": ("rebuilt", ("in", "out")),
         "merge@a": ("rebuilt", ("seed",)),
@@ -419,7 +420,7 @@ def test_stages_are_rebuilt_new_gone_or_reused():
 )
 def test_stage_belongs_to_a_dataset(name, dataset):
     """The batch id is cut off, a name with a hyphen is not."""
-    assert lock.StageState(name, "new").dataset == dataset
+    assert StageState(name, "new").dataset == dataset
 
 
 def test_lock_is_compared_with_the_last_commit(here):
@@ -438,7 +439,7 @@ def test_lock_is_compared_with_the_last_commit(here):
 
 def test_many_stages_are_listed_up_to_a_bound():
     """A thousand rebuilt batches are counted, and listed up to the bound."""
-    stages = [lock.StageState(f"process@a-b{i:b}", "rebuilt", ("in",)) for i in range(1000)]
+    stages = [StageState(f"process@a-b{i:b}", "rebuilt", ("in",)) for i in range(1000)]
     text = section("rebuilt", stages=stages, comparison=lock.Comparison(tuple(stages), "1: x"))
     assert text.count("process@a-") == markup.MAX_LISTED
     assert "800 more are not listed" in text
