@@ -2,6 +2,8 @@
 
 import pytest
 
+from stages.pipeline.verbs import VERBS
+
 PURPOSE = {
     "simulate": "raw data of a dataset in data/sample/",
     "discover": "deal them into batches",
@@ -10,7 +12,12 @@ PURPOSE = {
     "merge": "batches of a dataset into data/merged/",
     "split": "groups to train, val and test",
 }
+COMMANDS = ("preprocess", "status", "plan", "verify", "slim", "work", "report", "report.cards")  # of several datasets
 WITHOUT_BATCH = [verb for verb in PURPOSE if verb != "process"]
+
+
+def test_the_purpose_of_every_verb_is_tested():
+    assert tuple(PURPOSE) == VERBS
 
 
 @pytest.mark.parametrize("verb", PURPOSE)
@@ -81,6 +88,14 @@ def test_an_unknown_dataset_is_one_line(run, workspace, verb):
     assert (result.returncode, len(result.stderr.splitlines())) == (1, 1)
     assert result.stderr.startswith("error: params.yaml: ")
     assert "splendour" in result.stderr
+    assert not (workspace / "data").exists()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_on_an_unknown_dataset_does_nothing_to_the_others(run, workspace, command):
+    result = run(command, "splendor", "splendour")
+    assert (result.returncode, result.stdout, len(result.stderr.splitlines())) == (1, "", 1)
+    assert result.stderr.startswith("error: params.yaml: no dataset 'splendour', expected one of: splendor, toy")
     assert not (workspace / "data").exists()
 
 
