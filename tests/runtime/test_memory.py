@@ -20,6 +20,13 @@ from tests.helpers.places import REPOSITORY
 ALLOCATE = "import sys; block = bytearray(b'x') * (100 << 20); print('ready', flush=True); sys.stdin.read()"
 
 
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch):
+    """Give the main thread time to unwind on a busy machine: a watch would else end the process of all tests."""
+    monkeypatch.setattr(memory, "UNWIND_S", 30.0)
+    monkeypatch.setattr(memory, "GRACE_S", 30.0)
+
+
 @contextlib.contextmanager
 def child_with_100_mb():
     with subprocess.Popen([sys.executable, "-c", ALLOCATE], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
