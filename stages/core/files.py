@@ -9,6 +9,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 
 @contextmanager
@@ -107,3 +108,19 @@ def write_text(path: Path, text: str) -> None:
         return
     with atomic(path) as temporary:
         temporary.write_bytes(content)
+
+
+def write_all(file: IO[bytes], data: bytes | memoryview) -> None:
+    """Write all of `data`: an unbuffered file may take less than it is given, without an error.
+
+    Raises
+    ------
+    OSError
+        When the file takes nothing.
+    """
+    rest = memoryview(data)
+    while len(rest):
+        n_taken = file.write(rest)
+        if not n_taken:
+            raise OSError(errno.EIO, f"nothing of {len(rest):,} bytes was taken")
+        rest = rest[n_taken:]

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+import numpy as np
+
 from stages.datasets.rugs.simulate import defects
 from stages.datasets.rugs.simulate.account import Account
 from stages.datasets.rugs.simulate.frames import frames
@@ -72,7 +74,7 @@ class _Past:
         counts = {f"count{n}x": sum(peak >= n for peak in self._peaks) for n in _THRESHOLDS}
         instant = sum(len(game["prices"]) <= 6 for game in self._history)
         pool = {"instarugCount": instant, "threshold": 10, "rugpoolAmount": round(self._pool, 10)}
-        mean = sum(self._peaks) / _N_STATS
+        mean = float(np.cumsum(self._peaks)[-1]) / _N_STATS  # one by one: `sum` of floats compensates since Python 3.12
         stats = {"averageMultiplier": mean, **counts, "highestToday": self._highest, "rugpool": pool}
         return {"stats": stats, "history": tuple(self._history)}
 

@@ -1,0 +1,95 @@
+"""Every byte is written, also where the system takes less than it is given."""
+
+import io
+import os
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from stages.core import arrays, files
+
+CONTENT = bytes(range(256)) * 8192  # 2 MB, more than a pipe holds
+
+
+class Reluctant(io.RawIOBase):
+    """A file that takes at most seven bytes at a time, or nothing once it holds `most`."""
+
+    def __init__(self, most=10**9):
+        self.content, self.place, self.most = bytearray(), 0, most
+
+    def writable(self):
+        return True
+
+    def seekable(self):
+        return True
+
+    def tell(self):
+        return self.place
+
+    def seek(self, place, whence=0):
+        self.place = place
+        return place
+
+    def write(self, data):
+        taken = bytes(data)[: min(7, self.most - len(self.content))]
+        self.content.extend(bytes(max(0, self.place - len(self.content))))  # a hole reads as zeros
+        self.content[self.place : self.place + len(taken)] = taken
+        self.place += len(taken)
+        return len(taken)
+
+
+def test_short_writes_leave_no_hole():
+    file, rows = Reluctant(), np.arange(40, dtype=np.int32).reshape(20, 2)
+    sink = arrays.ArraySink(arrays.Output(file), rows.dtype, rows.shape)
+    sink.append(rows[:9])
+    sink.append(rows[9:])
+    sink.close()
+    assert np.array_equal(np.load(io.BytesIO(file.content)), rows)
+
+
+def test_short_writes_in_any_order_leave_no_hole():
+    file, rows = Reluctant(), np.arange(40, dtype=np.int32).reshape(20, 2)
+    sink = arrays.ArraySink(arrays.Output(file), rows.dtype, rows.shape)
+    sink.put(9, rows[9:])
+    sink.put(0, rows[:9])
+    sink.close()
+    assert np.array_equal(np.load(io.BytesIO(file.content)), rows)
+
+
+def test_a_file_that_takes_nothing_is_an_error():
+    with pytest.raises(OSError, match=r"nothing of 90 bytes was taken"):
+        files.write_all(Reluctant(most=10), bytes(100))
+
+
+def test_a_write_that_signals_interrupt_is_gone_on_with():
+    """A real short write: the kernel returns early from a write to a full pipe when a signal comes."""
+    read_end, write_end = os.pipe()
+    received, counts = bytearray(), []
+
+    def read_slowly():
+        while chunk := os.read(read_end, 60_000):
+            received.extend(chunk)
+            time.sleep(0.002)
+
+    class Counted(io.FileIO):
+        def write(self, data):
+            counts.append((len(data), super().write(data)))
+            return counts[-1][1]
+
+    reader = threading.Thread(target=read_slowly)
+    before = signal.signal(signal.SIGALRM, lambda *_: None)
+    reader.start()
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.003, 0.003)
+        with Counted(write_end, "wb") as file:
+            files.write_all(file, CONTENT)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        reader.join()
+        os.close(read_end)
+    assert any(taken < given for given, taken in counts)
+    assert bytes(received) == CONTENT

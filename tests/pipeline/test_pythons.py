@@ -1,0 +1,90 @@
+"""The whole sample is the same bytes under every Python of this machine, and without the processor's newest kernels."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.helpers.places import REPOSITORY
+
+pytestmark = pytest.mark.slow
+
+VERBS = ("simulate", "discover", "expand", "process", "merge", "split")
+DATASETS = sorted(yaml.safe_load((REPOSITORY / "params.yaml").read_text())["datasets"])
+PACKAGES = ("joblib", "msgspec", "numpy", "psutil", "pyarrow", "pyyaml", "rich")  # what the verbs import; no DVC
+PLACES = ("/usr/bin", "/usr/local/bin", "~/.pyenv/versions/*/bin", "~/.local/share/uv/python/*/bin")
+ASK = "import sys, venv, ensurepip; print(sys.version.split()[0])"
+
+
+def other_pythons():
+    """Return an interpreter of each other version from 3.11 to 3.13 that can make an environment, by its version."""
+    found = {}
+    for place in PLACES:
+        pattern = Path(place).expanduser().relative_to("/")
+        for path in sorted(Path("/").glob(f"{pattern}/python3.1[123]")):
+            done = subprocess.run([path, "-c", ASK], capture_output=True, text=True, check=False)
+            if done.returncode == 0:
+                found.setdefault(done.stdout.strip(), path)
+    return {version: path for version, path in found.items() if version != sys.version.split()[0]}
+
+
+def recorded():
+    """Return the digest of each output that dvc.lock records, by its path, and of the batch lists."""
+    stages = yaml.load((REPOSITORY / "dvc.lock").read_text(), Loader=yaml.CSafeLoader)["stages"]
+    return {out["path"]: out["md5"] for entry in stages.values() for out in entry["outs"]}
+
+
+def md5(path):
+    """Return the digest of a file, or of a folder as DVC takes it: of the JSON of its files' digests."""
+    if path.is_file():
+        return hashlib.md5(path.read_bytes()).hexdigest()
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    entries = [{"md5": md5(file), "relpath": file.relative_to(path).as_posix()} for file in files]
+    listing = json.dumps(sorted(entries, key=lambda entry: entry["relpath"]), sort_keys=True)
+    return f"{hashlib.md5(listing.encode()).hexdigest()}.dir"
+
+
+def outputs(folder, python, **variables):
+    """Run all verbs over all samples in an empty folder; return the digests of what is in dvc.lock, by path."""
+    shutil.copytree(REPOSITORY / "stages", folder / "stages", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(REPOSITORY / "params.yaml", folder)
+    environment = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "LOG": "error", **variables}
+    for dataset in DATASETS:
+        for verb in VERBS:
+            command = [python, "-m", f"stages.{verb}", dataset]
+            done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+    return {path: md5(folder / path) for path in recorded()}
+
+
+def test_another_python_makes_what_dvc_lock_records(tmp_path, subtests):
+    pythons = other_pythons()
+    if not pythons:
+        pytest.skip("no other Python from 3.11 to 3.13 with venv and pip is on this machine")
+    for version, path in pythons.items():
+        with subtests.test(version):
+            environment = tmp_path / version
+            subprocess.run([path, "-m", "venv", environment], check=True)
+            pip = [environment / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+            subprocess.run([*pip, "--constraint", REPOSITORY / ".constraints.txt", *PACKAGES], check=True)
+            (tmp_path / f"run-{version}").mkdir()
+            assert outputs(tmp_path / f"run-{version}", environment / "bin/python") == recorded()
+
+
+def test_other_surroundings_make_what_dvc_lock_records(tmp_path):
+    """Without SIMD kernels, in another zone, locale and umask, with another hash seed, with two processes."""
+    from numpy._core._multiarray_umath import __cpu_dispatch__, __cpu_features__
+
+    kernels = " ".join(name for name in __cpu_dispatch__ if __cpu_features__.get(name))
+    variables = {"NPY_DISABLE_CPU_FEATURES": kernels, "TZ": "Asia/Tokyo", "LC_ALL": "C", "PYTHONHASHSEED": "7"}
+    before = os.umask(0o077)
+    try:
+        assert outputs(tmp_path, sys.executable, **variables, BACKEND="loky", JOBS="2") == recorded()
+    finally:
+        os.umask(before)
