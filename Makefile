@@ -20,14 +20,15 @@ export PATH := $(abspath $(VENV))/bin:$(PATH)
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup preprocess test test-slow test-all check lint format bench status plan report verify remote push pull work dag trace slim clean dataset
+.PHONY: help setup preprocess lock test test-slow test-all check lint format bench status plan report verify remote push pull work dag trace slim clean dataset
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(READY): pyproject.toml .constraints.txt
+$(READY): pyproject.toml .requirements.txt
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --constraint .constraints.txt --editable '.[remote,cluster,report,rl,test,bench,dev]'
+	$(VENV)/bin/python -m pip install --quiet --require-hashes --requirement .requirements.txt
+	$(VENV)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@# DVC moves an output into its cache without a copy only if the first link type is the one that works here.
 	@$(VENV)/bin/dvc config --local cache.type >/dev/null 2>&1 \
 		|| cp --reflink=always pyproject.toml $(VENV)/.reflink 2>/dev/null \
@@ -39,6 +40,11 @@ setup: $(READY)  ## Make the virtual environment and install the pinned packages
 
 preprocess: $(READY)  ## Make sample data if configured, run the pipeline, say what it made and where
 	@python -m stages.commands.preprocess $(DATASET)
+
+lock: $(READY)  ## Pin all packages of pyproject.toml in .requirements.txt, each with the hashes of its files
+	@$(VENV)/bin/python -m pip install --quiet uv
+	@$(VENV)/bin/python -m uv --quiet pip compile --universal --python-version 3.11 --all-extras --generate-hashes \
+		--no-annotate --no-header --no-emit-index-url --no-emit-find-links --output-file .requirements.txt pyproject.toml
 
 test: $(READY)  ## Run the tests, without those marked slow
 	@python -m pytest -m 'not slow' --numprocesses auto --dist loadfile

@@ -1,6 +1,6 @@
 """What is used of DVC beyond its commands: Python functions and layouts that it does not promise to keep.
 
-All of it was tried with the version `TRIED_WITH`, which .constraints.txt pins. Imports of DVC stay in the functions:
+All of it was tried with the version `TRIED_WITH`, which .requirements.txt pins. Imports of DVC stay in the functions:
 they cost 0.4 s, which ``--help`` and a stage that has nothing to tidy need not pay.
 
 Caches and remotes are laid out alike. An object with MD5 ``abcd...`` is ``files/md5/ab/cd...``; that of a folder, a
