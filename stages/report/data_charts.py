@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stages.core.part_files import LEFT_OUT
-from stages.report.columns import Column
+from stages.report.columns import ColumnRange
 from stages.report.figure import Figure, kind, quantity, readable
 
 TOP_CLASSES = 20
@@ -121,18 +121,18 @@ def legal_actions(heads: Mapping[str, Any]) -> Figure:
     )
 
 
-def by_kind(columns: Sequence[Column]) -> dict[str, list[Column]]:
+def by_kind(columns: Sequence[ColumnRange]) -> dict[str, list[ColumnRange]]:
     """Return the columns of each kind."""
     return {name: [column for column in columns if column.kind == name] for name in KINDS}
 
 
-def widest(columns: Sequence[Column], n: int) -> list[Column]:
+def widest(columns: Sequence[ColumnRange], n: int) -> list[ColumnRange]:
     """Return the columns that vary with values farthest from 0 as stored."""
     varying = by_kind(columns)["varies"]
     return sorted(varying, key=lambda column: -max(-column.stored_low, column.stored_high))[:n]
 
 
-def column_ranges(columns: Sequence[Column]) -> Figure:
+def column_ranges(columns: Sequence[ColumnRange]) -> Figure:
     """Draw the range of each column as a trainer reads it."""
     finite = [column for column in columns if column.kind != "not finite"]
     step = max(1, -(-len(finite) // MAX_COLUMNS))
