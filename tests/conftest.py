@@ -16,9 +16,9 @@ from stages.core import arrays, manifests, paths
 from stages.core.files import write_text
 from stages.datasets.splendor import simulate
 from tests.helpers.places import REPOSITORY, module_of
-from tests.helpers.verbs import FROM_RAW
 
 KNOBS = ("JOBS", "BACKEND", "DASK_SCHEDULER", "MEMORY_GB", "LOG", "DVC_STAGE")
+VERBS = ("discover", "process", "merge", "split")
 TOY_FIELDS = {
     "X": ("float64", (3,), "feature", ["a", "b", "c"], [True, False, True]),
     "board": ("int8", (2, 2), "feature", ["nw", "ne", "sw", "se"], None),
@@ -86,7 +86,7 @@ def finished(games, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("finished")
     shutil.copytree(games, folder / "raw")
     _write_params(folder)
-    for verb in FROM_RAW:
+    for verb in VERBS:
         result = _run(verb, "splendor", cwd=folder)
         assert result.returncode == 0, result.stderr
     return folder

@@ -9,7 +9,6 @@ import yaml
 from stages.core import manifests, paths
 from stages.datasets.market import simulate
 from stages.processed.windows import gather
-from tests.helpers.verbs import FROM_RAW
 
 SPLIT = {
     "by": "time",
@@ -31,7 +30,7 @@ def market(here, run):
         entry = {"raw": "raw", "batch_size": batch_size, "split": SPLIT}
         entry["options"] = {"instruments": {"NQ": {"time_zone": "Asia/Jerusalem"}}}
         (here / "params.yaml").write_text(yaml.safe_dump({"datasets": {"market": entry}}))
-        for verb in FROM_RAW:
+        for verb in ("discover", "process", "merge", "split"):
             finished = run(verb, "market", **environment)
             assert finished.returncode == 0, finished.stderr
 
