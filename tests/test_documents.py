@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from tests.helpers.places import REPOSITORY, SHIPPED
+from tests.helpers.verbs import WITHOUT_DVC
 
 LISTED = subprocess.run(
     ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md"],
@@ -30,10 +31,9 @@ MADE_LATER = (NEW_DATASET, "data/manifests/sensors", "data/manifests/splendor/ba
 PATH = re.compile(r"(?<![\w./])((?:stages|tests|\.github|data/cards|data/manifests)/[\w./-]*)([<*]?)")
 LONGEST = 300  # lines of README.md
 SMALL = {"hex": 40, "rugs": 10, "splendor": 40}  # games of the sample in which the blocks run
-VERBS = "simulate", "discover", "process", "merge", "split"
 RUN_VERBS = f"""
 import importlib
-for verb in {VERBS}:
+for verb in {WITHOUT_DVC}:
     if importlib.import_module(f"stages.{{verb}}").main():
         raise SystemExit(1)
 """

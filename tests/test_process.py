@@ -14,6 +14,7 @@ from stages.core.errors import ExpectedError
 from stages.core.params import DatasetParams, load
 from stages.datasets.splendor import encode, find
 from tests.helpers.scripts import Workspace
+from tests.helpers.verbs import FROM_RAW
 
 BATCH = paths.intermediate("splendor", "b")
 WORKERS = [("1", "threading"), ("2", "threading"), ("4", "threading"), ("2", "loky")]
@@ -285,7 +286,7 @@ def test_a_batch_of_bad_units_only_is_an_npz_without_rows(processed, finished, w
     bad_units = meta(paths.intermediate("splendor", "b110"))["units"]
     for key in bad_units:
         spoil(processed / "raw" / key)
-    for verb in ("discover", "process", "merge", "split"):
+    for verb in FROM_RAW:
         result = run(verb, "splendor")
         assert result.returncode == 0, result.stderr
     empty = arrays.npz_headers(paths.intermediate("splendor", "b110"))

@@ -16,6 +16,7 @@ from stages.core.errors import ExpectedError
 from stages.core.fields import NamedField
 from stages.core.params import SplitParams
 from stages.splitting import parts, stats
+from tests.helpers.verbs import FROM_RAW
 
 PARTS = ("train", "val", "test")
 FOLDER = paths.processed_dir("toy")
@@ -184,7 +185,7 @@ def test_a_game_keeps_its_part_when_games_are_added(workspace, write_params, run
     found = []
     for limit in (30, 60):
         write_params(workspace, limit=limit, split="train: 0.6, val: 0.2, test: 0.2")
-        for verb in ("discover", "process", "merge", "split"):
+        for verb in FROM_RAW:
             result = run(verb, "splendor")
             assert result.returncode == 0, result.stderr
         folder = paths.processed_dir("splendor")

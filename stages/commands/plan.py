@@ -1,7 +1,8 @@
 """Say what a run would do before anything runs: files, batches to run and to reuse, seconds, disk and memory.
 
 The batches come from the raw folder and `dvc status`; seconds, bytes and memory of a unit from the memory log of the
-last runs and from the sizes of its outputs in dvc.lock, which `make slim` does not take away. Nothing is written.
+last runs and from the sizes of its outputs in dvc.lock, which `make slim` does not take away. Nothing runs, and nothing
+is written but the keys that params.yaml lacks.
 
 It is what DVC would run without its run cache: a batch that comes back as it once was is counted, and costs nothing. So
 are merge and split after an edit that leaves the arrays as they are.
@@ -16,7 +17,7 @@ from stages.commands.preprocess import layout
 from stages.commands.status import Changes, StaleStage, changes, is_input, not_simulated, stale_stages
 from stages.core import manifests, paths
 from stages.core.params import DatasetParams, Params
-from stages.pipeline import lock, verbs
+from stages.pipeline import dvc, lock, verbs
 from stages.runtime import cli
 
 COLUMNS = ("dataset", "units", "run", "reuse", "seconds", "disk MB", "peak MB", "why")
@@ -140,6 +141,7 @@ def main() -> int:
     """Run the command."""
 
     def action(params: Params, datasets: Sequence[str]) -> None:
+        dvc.complete_params()
         rows: list[tuple[str, ...]] = [COLUMNS]
         for dataset in datasets:
             if not_simulated(dataset, params):

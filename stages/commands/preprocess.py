@@ -6,7 +6,6 @@ table it prints from the logs of this run and from stats.json.
 """
 
 import json
-import logging
 import os
 import sys
 import time
@@ -15,15 +14,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from stages.core import manifests, paths
-from stages.core.complete import complete
 from stages.core.errors import ExpectedError
 from stages.core.params import Params
 from stages.discover import discover
 from stages.pipeline import dvc, lock, verbs
 from stages.processed import Processed
 from stages.runtime import cli
-
-logger = logging.getLogger("batchwise")
 
 COLUMNS = ("dataset", "units", "run", "reused", "train rows", "val rows", "test rows", "peak MB", "seconds", "arrays")
 
@@ -47,8 +43,7 @@ def preprocess(params: Params, datasets: Sequence[str]) -> None:
     ExpectedError
         When a stage fails; DVC and the stage have then said why.
     """
-    for line in complete():
-        logger.info(line)
+    dvc.complete_params()
     simulates = may_simulate()
     simulated = [verbs.stage_name("simulate", dataset) for dataset in datasets if dataset in params.simulate]
     if simulated and simulates:

@@ -238,6 +238,7 @@ def main() -> int:
     """Run the command."""
 
     def action(params: Params, dataset: str) -> None:
+        dvc.complete_params()
         if not_simulated(dataset, params):
             text = f"{dataset}: nothing has run here yet; `dvc repro` simulates the sample and builds all\n"
         else:

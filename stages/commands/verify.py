@@ -32,7 +32,7 @@ from stages.runtime import cli
 from stages.runtime.workers import ordered
 
 
-class Output(NamedTuple):
+class OutputFile(NamedTuple):
     """A file, the stage that wrote it, and whether it is the batch list, which git holds and not DVC's cache."""
 
     stage: str
@@ -56,11 +56,11 @@ def verify(dataset: str, params: Params) -> list[str]:
 
 def damaged_files(dataset: str, is_simulated: bool, store: Store) -> Iterator[str]:
     """Yield a line for each output of the dataset, or object of DVC's cache, whose bytes are not those of dvc.lock."""
-    files: list[Output] = []
+    files: list[OutputFile] = []
     for recorded in _recorded(dataset, is_simulated):
         is_list = recorded.path == paths.batch_list(dataset)
         try:
-            files += [Output(recorded.stage, file, is_list) for file in store.files(recorded.path, recorded.md5)]
+            files += [OutputFile(recorded.stage, file, is_list) for file in store.files(recorded.path, recorded.md5)]
         except ExpectedError as error:
             yield str(error)
     digests = ordered(CachedFile.digests, [output.file for output in files], "threading")
@@ -69,7 +69,7 @@ def damaged_files(dataset: str, is_simulated: bool, store: Store) -> Iterator[st
             yield fault
 
 
-def _recorded(dataset: str, is_simulated: bool) -> Iterator[lock.Output]:
+def _recorded(dataset: str, is_simulated: bool) -> Iterator[lock.RecordedOutput]:
     """Yield every output that dvc.lock records for the dataset's current stages."""
     entries = lock.read()
     present = [verb for verb in verbs.VERBS if is_simulated or verb != "simulate"]
@@ -77,7 +77,7 @@ def _recorded(dataset: str, is_simulated: bool) -> Iterator[lock.Output]:
         yield from lock.outputs(entries, name)
 
 
-def _fault(output: Output, workspace: str | None, cached: str | None, repro: str) -> str | None:
+def _fault(output: OutputFile, workspace: str | None, cached: str | None, repro: str) -> str | None:
     """Return what is wrong with an output, given the MD5 of the workspace file and of the object, None if absent."""
     path, held, stage = output.file.path, output.file.object, output.stage
     if output.is_list:  # DVC cannot start without it

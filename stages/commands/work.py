@@ -97,6 +97,7 @@ def work(dataset: str) -> int:
     ExpectedError
         When there is no remote, or a DVC command fails.
     """
+    dvc.complete_params()
     remote = open_remote()
     bring_list_up_to_date(dataset)
     keys = run_cache_keys(dataset)

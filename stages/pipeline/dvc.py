@@ -4,16 +4,26 @@ What DVC and its stages say goes to the terminal as it is; the error says what t
 """
 
 import json
+import logging
 import os
 import subprocess
 import sys
 from collections.abc import Mapping
 from typing import Any
 
+from stages.core.complete import complete
 from stages.core.errors import ExpectedError
 from stages.runtime.signals import die_with_parent
 
+logger = logging.getLogger("batchwise")
+
 DVC = (sys.executable, "-m", "dvc")
+
+
+def complete_params() -> None:
+    """Write into params.yaml the keys that DVC wants to find there, and say which; no command works without them."""
+    for line in complete():
+        logger.info(line)
 
 
 def call(*arguments: str, failure: str, environment: Mapping[str, str] | None = None) -> None:

@@ -27,7 +27,7 @@ Rank = Callable[[str], tuple[int, int, str]]  # the sort key of stage names
 
 
 @dataclass(frozen=True)
-class Output:
+class RecordedOutput:
     """An output as its stage wrote it: path, MD5 (of a folder with the suffix ``.dir``) and bytes."""
 
     stage: str
@@ -68,7 +68,7 @@ def parsed(text: str, where: str) -> dict[str, Entry]:
     return stages
 
 
-def outputs(entries: Mapping[str, Entry], stage: str) -> list[Output]:
+def outputs(entries: Mapping[str, Entry], stage: str) -> list[RecordedOutput]:
     """Return the outputs of a stage.
 
     Raises
@@ -78,7 +78,9 @@ def outputs(entries: Mapping[str, Entry], stage: str) -> list[Output]:
     """
     if stage not in entries:
         raise ExpectedError(f"{LOCK}: no {stage}, expected the record of its last run; `dvc repro`")
-    return [Output(stage, Path(out["path"]), str(out["md5"]), int(out["size"])) for out in entries[stage]["outs"]]
+    return [
+        RecordedOutput(stage, Path(out["path"]), str(out["md5"]), int(out["size"])) for out in entries[stage]["outs"]
+    ]
 
 
 # Tidying.

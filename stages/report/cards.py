@@ -47,7 +47,7 @@ SPLIT_DOCS = {  # of the keys that split adds to the dataset's own
 }
 
 
-class Column(NamedTuple):
+class CardColumn(NamedTuple):
     """One processed array: where it is, dtype and shape of a row, what it means, and its first train value."""
 
     name: str
@@ -149,7 +149,7 @@ def _source(dataset: str, params: Params) -> str:
     return f"**Simulated**, not recorded: `stages/datasets/{dataset}/simulate` made all of them ({listed})."
 
 
-def _columns(dataset: str, fields: Sequence[NamedField]) -> Iterator[Column]:
+def _columns(dataset: str, fields: Sequence[NamedField]) -> Iterator[CardColumn]:
     """Yield the processed arrays of a row, as the files of the train part have them."""
     docs = {field.name: field.doc for field in fields} | SPLIT_DOCS
     bits = {field.name: field.bits for field in fields}
@@ -157,7 +157,7 @@ def _columns(dataset: str, fields: Sequence[NamedField]) -> Iterator[Column]:
         is_feature = path.suffix == ".npy"
         chunks = arrays.npy_chunks(path, 1) if is_feature else arrays.member_chunks(path, header, 1)
         name = field if is_feature else _member(field, path.name)
-        yield Column(name, header.dtype, header.shape[1:], docs[field], next(chunks)[0].copy(), bits.get(field))
+        yield CardColumn(name, header.dtype, header.shape[1:], docs[field], next(chunks)[0].copy(), bits.get(field))
 
 
 def _member(field: str, file_name: str) -> str:
@@ -166,7 +166,7 @@ def _member(field: str, file_name: str) -> str:
     return f"{role}s/{field.removeprefix(f'{role}_')}"
 
 
-def _dataset_info(dataset: str, found: Mapping[str, Any], columns: Sequence[Column]) -> str:
+def _dataset_info(dataset: str, found: Mapping[str, Any], columns: Sequence[CardColumn]) -> str:
     """Return the front matter's `dataset_info`: features and splits, as YAML."""
     info = {
         "features": [
@@ -192,12 +192,12 @@ def _splits_table(dataset: str, found: Mapping[str, Any]) -> str:
     return _table(("part", "rows", "groups", "MB"), rows)
 
 
-def _arrays_table(columns: Sequence[Column]) -> str:
+def _arrays_table(columns: Sequence[CardColumn]) -> str:
     rows = [(f"`{column.name}`", column.dtype.name, _shape(column), column.doc) for column in columns]
     return _table(("array", "dtype", "shape of a row", "meaning"), rows)
 
 
-def _shape(column: Column) -> str:
+def _shape(column: CardColumn) -> str:
     """Return the shape of a row, and for bits the shape of what they are."""
     stored = " x ".join(map(str, column.shape)) or "scalar"
     return f"{stored} (bits of {' x '.join(map(str, column.bits))})" if column.bits else stored
@@ -240,7 +240,7 @@ def _findings_table(by_reason: Mapping[str, int]) -> str:
     return _table(("found within units", "times"), rows) if rows else "Nothing was wrong within units."
 
 
-def _example(columns: Sequence[Column]) -> str:
+def _example(columns: Sequence[CardColumn]) -> str:
     """Return the scalar arrays of the first train row."""
     return "\n".join(f"{column.name}: {column.first}" for column in columns if not column.shape)
 

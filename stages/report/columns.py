@@ -23,7 +23,7 @@ NEAR_CONSTANT = 0.999
 
 
 @dataclass(frozen=True)
-class Column:
+class ColumnRange:
     """One column of a feature over the train rows.
 
     Attributes
@@ -62,7 +62,7 @@ class Column:
         return "near-constant" if self.share >= NEAR_CONSTANT else "varies"
 
 
-def read_columns(folder: Path) -> list[Column]:
+def read_columns(folder: Path) -> list[ColumnRange]:
     """Return the columns of all feature fields, by field.
 
     Raises
@@ -70,7 +70,7 @@ def read_columns(folder: Path) -> list[Column]:
     DamagedFile
         When an array is not complete.
     """
-    result: list[Column] = []
+    result: list[ColumnRange] = []
     data = Processed(folder)
     normalizer, packed = data.normalizer(), data.packed_shapes()
     for field, path in data.features(TRAIN).items():
@@ -90,7 +90,7 @@ def _take(normalizer: dict[str, np.ndarray], names: list[str]) -> tuple[np.ndarr
     return np.zeros(len(names)), np.ones(len(names))
 
 
-def _columns(field: str, path: Path, names: list[str], fit: tuple[np.ndarray, np.ndarray]) -> list[Column]:
+def _columns(field: str, path: Path, names: list[str], fit: tuple[np.ndarray, np.ndarray]) -> list[ColumnRange]:
     header = arrays.npy_header(path)
     n_rows, width = header.shape[0], len(names)
     if not n_rows or not width:
@@ -109,7 +109,9 @@ def _columns(field: str, path: Path, names: list[str], fit: tuple[np.ndarray, np
         raw = [_raw(values, mean, scale) for values in (low, high, total / n_rows, common)]
         table = [*raw[:3], scale, low, high, raw[3], n_common / n_rows]
     rows_of_table = np.stack([np.asarray(values, np.float64) for values in table], axis=1).tolist()
-    return [Column(field, name, i, *values) for i, (name, values) in enumerate(zip(names, rows_of_table, strict=True))]
+    return [
+        ColumnRange(field, name, i, *values) for i, (name, values) in enumerate(zip(names, rows_of_table, strict=True))
+    ]
 
 
 def _raw(stored: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stages.core.part_files import LEFT_OUT
-from stages.report.columns import Column
+from stages.report.columns import ColumnRange
 from stages.report.figure import Figure, kind, quantity, readable
 
 TOP_CLASSES = 20
@@ -121,32 +121,22 @@ def legal_actions(heads: Mapping[str, Any]) -> Figure:
     )
 
 
-def by_kind(columns: Sequence[Column]) -> dict[str, list[Column]]:
+def by_kind(columns: Sequence[ColumnRange]) -> dict[str, list[ColumnRange]]:
     """Return the columns of each kind."""
     return {name: [column for column in columns if column.kind == name] for name in KINDS}
 
 
-def widest(columns: Sequence[Column], n: int) -> list[Column]:
+def widest(columns: Sequence[ColumnRange], n: int) -> list[ColumnRange]:
     """Return the columns that vary with values farthest from 0 as stored."""
     varying = by_kind(columns)["varies"]
     return sorted(varying, key=lambda column: -max(-column.stored_low, column.stored_high))[:n]
 
 
-def column_ranges(columns: Sequence[Column]) -> Figure:
+def column_ranges(columns: Sequence[ColumnRange]) -> Figure:
     """Draw the range of each column as a trainer reads it."""
     finite = [column for column in columns if column.kind != "not finite"]
     step = max(1, -(-len(finite) // MAX_COLUMNS))
-    rows = [
-        {
-            "place": place,
-            "column": column.name,
-            "low": float(f"{column.stored_low:.5g}"),
-            "high": float(f"{column.stored_high:.5g}"),
-            "kind": column.kind,
-        }
-        for place, column in enumerate(finite)
-        if place % step == 0
-    ]
+    rows = [_range_row(place, finite[place]) for place in range(0, len(finite), step)]
     kinds = [name for name in KINDS if any(row["kind"] == name for row in rows)]
     ends = [end for column in finite for end in (column.stored_low, column.stored_high)]
     ticks = {"values": _symlog_ticks(ends)}
@@ -157,6 +147,25 @@ def column_ranges(columns: Sequence[Column]) -> Figure:
         "color": kind("kind", scale={"domain": kinds}),
         "tooltip": [{"field": name} for name in ("column", "kind", "low", "high")],
     }
+    highest = max(finite, key=lambda column: max(abs(column.stored_low), abs(column.stored_high)))
+    return Figure(
+        "Range of each feature column",
+        "From the least to the greatest value of the train rows as a trainer reads them, on a symmetric log scale."
+        + (f" One column in {step} is drawn." if step > 1 else ""),
+        {"data": {"values": rows}, "height": 260, "encoding": encoding, "layer": _range_layers(rows)},
+        f"The value farthest from 0 is in {highest.name}: {readable(float(f'{highest.stored_low:.4g}'))} to "
+        f"{readable(float(f'{highest.stored_high:.4g}'))}.",
+    )
+
+
+def _range_row(place: int, column: ColumnRange) -> dict[str, Any]:
+    """Return a column as Vega-Lite reads it, with what fits on a screen of its numbers."""
+    low, high = (float(f"{end:.5g}") for end in (column.stored_low, column.stored_high))
+    return {"place": place, "column": column.name, "low": low, "high": high, "kind": column.kind}
+
+
+def _range_layers(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return a line from the least to the greatest value of each column, and a dot where they are one."""
     width = 2 if len(rows) < 200 else 1
     layers: list[dict[str, Any]] = [
         {"mark": {"type": "rule", "strokeWidth": width}, "encoding": {"y2": {"field": "high"}}}
@@ -164,15 +173,7 @@ def column_ranges(columns: Sequence[Column]) -> Figure:
     if any(row["low"] == row["high"] for row in rows):  # of a layer without rows the browser's console warns
         dot = {"type": "point", "filled": True, "size": 14, "opacity": 1}
         layers.append({"transform": [{"filter": "datum.low === datum.high"}], "mark": dot})
-    highest = max(finite, key=lambda column: max(abs(column.stored_low), abs(column.stored_high)))
-    return Figure(
-        "Range of each feature column",
-        "From the least to the greatest value of the train rows as a trainer reads them, on a symmetric log scale."
-        + (f" One column in {step} is drawn." if step > 1 else ""),
-        {"data": {"values": rows}, "height": 260, "encoding": encoding, "layer": layers},
-        f"The value farthest from 0 is in {highest.name}: {readable(float(f'{highest.stored_low:.4g}'))} to "
-        f"{readable(float(f'{highest.stored_high:.4g}'))}.",
-    )
+    return layers
 
 
 def _symlog_ticks(values: Sequence[float]) -> list[float]:

@@ -10,7 +10,7 @@ from stages.core.fields import NamedField, read_fields
 from stages.pipeline.lock import StageState
 from stages.processed import Processed
 from stages.processed.reader import read_json
-from stages.report.columns import Column, read_columns
+from stages.report.columns import ColumnRange, read_columns
 from stages.report.figure import Figure, own_figures
 from stages.report.logs import Run, read_runs
 
@@ -41,7 +41,7 @@ class Facts:
     report: Json = field(default_factory=dict)
     fields: list[NamedField] = field(default_factory=list)
     runs: list[Run] = field(default_factory=list)
-    columns: list[Column] = field(default_factory=list)
+    columns: list[ColumnRange] = field(default_factory=list)
     packed: dict[str, tuple[int, ...]] = field(default_factory=dict)
     figures: list[Figure] = field(default_factory=list)
     stages: list[StageState] = field(default_factory=list)

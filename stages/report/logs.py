@@ -20,7 +20,7 @@ MEASURED = {"time", "rss_mb", "pss_mb", "tree_mb", "peak_mb", "swap_mb", "availa
 
 
 @dataclass(frozen=True)
-class Chunk:
+class ChunkRecord:
     """Some units that one worker encoded: `started` in s since the epoch, `seconds` long."""
 
     worker: str
@@ -60,7 +60,7 @@ class Run:
     samples: list[tuple[float, float]] = field(default_factory=list)
     peak_mb: float = 0.0
     budget_mb: float | None = None
-    chunks: list[Chunk] = field(default_factory=list)
+    chunks: list[ChunkRecord] = field(default_factory=list)
     n_units: int | None = None
     n_rows: int | None = None
     saving: tuple[float, float] | None = None
@@ -105,7 +105,7 @@ class Run:
         if started is not None and seconds is not None:
             counts = (_count(entry, "n_units", 0) or 0, _count(entry, "n_rows", 0) or 0)
             worker, unit = str(entry.get("worker", "?")), str(entry.get("unit", ""))
-            self.chunks.append(Chunk(worker, started, max(0.0, seconds), unit, *counts))
+            self.chunks.append(ChunkRecord(worker, started, max(0.0, seconds), unit, *counts))
 
 
 def read_runs(folder: Path, dataset: str) -> list[Run]:

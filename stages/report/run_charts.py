@@ -7,6 +7,7 @@ that was built last week stands beside one of today.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from stages.pipeline import verbs
 from stages.report.figure import Figure, kind, quantity, readable
 from stages.report.logs import Run
 
@@ -16,7 +17,6 @@ MAX_BARS = 3000
 FEW_POINTS = 150
 BEYOND = 3
 LEVEL_LABELS = 8
-STAGES = ["simulate", "discover", "expand", "process", "merge", "split"]
 TIME_TITLE = "seconds, runs end to end"
 
 
@@ -43,7 +43,7 @@ def memory(runs: Sequence[Run]) -> Figure:
     ]
     peak = max((run.peak_mb for run in runs), default=0.0)
     budget = min((run.budget_mb for run in runs if run.budget_mb), default=None)
-    used = [stage for stage in STAGES if any(run.stage == stage for run in runs)]
+    used = [stage for stage in verbs.VERBS if any(run.stage == stage for run in runs)]
     top = 1.1 * max(peak, _budget_height(peak, budget) if budget else 0.0)
     x, y = quantity("time", TIME_TITLE), quantity("mb", "MB", stack=None, scale={"domain": [0, top], "nice": False})
     colour = kind("stage", scale={"domain": used})

@@ -70,6 +70,19 @@ def test_up_to_date_is_said_and_is_true_also_after_a_touch(clone):
     assert_nothing_to_run(clone)
 
 
+@pytest.mark.parametrize("command", ["status", "plan"])
+def test_keys_that_params_leaves_out_are_written_first(clone, command):
+    """DVC wants to find them there, and a section that is missing is one of its errors."""
+    edit(clone, "params.yaml", "    limit: null\n", "")
+    edit(clone, "params.yaml", "simulate: {}\n", "")
+    done = clone.run(sys.executable, "-m", f"stages.commands.{command}")
+    assert "up to date" in done.stdout
+    assert [line.partition(", since")[0] for line in done.stderr.splitlines()] == [
+        "params.yaml: datasets.splendor: added limit: null with its default",
+        "params.yaml: added simulate: {} with its default",
+    ]
+
+
 def test_status_counts_changed_added_and_removed_files_and_their_batches(clone):
     first, second, third = (keys[0] for keys in list(dealt(clone).values())[:3])
     batches = set(dealt(clone))

@@ -16,10 +16,10 @@ import yaml
 
 from stages.core.files import atomic, atomic_dir
 from tests.helpers.clones import Clone, make_clone
+from tests.helpers.verbs import WITHOUT_DVC
 
 pytestmark = pytest.mark.slow
 
-VERBS = ("simulate", "discover", "process", "merge", "split")
 KILLS_PER_VERB = 8
 KILLS_OF_DVC = 6
 GAMES = 48
@@ -179,7 +179,7 @@ def test_forty_kills_of_single_stages_leave_no_trace(clone, undisturbed):
     """Eight kills in each of five verbs: half at a random moment, half as soon as a temporary file is seen."""
     rng = random.Random(SEED)
     n_running, n_left_over = 0, 0
-    for verb in VERBS:
+    for verb in WITHOUT_DVC:
         command = (sys.executable, "-m", f"stages.{verb}", "splendor")
         forget(clone, verb)
         began = time.monotonic()
@@ -196,7 +196,7 @@ def test_forty_kills_of_single_stages_leave_no_trace(clone, undisturbed):
             n_left_over += bool(left_overs(clone))
         if verb != "split":
             clone.run(*command)
-    print(f"{len(VERBS) * KILLS_PER_VERB} kills, {n_running} of a running stage, {n_left_over} left a file")
+    print(f"{len(WITHOUT_DVC) * KILLS_PER_VERB} kills, {n_running} of a running stage, {n_left_over} left a file")
     assert n_running >= 25
     assert n_left_over >= 8
     assert_recovers(clone, undisturbed)
@@ -236,7 +236,7 @@ def running(process, name):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("verb", ["process", "merge", "split"])
 def test_a_stopped_stage_removes_its_own_temporary_files(clone, number, verb):
-    for earlier in VERBS[: VERBS.index(verb)]:
+    for earlier in WITHOUT_DVC[: WITHOUT_DVC.index(verb)]:
         clone.run(sys.executable, "-m", f"stages.{earlier}", "splendor")
     forget(clone, verb)
     process = begin(clone, sys.executable, "-m", f"stages.{verb}", "splendor", JOBS="1")

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from stages.pipeline.verbs import VERBS
 from tests.helpers.places import REPOSITORY
 
 pytestmark = pytest.mark.slow
 
-VERBS = ("simulate", "discover", "expand", "process", "merge", "split")
 DATASETS = sorted(yaml.safe_load((REPOSITORY / "params.yaml").read_text())["datasets"])
 PACKAGES = ("joblib", "msgspec", "numpy", "psutil", "pyarrow", "pyyaml", "rich")  # what the verbs import; no DVC
 PLACES = ("/usr/bin", "/usr/local/bin", "~/.pyenv/versions/*/bin", "~/.local/share/uv/python/*/bin")

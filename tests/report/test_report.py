@@ -214,7 +214,7 @@ def facts_named(name):
         },
         fields=[NamedField(name, np.dtype(np.uint8), (1,), "feature", name, bits=(2, 3))],
         runs=[run, simulated],
-        columns=[columns.Column(name, name, i, 0, i, 0, 1, 0, i, 0, 0.5) for i in range(16)],
+        columns=[columns.ColumnRange(name, name, i, 0, i, 0, 1, 0, i, 0, 0.5) for i in range(16)],
         packed={name: (2, 3)},
         figures=[Figure(name, name, {"data": {"values": [{name: name}]}}, name)],
         stages=[StageState(name, state, (name,)) for state in STATES],
@@ -376,7 +376,7 @@ def test_long_runs_give_bounded_charts(here):
 def test_joined_bars_keep_the_gaps_that_can_be_seen():
     """Of a worker that paused between two blocks of short chunks two bars stay."""
     run = logs.Run("process", "x-b", "b", START, START + 450)
-    run.chunks = [logs.Chunk("worker 1", START + i + 50 * (i >= 200), 0.9, "u", 1, 2) for i in range(400)]
+    run.chunks = [logs.ChunkRecord("worker 1", START + i + 50 * (i >= 200), 0.9, "u", 1, 2) for i in range(400)]
     bars = run_charts.workers([run]).spec["data"]["values"]
     assert [(bar["from"], bar["to"], bar["units"], bar["rows"]) for bar in bars] == [
         (0.0, 199.9, 200, 400),
@@ -538,7 +538,7 @@ def test_only_the_standardised_field_is_undone(here):
 
 def test_thousands_of_columns_stay_readable():
     """The chart and the table are bounded; constant ones are named a few, and all of them folded away."""
-    many = [columns.Column("X", f"c{i}", i, 0, i % 3, 0, 1, 0, i % 3, 0, 0.5) for i in range(9000)]
+    many = [columns.ColumnRange("X", f"c{i}", i, 0, i % 3, 0, 1, 0, i % 3, 0, 0.5) for i in range(9000)]
     charts = markup.Charts()
     text = section("ranges", facts=facts.Facts("x", columns=many), charts=charts)
     assert len(charts.specs["chart-1"]["data"]["values"]) <= data_charts.MAX_COLUMNS

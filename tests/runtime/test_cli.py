@@ -53,7 +53,7 @@ def test_a_run_logs_to_stderr_and_prints_nothing(run, workspace):
     assert result.stderr == "discover splendor: 60 units in 5 batches (5 new, 0 gone)\n"
 
 
-@pytest.mark.parametrize("verb", ["discover", "process", "merge", "split", "expand"])
+@pytest.mark.parametrize("verb", VERBS[1:])
 @pytest.mark.parametrize("level", ["warning", "error"])
 def test_log_warning_is_silent_on_success(run, merged, verb, level):
     result = run(verb, "splendor", LOG=level)

@@ -48,7 +48,7 @@ Columns = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
-class Counts:
+class StoreCounts:
     """What a store holds.
 
     Rows are those of ws_event and button_event; `n_twice` of them are duplicates, `n_broken` are cut off, `n_unplaced`
@@ -77,7 +77,7 @@ class Scan:
     paths: list[str]
     reader: Reader
     columns: Columns
-    counts: Counts
+    counts: StoreCounts
     bad: list[str]
 
 
@@ -132,7 +132,7 @@ def scan(raw_dir: Path, options: Options) -> Scan:
 
     # Which episode each row belongs to.
     needed["owner"] = _owners(needed, len(reader.games))
-    counts = Counts(
+    counts = StoreCounts(
         n_files=len(paths),
         n_rows=n_rows,
         n_twice=n_needed_twice + n_others_twice,
@@ -146,7 +146,7 @@ def scan(raw_dir: Path, options: Options) -> Scan:
 
 @dataclass
 class _Gathered:
-    """What a pass over the files leaves: columns of needed rows and of others, piece by piece; see `Counts`, `Scan`."""
+    """What a pass over the files leaves: columns of needed rows and of others, in pieces; see `StoreCounts`, `Scan`."""
 
     needed: list[Columns] = field(default_factory=list)
     others: list[Columns] = field(default_factory=list)

@@ -14,6 +14,7 @@ from stages.datasets.rugs.training.transitions import class_weights
 from stages.report import cards
 from stages.report.figure import own_figures
 from stages.report.markup import Charts
+from tests.helpers.verbs import FROM_RAW
 
 PARTS = ("train", "val", "test")
 MEAN, SCALE = 3.0, 2.0
@@ -204,7 +205,7 @@ def test_the_examples_of_the_card_run_on_a_simulated_store(here, run):
     simulate.write(here / "raw", {"games": 12, "seed": 42, "sessions": 1, "defects": False})
     entry = {"raw": "raw", "batch_size": 8, "split": {"windows": {"observation": {"window": 2, "step": 1}}}}
     (here / "params.yaml").write_text(json.dumps({"datasets": {"rugs": entry}}), encoding="utf-8")
-    for verb in ("discover", "process", "merge", "split"):
+    for verb in FROM_RAW:
         done = run(verb, "rugs", LOG="warning")
         assert done.returncode == 0, done.stderr
     text = cards.card("rugs")

@@ -104,10 +104,9 @@ def read_lines(contents: Sequence[bytes], legacy_winners: bool) -> Records:
 
     # The games of the grammar come in between, each at its line.
     place = np.array(list(accepted), np.int64)
-    sizes = np.array([len(game.cells) for game in accepted.values()], np.int64)
+    n_stones[place] = [len(game.cells) for game in accepted.values()]
     stones = np.array([cell for game in accepted.values() for cell in game.cells], np.uint8)
-    cells = np.insert(_cells(text, letters), np.repeat(first_stone[place], sizes), stones)
-    n_stones[place] = sizes
+    cells = np.insert(_cells(text, letters), np.repeat(first_stone[place], n_stones[place]), stones)
     winner[place] = [game.winner for game in accepted.values()]
 
     is_game = np.flatnonzero(n_stones)

@@ -186,10 +186,7 @@ def position(found: Position) -> Figure:
 
 def duplicates(tally: Tally, by_unit: Mapping[str, int]) -> Figure:
     """Draw how many games of each file were kept, and how many were dropped since they were there already."""
-    files: dict[str, list[int]] = {}
-    for place, counted in enumerate((dict(zip(tally.names, tally.units.tolist(), strict=True)), by_unit)):
-        for unit, games in counted.items():
-            files.setdefault(unit.rpartition(":")[0], [0, 0])[place] += games
+    files = _games_by_file(dict(zip(tally.names, tally.units.tolist(), strict=True)), by_unit)
     order = sorted(files, key=lambda name: (-files[name][1], name))
     shown = {name: files[name] for name in order[:MAX_BARS]}
     if rest := [files[name] for name in order[MAX_BARS:]]:
@@ -214,6 +211,15 @@ def duplicates(tally: Tally, by_unit: Mapping[str, int]) -> Figure:
         f"{dropped:,} of {total:,} games ({dropped / max(1, total):.1%}) are duplicates; the file with most is "
         f"{order[0]}, {files[order[0]][1]:,} of {sum(files[order[0]]):,}.",
     )
+
+
+def _games_by_file(kept: Mapping[str, int], dropped: Mapping[str, int]) -> dict[str, list[int]]:
+    """Return of each file the games that were kept and those that were dropped, from those of its units."""
+    files: dict[str, list[int]] = {}
+    for place, counted in enumerate((kept, dropped)):
+        for unit, games in counted.items():
+            files.setdefault(unit.rpartition(":")[0], [0, 0])[place] += games
+    return files
 
 
 def refused(by_reason: Mapping[str, int]) -> Figure:

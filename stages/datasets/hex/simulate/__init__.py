@@ -34,7 +34,7 @@ from stages.core.params import AtLeast, Between, Fault, Must, build
 from stages.datasets.base import remove_others
 from stages.datasets.hex.schema import BLUE, N_CELLS
 from stages.datasets.hex.simulate import evaluate, record
-from stages.datasets.hex.simulate.driver import Lookups, Play, Stream, Task, deal, play_streams
+from stages.datasets.hex.simulate.driver import GameStream, Lookups, Play, Task, deal, play_streams
 from stages.datasets.hex.simulate.openings import OPENINGS
 from stages.datasets.hex.simulate.temperature import Decay, Schedule
 from stages.runtime.workers import Workers
@@ -187,11 +187,11 @@ def _header(settings: Settings, play: Play, worker: int) -> bytes:
     return "".join(f"# {line}\n" for line in lines).encode()
 
 
-def _begin(settings: Settings, play: Play, worker: int, path: Path) -> Stream:
+def _begin(settings: Settings, play: Play, worker: int, path: Path) -> GameStream:
     """Prepare the file of a worker and return the games that it lacks."""
     games = range(worker, settings.games, settings.workers)
     n_whole = record.begin(path, _header(settings, play, worker), len(games))
-    return Stream(games[n_whole:], path)
+    return GameStream(games[n_whole:], path)
 
 
 @functools.lru_cache(maxsize=4096)

@@ -35,7 +35,7 @@ class Play:
 
 
 @dataclass(frozen=True)
-class Stream:
+class GameStream:
     """The games of one worker that are still to be played: their numbers, and the file they are appended to."""
 
     games: range
@@ -46,7 +46,7 @@ class Task(NamedTuple):
     """What one process does."""
 
     play: Play
-    streams: tuple[Stream, ...]
+    streams: tuple[GameStream, ...]
 
 
 class Lookups(NamedTuple):
@@ -93,7 +93,7 @@ class Game:
 class _Table:
     """A worker at play: its present game and those to come."""
 
-    def __init__(self, play: Play, stream: Stream) -> None:
+    def __init__(self, play: Play, stream: GameStream) -> None:
         self._play, self._stream, self._numbers = play, stream, iter(stream.games)
         self.game = self._next()
 
@@ -136,7 +136,7 @@ def _move(games: Sequence[Game], play: Play, evaluator: CachedEvaluator) -> list
     return list(won(np.stack([game.board for game in games]), movers).tolist())
 
 
-def deal(streams: Sequence[Stream], n_processes: int) -> Iterator[tuple[Stream, ...]]:
+def deal(streams: Sequence[GameStream], n_processes: int) -> Iterator[tuple[GameStream, ...]]:
     """Deal workers that have something to play to processes, about as many games to each."""
     open_streams = [stream for stream in streams if stream.games]
     for first in range(min(n_processes, len(open_streams))):

@@ -11,7 +11,7 @@ TIMES = ("timestamp", "datetime", "date", "time")
 
 
 @dataclass(frozen=True)
-class Header:
+class CsvHeader:
     """The columns of a file: how many there are, where the time stands (one or two) and where `VALUES` do."""
 
     n_columns: int
@@ -42,7 +42,7 @@ def instrument_of(path: str) -> str:
     return name
 
 
-def header_of(line: bytes, where: str) -> Header:
+def header_of(line: bytes, where: str) -> CsvHeader:
     """Find the columns in a header line.
 
     Parameters
@@ -64,7 +64,7 @@ def header_of(line: bytes, where: str) -> Header:
         if names.count(name) != 1:
             number = "twice or more" if name in names else "missing"
             raise BadUnit(f"{where}:1: column {name!r} is {number} in {text[:200]!r}, expected it once; correct it")
-    return Header(len(names), _time_columns(names, where), tuple(names.index(name) for name in VALUES))
+    return CsvHeader(len(names), _time_columns(names, where), tuple(names.index(name) for name in VALUES))
 
 
 def _time_columns(names: list[str], where: str) -> tuple[int, ...]:

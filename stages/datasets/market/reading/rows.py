@@ -15,7 +15,7 @@ import pyarrow.compute
 import pyarrow.csv
 
 from stages.datasets.market.reading import times, zones
-from stages.datasets.market.reading.header import Header
+from stages.datasets.market.reading.header import CsvHeader
 from stages.datasets.market.schema import VALUES
 
 NUMBER = re.compile(rb"[ \t]*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?[ \t]*")
@@ -68,7 +68,7 @@ class Rows:
     fault: np.ndarray
 
 
-def parse(content: bytes, header: Header, is_month_first: bool = False) -> tuple[Rows, pa.Array]:
+def parse(content: bytes, header: CsvHeader, is_month_first: bool = False) -> tuple[Rows, pa.Array]:
     """Read the rows of a piece of a file.
 
     Parameters
@@ -112,7 +112,7 @@ def _lines(content: bytes) -> tuple[np.ndarray, np.ndarray]:
     return lines.astype(np.int32), starts[lines]
 
 
-def _table(content: bytes, header: Header, start: np.ndarray) -> tuple[pa.Table, np.ndarray]:
+def _table(content: bytes, header: CsvHeader, start: np.ndarray) -> tuple[pa.Table, np.ndarray]:
     """Return the columns that are needed and the faults seen so far, uint8 (N,); rows begin at bytes `start`.
 
     What cannot be read whole is halved, so that a bad cell costs as much as some hundred rows.
@@ -138,19 +138,19 @@ def _table(content: bytes, header: Header, start: np.ndarray) -> tuple[pa.Table,
     return _from_cells(cells, header), fault
 
 
-def _names(header: Header) -> list[str]:
+def _names(header: CsvHeader) -> list[str]:
     return [str(column) for column in (*header.time, *header.values)]
 
 
-def _types(header: Header) -> dict[str, pa.DataType]:
+def _types(header: CsvHeader) -> dict[str, pa.DataType]:
     return {name: pa.binary() if i < len(header.time) else pa.float64() for i, name in enumerate(_names(header))}
 
 
-def _empty(header: Header) -> pa.Table:
+def _empty(header: CsvHeader) -> pa.Table:
     return pa.schema(list(_types(header).items())).empty_table()
 
 
-def _read(content: bytes, header: Header) -> pa.Table:
+def _read(content: bytes, header: CsvHeader) -> pa.Table:
     """Read the needed columns, named by their position, in one thread and as one chunk."""
     return pa.csv.read_csv(
         pa.BufferReader(content),
@@ -162,7 +162,7 @@ def _read(content: bytes, header: Header) -> pa.Table:
     )
 
 
-def _from_cells(cells: list[list[bytes]], header: Header) -> pa.Table:
+def _from_cells(cells: list[list[bytes]], header: CsvHeader) -> pa.Table:
     """Return the table of rows that were cut into cells; of a row with too few or too many only the time counts."""
     columns: dict[str, pa.Array] = {}
     for name, kind in _types(header).items():
@@ -180,7 +180,7 @@ def _number(cell: bytes) -> float:
     return float(cell) if NUMBER.fullmatch(cell) else np.nan
 
 
-def _text(table: pa.Table, header: Header) -> pa.Array:
+def _text(table: pa.Table, header: CsvHeader) -> pa.Array:
     """Return the text of the times; date and time of day are joined by a blank."""
     columns = [table.column(str(column)).combine_chunks() for column in header.time]
     if len(columns) == 1:

@@ -12,7 +12,7 @@ import numpy as np
 from stages.datasets.rugs.reading import payload
 from stages.datasets.rugs.schema import BUTTONS, CATEGORIES, GSU, PLAYER, PRESS, SIDES, TRADE
 
-NO_POOL: Final = payload.Pool()
+NO_POOL: Final = payload.RugPool()
 COLUMNS: Final[dict[int, tuple[str, ...]]] = {
     GSU: (
         *("tick", "price", "timer", "active", "rugged", "presale", "connected", "avg_mult"),

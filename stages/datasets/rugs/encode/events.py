@@ -19,7 +19,7 @@ from stages.core.units import Unit, digest_of
 from stages.datasets.base import Finding
 from stages.datasets.rugs import schema
 from stages.datasets.rugs.encode import columns
-from stages.datasets.rugs.encode.reader import Own, own_rows
+from stages.datasets.rugs.encode.reader import OwnRows, own_rows
 from stages.datasets.rugs.reading import order, payload
 from stages.datasets.rugs.reading.store import Rows, hashes
 from stages.datasets.rugs.schema import GSU, OTHER, PLAYER, PRESS, TRADE, WHERE, Options
@@ -163,7 +163,7 @@ def read_events(raw_dir: Path, units: Sequence[Unit], options: Mapping[str, Any]
     )
 
 
-def _check(raw_dir: Path, units: Sequence[Unit], own: Own, key: bytes) -> None:
+def _check(raw_dir: Path, units: Sequence[Unit], own: OwnRows, key: bytes) -> None:
     """Check that the rows, and the key of the pseudonyms in the context, are those that discover saw."""
     if any(unit.context.get("key") != (order.fingerprint(key) if key else None) for unit in units):
         raise ExpectedError(f"{WHERE}.player_key_file: not the key that discover used; run `dvc repro -f` for discover")
@@ -237,7 +237,9 @@ def _known(units: Sequence[Unit], offsets: np.ndarray, episode: np.ndarray, own:
     return np.where(last >= 0, own[last], np.uint64(0))
 
 
-def _findings(raw_dir: Path, units: Sequence[Unit], own: Own, is_broken: np.ndarray, options: Options) -> list[Finding]:
+def _findings(
+    raw_dir: Path, units: Sequence[Unit], own: OwnRows, is_broken: np.ndarray, options: Options
+) -> list[Finding]:
     """Return what is wrong within units; refuse those of which too much is."""
     result = []
     for index in range(len(units)):

@@ -21,7 +21,7 @@ FAR: Final = 1 << 30
 
 
 @dataclass(frozen=True)
-class Own:
+class OwnRows:
     """The rows of a chunk of U units in canonical order, unit by unit, and where each unit begins (int64 (U+1,))."""
 
     rows: Rows
@@ -29,7 +29,7 @@ class Own:
     paths: list[str]
 
 
-def own_rows(raw_dir: Path, units: Sequence[Unit]) -> Own:
+def own_rows(raw_dir: Path, units: Sequence[Unit]) -> OwnRows:
     """Read the rows of a chunk of units.
 
     Raises
@@ -59,7 +59,7 @@ def own_rows(raw_dir: Path, units: Sequence[Unit]) -> Own:
     # Unit by unit, in canonical order, each row once.
     kept, _ = order.ordered(unit_of, place, rows.seq, rows.doc, rows.game)
     offsets = np.searchsorted(unit_of[kept], np.arange(len(units) + 1))
-    return Own(rows.take(kept), offsets, paths)
+    return OwnRows(rows.take(kept), offsets, paths)
 
 
 def _near(reader: Reader, rows: Rows, n_units: int) -> Rows:

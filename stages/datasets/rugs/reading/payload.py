@@ -27,7 +27,7 @@ Text = str | None
 T = TypeVar("T")
 
 
-class Pool(Struct):
+class RugPool(Struct):
     """What a frame says of the rug pool."""
 
     pool: Number = field(name="rugpoolAmount", default=None)
@@ -52,7 +52,7 @@ class Frame(Struct):
     c50: Number = field(name="count50x", default=None)
     c100: Number = field(name="count100x", default=None)
     highest: Number = field(name="highestToday", default=None)
-    rugpool: Pool | None = None
+    rugpool: RugPool | None = None
     partial: msgspec.Raw = field(name="partialPrices", default=msgspec.Raw())
 
 
@@ -167,7 +167,7 @@ def _struct(cls: type[Any], content: Mapping[str, Any]) -> Any:
     for item in msgspec.structs.fields(cls):
         value = content.get(item.encode_name)
         if item.name == "rugpool":
-            values[item.name] = _struct(Pool, value) if isinstance(value, dict) else None
+            values[item.name] = _struct(RugPool, value) if isinstance(value, dict) else None
         elif item.name == "partial":
             values[item.name] = msgspec.Raw(json.dumps(value).encode())
         elif item.type == Text:

@@ -92,8 +92,10 @@ def simulate(task: Task) -> Session:
         rows = [*frames(game, rng), *public(game, rng)]
         if task.is_service:
             rows += play(game, human, rng, cut.style if cut else "any")
-            rows += _rarities(game, human) if number == 0 else []
-        rows = cut.apply(rows, game, human) if cut else rows
+        if task.is_service and number == 0:
+            rows += _rarities(game, human)
+        if cut:
+            rows = cut.apply(rows, game, human)
         names = [cut.name] if cut else []
         if presses and (cut is None or cut.place is None):
             names.append(presses.pop(0))

@@ -11,7 +11,7 @@ from stages.datasets.rugs.reading.store import NOT_NEEDED
 from stages.datasets.rugs.training.live.messages import NS_PER_MS, Message
 
 
-class Own(Protocol):
+class OwnEpisode(Protocol):
     """What the table needs of an episode."""
 
     @property
@@ -27,7 +27,7 @@ class Own(Protocol):
         """Balance carried in; NaN for none."""
 
 
-def table(episodes: Sequence[Own]) -> Events:
+def table(episodes: Sequence[OwnEpisode]) -> Events:
     """Return the events of some episodes as one table; players have no pseudonyms."""
     needed = [[message for message in episode.messages if message.kind != NOT_NEEDED] for episode in episodes]
     messages = [message for own in needed for message in own]
