@@ -1,6 +1,6 @@
 """A section of a YAML file as a dataclass, with every error in it told at once.
 
-In: what `yaml.safe_load` gave for a section. Out: an instance of a dataclass whose fields say what is expected:
+In: what `plain_yaml.parse` gave for a section. Out: an instance of a dataclass whose fields say what is expected:
 
     @dataclass(frozen=True)
     class Options:

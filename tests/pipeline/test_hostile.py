@@ -314,7 +314,7 @@ TAGS = ["!!python/object/apply:os.system ['touch trap']", "!!python/object/new:o
 @pytest.mark.parametrize("verb", ["simulate", "discover", "process", "merge", "split", "expand"])
 def test_a_tag_in_params_is_refused_and_not_executed(run, workspace, tag, verb):
     (workspace / "params.yaml").write_text(f"datasets: {tag}\n")
-    assert_refused(run(verb, DATASET), "params.yaml: not readable as YAML")
+    assert_refused(run(verb, DATASET), "params.yaml: line 1: tag ")
     assert not (workspace / "trap").exists()
 
 
@@ -324,3 +324,25 @@ def test_a_tag_in_the_batch_list_is_refused_and_not_executed(run, processed, tag
     for verb in ("discover", "process", "merge"):
         assert_refused(run(verb, DATASET), "batches.yaml: not a batch list")
     assert not (processed / "trap").exists()
+
+
+def anchor_bomb():
+    """A few hundred bytes that stand for three to the power of forty values."""
+    lines = ["b0: &b0 x", *(f"b{i + 1}: &b{i + 1} [*b{i}, *b{i}, *b{i}]" for i in range(40))]
+    return "simulate:\n" + "".join(f"  {line}\n" for line in lines)
+
+
+def nested_too_deep():
+    return "split: " + "[" * 100_000
+
+
+@pytest.mark.parametrize(("make", "reason"), [(anchor_bomb, "anchor &b0"), (nested_too_deep, "sections 21 deep")])
+@pytest.mark.parametrize("name", ["params.yaml", "data/manifests/splendor/batches.yaml"])
+def test_a_bomb_of_yaml_is_refused_quickly_in_one_line(run, processed, name, make, reason):
+    (processed / name).write_text(f"datasets: {{splendor: {{raw: raw}}}}\n{make()}")
+    for verb in ("discover", "merge"):
+        began = time.monotonic()
+        done = run(verb, DATASET)
+        assert time.monotonic() - began < 30
+        assert_refused(done, reason)
+        assert len(done.stderr.splitlines()) == 1
