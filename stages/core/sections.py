@@ -127,7 +127,7 @@ def build(cls: type[P], entry: object, where: str) -> P:
     if faults:
         lines = [str(fault) for fault in faults]
         several = f"{where.removesuffix(': ')}: {len(lines)} errors, correct each of them:"
-        raise ParamsError(lines[0] if len(lines) == 1 else "\n  ".join([several, *lines]))
+        raise ParamsError(*lines if len(lines) == 1 else (several, *(f"  {line}" for line in lines)))
     return result
 
 

@@ -5,7 +5,6 @@ entry under `datasets:` in params.yaml; a line under `vars:` in dvc.yaml; and an
 changes, and of these two all other lines stay as they are.
 """
 
-import argparse
 import keyword
 import sys
 from pathlib import Path
@@ -137,7 +136,9 @@ def _insert(lines: list[str], place: int, added: str, path: Path) -> str:
     """Return the lines with others at a place, if there is one and the whole is YAML."""
     result = "".join([*lines[:place], added, *lines[place:]])
     if place == 0 or not _is_yaml(result):
-        raise ExpectedError(f"{path}: no section of indented lines to add to, expected one; add there:\n{added}")
+        raise ExpectedError(
+            f"{path}: no section of indented lines to add to, expected one; add there:", *added.splitlines()
+        )
     return result
 
 
@@ -151,7 +152,7 @@ def _is_yaml(text: str) -> bool:
 
 def main() -> int:
     """Run the command."""
-    parser = argparse.ArgumentParser(prog="python -m stages.datasets", description="Begin a dataset.")
+    parser = cli.parser("datasets", "Begin a dataset.")
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser("new", help="copy the skeleton, a dataset that runs as it is")
     command.add_argument("name", help="of the dataset and its package: small letters, digits and _")
