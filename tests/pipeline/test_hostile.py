@@ -293,16 +293,40 @@ def test_a_linked_folder_from_outside_the_raw_folder_is_refused(run, workspace):
     assert not (workspace / "data/manifests").exists()
 
 
+OBJECT = "files/md5/ab/0123456789abcdef0123456789abcd"
+
+
+@pytest.mark.parametrize("place", ["elsewhere", "elsewhere/.dvc/cache"])
+def test_a_link_to_what_only_looks_like_an_object_of_the_cache_is_refused(run, workspace, place):
+    """There is no DVC repository here, so no folder is its cache."""
+    (workspace / place / OBJECT).parent.mkdir(parents=True)
+    (workspace / place / OBJECT).write_bytes((workspace / "raw/2_games/2.csv").read_bytes())
+    (workspace / "raw/2_games/999.csv").symlink_to(workspace / place / OBJECT)
+    assert_refused(run("discover", DATASET), "raw/2_games/999.csv: a link to ")
+
+
 @pytest.mark.slow
-def test_links_that_dvc_itself_makes_are_followed(tmp_path):
+@pytest.mark.parametrize("outside", [False, True])
+def test_links_that_dvc_itself_makes_are_followed_and_no_others(tmp_path, outside):
     (tmp_path / "clone").mkdir()
     clone: Clone = make_clone(tmp_path / "clone")
     clone.run("dvc", "config", "cache.type", "symlink")
+    if outside:
+        (tmp_path / "link").symlink_to(tmp_path)
+        clone.run("dvc", "cache", "dir", "--local", str(tmp_path / "link/shared cache"))
     clone.run("dvc", "repro", f"discover@{DATASET}")
     game = clone.folder / "data/sample/splendor/2_games/2.csv"
     assert game.is_symlink()
+    assert game.resolve().is_relative_to(tmp_path / ("shared cache" if outside else "clone/.dvc/cache"))
     clone.run(sys.executable, "-m", "stages.discover", DATASET)
     clone.run(sys.executable, "-m", "stages.process", DATASET, clone.batches()[0])
+
+    copied = tmp_path / "elsewhere" / OBJECT
+    copied.parent.mkdir(parents=True)
+    copied.write_bytes(game.read_bytes())
+    (game.parent / "999.csv").symlink_to(copied)
+    done = clone.run(sys.executable, "-m", "stages.discover", DATASET, check=False)
+    assert_refused(done, "2_games/999.csv: a link to ")
 
 
 # YAML.
