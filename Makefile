@@ -10,12 +10,18 @@ DASK_SCHEDULER ?=
 LOG ?=
 # no: take the raw folders as they are, whatever params.yaml says of sample data.
 SIMULATE ?=
-# A dataset of params.yaml; empty means all of them.
+# Datasets of params.yaml, with a blank between them; empty means all of them.
 DATASET ?=
 PART ?= train
 ROW ?= 0
+URL ?=
+NAME ?=
 
-export JOBS MEMORY_GB BACKEND DASK_SCHEDULER LOG SIMULATE
+# Recipes take these from their environment, as the text that was typed: neither make nor the shell reads `$(...)`, `;`
+# or `*` in it, and after `--` no program takes it for an option. `set -f` leaves only blanks to divide at.
+TYPED := JOBS MEMORY_GB BACKEND DASK_SCHEDULER LOG SIMULATE DATASET PART ROW URL NAME
+$(foreach name,$(TYPED),$(eval override $(name) := $$(value $(name))))
+export $(TYPED)
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 READY := $(VENV)/.ready
 
@@ -39,7 +45,7 @@ $(READY): pyproject.toml .requirements.txt
 setup: $(READY)  ## Make the virtual environment and install the pinned packages
 
 preprocess: $(READY)  ## Make sample data if configured, run the pipeline, say what it made and where
-	@python -m stages.commands.preprocess $(DATASET)
+	@set -f; exec python -m stages.commands.preprocess -- $$DATASET
 
 lock: $(READY)  ## Pin all packages of pyproject.toml in .requirements.txt, each with the hashes of its files
 	@$(VENV)/bin/python -m pip install --quiet uv
@@ -76,19 +82,19 @@ bench: $(READY)  ## Measure CPU and memory against plain pandas and pyarrow loop
 	@python tests/bench/loader.py
 
 status: $(READY)  ## Say what is out of date and why
-	@python -m stages.commands.status $(DATASET)
+	@set -f; exec python -m stages.commands.status -- $$DATASET
 
 plan: $(READY)  ## Say what a run would do and cost; runs nothing
-	@python -m stages.commands.plan $(DATASET)
+	@set -f; exec python -m stages.commands.plan -- $$DATASET
 
 report: $(READY)  ## Write data/reports/index.html, a page of plots and figures, and the data cards
-	@python -m stages.report $(DATASET)
+	@set -f; exec python -m stages.report -- $$DATASET
 
 verify: $(READY)  ## Read everything again and check bytes, rows, groups and values
-	@python -m stages.commands.verify $(DATASET)
+	@set -f; exec python -m stages.commands.verify -- $$DATASET
 
 remote: $(READY)  ## Set the remote to share through: make remote URL=ssh://host/path, s3://bucket/path or a folder
-	@dvc remote add --force --default store $(URL)
+	@dvc remote add --force --default store -- "$${URL:?expected ssh://host/path, s3://bucket/path or a folder}"
 	@dvc remote modify store verify true
 
 push: $(READY)  ## Send arrays and run cache to the remote
@@ -98,19 +104,19 @@ pull: $(READY)  ## Get arrays and run cache from the remote; runs nothing
 	@dvc pull --run-cache
 
 work: $(READY)  ## Build batches together with other machines that share the remote
-	@python -m stages.commands.work $(DATASET)
+	@set -f; exec python -m stages.commands.work -- $$DATASET
 
 dag: $(READY)  ## Draw the stages
 	@dvc dag --collapse-foreach-matrix
 
 trace: $(READY)  ## Name the raw file and line of a row: make trace DATASET=splendor PART=train ROW=123
-	@python -m stages.commands.trace $(DATASET) $(PART) $(ROW)
+	@exec python -m stages.commands.trace -- "$$DATASET" "$$PART" "$$ROW"
 
 slim: $(READY)  ## Drop workspace copies of intermediate and merged arrays; DVC's cache keeps them
-	@python -m stages.commands.slim $(DATASET)
+	@set -f; exec python -m stages.commands.slim -- $$DATASET
 
 dataset: $(READY)  ## Begin a dataset of your own, from an example that runs: make dataset NAME=sensors
-	@python -m stages.datasets new $(NAME)
+	@exec python -m stages.datasets new -- "$$NAME"
 
 clean:  ## Remove everything the pipeline made from the workspace; raw data, lists and DVC's cache stay
 	rm -rf data/intermediate data/merged data/processed data/metrics data/plots data/reports data/logs

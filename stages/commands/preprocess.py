@@ -20,6 +20,7 @@ from stages.discover import discover
 from stages.pipeline import dvc, lock, verbs
 from stages.processed import Processed
 from stages.runtime import cli
+from stages.runtime.text import printable
 
 COLUMNS = ("dataset", "units", "run", "reused", "train rows", "val rows", "test rows", "peak MB", "seconds", "arrays")
 
@@ -117,6 +118,7 @@ def _seconds(entries: Iterable[LogEntry]) -> float:
 
 def layout(rows: Sequence[Sequence[str]]) -> str:
     """Align columns: the first and the last to the left, the others, which are numbers, to the right."""
+    rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:

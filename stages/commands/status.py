@@ -16,6 +16,7 @@ from stages.core.params import DatasetParams, Params
 from stages.datasets import base
 from stages.pipeline import dvc, internals, verbs
 from stages.runtime import cli
+from stages.runtime.text import printable
 
 MISSING = ("deleted", "not in cache")
 
@@ -192,7 +193,7 @@ def status(dataset: str, params: DatasetParams) -> str:
     n_cached = len({path for stage in stale if stage.is_cached for path in stage.missing if _is_array(path)})
     if n_cached:
         lines.append(f"{n_cached} outputs are in DVC's cache only; a run takes them from there when it needs them")
-    return "".join(f"{dataset}: {line}\n" for line in lines)
+    return "".join(f"{dataset}: {printable(line)}\n" for line in lines)
 
 
 def _size(raw: Changes) -> str:

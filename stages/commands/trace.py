@@ -12,6 +12,7 @@ from stages.core.part_files import PARTS, UNIT_TABLE
 from stages.datasets import base
 from stages.processed import Processed
 from stages.runtime import cli
+from stages.runtime.text import printable
 
 
 def trace(dataset: str, params: DatasetParams, part: str, row: int) -> str:
@@ -38,7 +39,7 @@ def trace(dataset: str, params: DatasetParams, part: str, row: int) -> str:
         "keys": ", ".join(f"{name} {_text(keys[name][row])}" for name in own),
         "labels": ", ".join(_labels(data, part, row)) or "none",
     }
-    return "".join(f"{name:7} {text}\n" for name, text in lines.items())
+    return "".join(f"{name:7} {printable(text)}\n" for name, text in lines.items())
 
 
 def _text(value: object) -> str:

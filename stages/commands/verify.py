@@ -29,6 +29,7 @@ from stages.pipeline import lock, verbs
 from stages.pipeline.internals import CachedFile, Store, open_store
 from stages.processed import Processed
 from stages.runtime import cli
+from stages.runtime.text import printable
 from stages.runtime.workers import ordered
 
 
@@ -181,7 +182,7 @@ def main() -> int:
         for dataset in datasets:
             faults = verify(dataset, params)
             n_faults += len(faults)
-            sys.stdout.writelines(f"{line}\n" for line in faults)
+            sys.stdout.writelines(f"{printable(line)}\n" for line in faults)
             if not faults:
                 sys.stdout.write(f"{dataset}: every file is as written; rows, groups, values and masks agree\n")
         if n_faults:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from stages.core import paths
+from stages.core import paths, plain_yaml
 from stages.core.files import write_text
 from stages.core.params import DatasetParams, SplitParams
 
@@ -51,7 +51,8 @@ def complete(path: Path = paths.PARAMS_FILE) -> list[str]:
     """
     text = before = path.read_bytes().decode()
     told = []
-    while gap := next(_gaps(yaml.safe_load(text)), None):  # one at a time: an insertion moves what comes after it
+    # one at a time: an insertion moves what comes after it
+    while gap := next(_gaps(plain_yaml.parse(text.encode())), None):
         text = _filled(text, gap)
         told.append(f"{path}: {gap}, since DVC reads them there")
     if text != before:
@@ -99,7 +100,7 @@ def _last_character(node: Any) -> int:
     if isinstance(node, yaml.ScalarNode) or node.flow_style:
         return max(node.start_mark.index, node.end_mark.index - 1)
     last = node.value[-1] if isinstance(node, yaml.MappingNode) else node.value[-1:]
-    return max(_last_character(part) for part in last)  # of key and value: an alias says where its anchor stands
+    return max(_last_character(part) for part in last)  # of key and value
 
 
 def _inserted(text: str, index: int, new: str) -> str:

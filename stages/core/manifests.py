@@ -10,9 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-import yaml
-
-from stages.core import paths
+from stages.core import paths, plain_yaml
 from stages.core.errors import ExpectedError
 from stages.core.units import Source, Unit
 
@@ -104,12 +102,11 @@ def read_batch_list(dataset: str) -> list[str]:
     if not path.is_file():
         return []
     try:
-        entries: Mapping[str, Mapping[str, str]] = yaml.safe_load(path.read_text(encoding="utf-8"))["batches"]
+        entries: Mapping[str, Mapping[str, str]] = plain_yaml.parse(path.read_bytes())["batches"]
         batches = sorted(entry["batch"] for entry in entries.values())
         strange = [batch for batch in batches if not BATCH_ID.fullmatch(batch)]
-    except (yaml.YAMLError, ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:
-        why = " ".join(str(error).split())
-        raise ExpectedError(f"{path}: not a batch list ({why}); remove it and run discover for {dataset}") from None
+    except (ValueError, AttributeError, KeyError, TypeError) as error:  # the first is that of a file that is no YAML
+        raise ExpectedError(f"{path}: not a batch list ({error}); remove it and run discover for {dataset}") from None
     if strange:
         raise ExpectedError(f"{path}: {strange[0]!r} is no batch id; remove the file and run discover for {dataset}")
     return batches

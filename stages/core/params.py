@@ -18,21 +18,21 @@ here as well: `build` and the rules, see stages/core/sections.py.
 """
 
 import dataclasses
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-
-from stages.core import paths
+from stages.core import paths, plain_yaml
 from stages.core.sections import AtLeast, Between, Fault, Must, ParamsError, build, check, nearest
 
 __all__ = ["AtLeast", "Between", "DatasetParams", "Fault", "Must", "Params", "ParamsError", "SplitParams", "Window"]
 __all__ += ["build", "load"]
 
 BOUNDARIES = "two rising times such as ['2024-01-01', '2024-07-01']"
+DATASET_NAME = re.compile(r"[a-z][a-z0-9_]*")
 Share = Annotated[float, Between(0, 1, is_open=True)]
 
 
@@ -154,7 +154,11 @@ class Params:
         return build(SplitParams, self._split_of(name), f"{paths.PARAMS_FILE}: datasets.{name}.split")
 
     def faults(self) -> Iterator[Fault]:
-        """Yield what is wrong with `split` where a dataset differs."""
+        """Yield the names that no package can have, and what is wrong with `split` where a dataset differs."""
+        names = [("datasets", name) for name in self.datasets] + [("simulate", name) for name in self.simulate]
+        for section, name in names:
+            if not DATASET_NAME.fullmatch(name):
+                yield Fault(section, f"{name!r}, expected a small letter, then small letters, digits or _; rename it")
         for name in self.datasets:
             yield from check(SplitParams, self._split_of(name), f"datasets.{name}.split")[1]
 
@@ -168,13 +172,12 @@ def load(path: Path = paths.PARAMS_FILE) -> Params:
     Raises
     ------
     ParamsError
-        When the file is missing, not YAML, or holds an unknown key or an unusable value.
+        When the file is missing, not plain YAML, or holds an unknown key or an unusable value.
     """
     try:
-        with path.open("rb") as file:
-            content = yaml.safe_load(file)
+        content = plain_yaml.parse(path.read_bytes())
     except FileNotFoundError:
         raise ParamsError(f"{path}: not found, expected in the working directory; run from the repository") from None
-    except yaml.YAMLError as error:
-        raise ParamsError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
+    except plain_yaml.NotPlainYaml as error:
+        raise ParamsError(f"{path}: {error}") from None
     return build(Params, content, f"{path}: ")

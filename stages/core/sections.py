@@ -1,6 +1,6 @@
 """A section of a YAML file as a dataclass, with every error in it told at once.
 
-In: what `yaml.safe_load` gave for a section. Out: an instance of a dataclass whose fields say what is expected:
+In: what `plain_yaml.parse` gave for a section. Out: an instance of a dataclass whose fields say what is expected:
 
     @dataclass(frozen=True)
     class Options:
@@ -127,7 +127,7 @@ def build(cls: type[P], entry: object, where: str) -> P:
     if faults:
         lines = [str(fault) for fault in faults]
         several = f"{where.removesuffix(': ')}: {len(lines)} errors, correct each of them:"
-        raise ParamsError(lines[0] if len(lines) == 1 else "\n  ".join([several, *lines]))
+        raise ParamsError(*lines if len(lines) == 1 else (several, *(f"  {line}" for line in lines)))
     return result
 
 

@@ -5,19 +5,16 @@ entry under `datasets:` in params.yaml; a line under `vars:` in dvc.yaml; and an
 changes, and of these two all other lines stay as they are.
 """
 
-import argparse
 import keyword
-import re
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from stages.core import paths
 from stages.core.errors import ExpectedError
 from stages.core.files import write_text
+from stages.core.params import DATASET_NAME, Params, load
 from stages.runtime import cli
 
 DVC_FILE = Path("dvc.yaml")
@@ -57,7 +54,7 @@ def new(name: str) -> None:
     package = Path("stages/datasets", name)
     params = _read(paths.PARAMS_FILE)
     pipeline = _read(DVC_FILE)
-    _refuse_taken(name, package, yaml.safe_load(params))
+    _refuse_taken(name, package, load())
     new_params = add_entry(params, name)
     new_pipeline = add_batch_list(pipeline, paths.batch_list(name))
 
@@ -69,12 +66,12 @@ def new(name: str) -> None:
 
 
 def _check_name(name: str) -> None:
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
+    if not DATASET_NAME.fullmatch(name) or keyword.iskeyword(name):
         raise ExpectedError(f"{name!r}: expected small letters, digits and _, a letter first; choose another name")
 
 
-def _refuse_taken(name: str, package: Path, params: Mapping[str, Any]) -> None:
-    if package.exists() or name in (params.get("datasets") or {}) or name in TAKEN:
+def _refuse_taken(name: str, package: Path, params: Params) -> None:
+    if package.exists() or name in params.datasets or name in TAKEN:
         raise ExpectedError(f"{name!r}: {package}, its entry in params.yaml or data/{name} exists; choose another name")
 
 
@@ -139,7 +136,9 @@ def _insert(lines: list[str], place: int, added: str, path: Path) -> str:
     """Return the lines with others at a place, if there is one and the whole is YAML."""
     result = "".join([*lines[:place], added, *lines[place:]])
     if place == 0 or not _is_yaml(result):
-        raise ExpectedError(f"{path}: no section of indented lines to add to, expected one; add there:\n{added}")
+        raise ExpectedError(
+            f"{path}: no section of indented lines to add to, expected one; add there:", *added.splitlines()
+        )
     return result
 
 
@@ -153,7 +152,7 @@ def _is_yaml(text: str) -> bool:
 
 def main() -> int:
     """Run the command."""
-    parser = argparse.ArgumentParser(prog="python -m stages.datasets", description="Begin a dataset.")
+    parser = cli.parser("datasets", "Begin a dataset.")
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser("new", help="copy the skeleton, a dataset that runs as it is")
     command.add_argument("name", help="of the dataset and its package: small letters, digits and _")

@@ -9,11 +9,12 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import TextIO
+from typing import NoReturn, TextIO
 
 from stages.core.errors import ExpectedError
 from stages.core.params import Params, load
 from stages.runtime import signals
+from stages.runtime.text import LineFormatter, printable, show_defect
 
 logger = logging.getLogger("batchwise")
 
@@ -93,7 +94,15 @@ def verb_parser(verb: str, description: str) -> argparse.ArgumentParser:
 
 def parser(command: str, description: str) -> argparse.ArgumentParser:
     """Return an argument parser that calls a module under ``stages`` as a user does."""
-    return argparse.ArgumentParser(prog=f"python -m stages.{command}", description=description)
+    return _Parser(prog=f"python -m stages.{command}", description=description)
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that tells of wrong usage in one printable line below the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Tell it and end with exit code 2."""
+        super().error(printable(message))
 
 
 class _Stderr(logging.StreamHandler[TextIO]):
@@ -126,7 +135,10 @@ def run(action: Callable[[], None], kept: Callable[[], str] = batches_are_kept) 
     if level not in LEVELS:
         sys.stderr.write(f"LOG: {level!r}, expected one of {', '.join(LEVELS)}\n")
         return 2
-    logging.basicConfig(level=level.upper(), format="%(message)s", handlers=[_Stderr()])
+    handler = _Stderr()
+    handler.setFormatter(LineFormatter())
+    logging.basicConfig(level=level.upper(), handlers=[handler])
+    sys.excepthook = show_defect
     signals.stop_cleanly_on_term()
     if "DVC_STAGE" in os.environ:
         signals.die_with_dvc()
@@ -134,7 +146,7 @@ def run(action: Callable[[], None], kept: Callable[[], str] = batches_are_kept) 
         action()
     except (ExpectedError, OSError) as error:
         logger.debug("traceback", exc_info=True)
-        sys.stderr.write(f"error: {error}\n")
+        _tell(error)
         return signals.leave(1)
     except KeyboardInterrupt:
         sys.stderr.write(f"interrupted: {kept()}; run the same command to go on\n")
@@ -142,3 +154,9 @@ def run(action: Callable[[], None], kept: Callable[[], str] = batches_are_kept) 
     except SystemExit as stop:  # of SIGTERM
         return signals.leave(int(stop.code or 0))
     return 0
+
+
+def _tell(error: ExpectedError | OSError) -> None:
+    """Write an error, in one line unless it was made of several."""
+    first, *others = error.lines if isinstance(error, ExpectedError) else (str(error),)
+    sys.stderr.writelines(f"{printable(line)}\n" for line in (f"error: {first}", *others))

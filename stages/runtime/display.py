@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Generic, Protocol, TypeVar
 
 from stages.runtime.memory import Watch
+from stages.runtime.text import printable
 
 logger = logging.getLogger("batchwise")
 
@@ -165,7 +166,8 @@ class Display(Generic[P]):
         shown = [f"  {worker}: {what}" for worker, what in list(busy.items())[:MOST_WORKERS]]
         if len(busy) > MOST_WORKERS:
             shown.append(f"  and {len(busy) - MOST_WORKERS} more workers")
-        return [*shown, f"  {_bar(counts)} {self._speed(counts)}", f"  {self._memory()}"]
+        shown += [f"  {_bar(counts)} {self._speed(counts)}", f"  {self._memory()}"]
+        return [printable(line) for line in shown]
 
     def _speed(self, counts: Counts) -> str:
         """Return how much is done, how fast, and the time left."""

@@ -21,6 +21,7 @@ import psutil
 
 from stages.core.errors import ExpectedError
 from stages.runtime import signals
+from stages.runtime.text import printable
 
 DEFAULT_SHARE = 0.75
 TARGET_SHARE = 0.8  # of the budget: what the work is planned for
@@ -274,7 +275,7 @@ class Watch:
         while not self._stop.wait(LEAST_REST_S):
             seconds = time.monotonic() - started
             if seconds > GRACE_S or (seconds > UNWIND_S and usage().pss_mb > self.budget_mb):
-                sys.stderr.write(f"error: {self.error()}\n")
+                sys.stderr.write(f"error: {printable(str(self.error()))}\n")
                 signals.end_now(1)
 
 

@@ -67,8 +67,6 @@ def test_any_form_of_yaml_is_kept(completed, text, whole):
 @pytest.mark.parametrize(
     "text",
     [
-        "datasets:\n  a: &a\n    raw: x\n  b: *a\n",
-        "datasets:\n  a:\n    raw: x\n  b:\n    <<: {limit: 4}\n    raw: z\n",
         "datasets:\n  a:\n    raw: |\n      x\n      y\n    options:\n      k:\n      - 1\n\n    # last\n    split:\n",
         "datasets:\n    a:\n        raw: 'x # y'\nsplit:\n    seed: 5\nsimulate:\n    a:\n        b: [a,\n          b]",
     ],

@@ -1,5 +1,6 @@
 """params.yaml: defaults, and a clear error for everything that is not as it must be."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -163,7 +164,6 @@ def test_a_dataset_without_raw_is_refused(load_text):
         "text",
         "datasets: []",
         "datasets:",
-        "datasets: {1: {raw: x}}",
         "datasets: {a: 5}",
         GOOD + "split: 5",
         GOOD + "split: []",
@@ -188,15 +188,39 @@ def test_a_missing_file_says_where_to_run(tmp_path):
         "a: b: c",
         b"\xff\xfe\xff",
         "datasets: \x00",
-        GOOD + "simulate: !!python/object:os.system {}\n",
-        GOOD + "simulate: !!python/object/apply:os.getcwd []\n",
-        GOOD + "simulate: {a: !mine 5}\n",
     ],
 )
-def test_what_is_not_plain_yaml_is_refused_in_one_line(load_text, text):
+def test_what_is_no_yaml_is_refused_in_one_line(load_text, text):
     with pytest.raises(ParamsError, match=r"params\.yaml: not readable as YAML: ") as caught:
         load_text(text)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (GOOD + "simulate: !!python/object:os.system {}\n", "line 3: tag "),
+        (GOOD + "simulate: !!python/object/apply:os.getcwd []\n", "line 3: tag "),
+        (GOOD + "simulate: {a: !mine 5}\n", "line 3: tag '!mine'"),
+        (GOOD + "split: {ON: 1}\n", "line 3: key ON is read as bool, expected text; quote it"),
+        (GOOD + GOOD, "line 3: key 'datasets' again, first in line 1; remove one of them"),
+    ],
+)
+def test_what_is_more_than_plain_yaml_is_refused_with_its_line(load_text, text, message):
+    with pytest.raises(ParamsError, match=rf"params\.yaml: {message}") as caught:
+        load_text(text)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["Hex", "_hex", "2048", "a-b", "a.b", "a/b", "../a", "a b", "a;b", "", "h\u00e9x", "a\n"]
+)
+def test_a_name_that_no_package_can_have_is_refused(load_text, name):
+    named = json.dumps(name)
+    with pytest.raises(ParamsError, match=r"params\.yaml: datasets: .*, expected a small letter, then small letters, "):
+        load_text(f"datasets:\n  {named}: {{raw: raw}}\n")
+    with pytest.raises(ParamsError, match=r"params\.yaml: simulate: .*, expected a small letter, then small letters, "):
+        load_text(GOOD + f"simulate:\n  {named}: {{}}\n")
 
 
 def test_an_unknown_dataset_names_the_known_ones_and_the_nearest(load_text):

@@ -294,16 +294,40 @@ def test_a_linked_folder_from_outside_the_raw_folder_is_refused(run, workspace):
     assert not (workspace / "data/manifests").exists()
 
 
+OBJECT = "files/md5/ab/0123456789abcdef0123456789abcd"
+
+
+@pytest.mark.parametrize("place", ["elsewhere", "elsewhere/.dvc/cache"])
+def test_a_link_to_what_only_looks_like_an_object_of_the_cache_is_refused(run, workspace, place):
+    """There is no DVC repository here, so no folder is its cache."""
+    (workspace / place / OBJECT).parent.mkdir(parents=True)
+    (workspace / place / OBJECT).write_bytes((workspace / "raw/2_games/2.csv").read_bytes())
+    (workspace / "raw/2_games/999.csv").symlink_to(workspace / place / OBJECT)
+    assert_refused(run("discover", DATASET), "raw/2_games/999.csv: a link to ")
+
+
 @pytest.mark.slow
-def test_links_that_dvc_itself_makes_are_followed(tmp_path):
+@pytest.mark.parametrize("outside", [False, True])
+def test_links_that_dvc_itself_makes_are_followed_and_no_others(tmp_path, outside):
     (tmp_path / "clone").mkdir()
     clone: Clone = make_clone(tmp_path / "clone")
     clone.run("dvc", "config", "cache.type", "symlink")
+    if outside:
+        (tmp_path / "link").symlink_to(tmp_path)
+        clone.run("dvc", "cache", "dir", "--local", str(tmp_path / "link/shared cache"))
     clone.run("dvc", "repro", f"discover@{DATASET}")
     game = clone.folder / "data/sample/splendor/2_games/2.csv"
     assert game.is_symlink()
+    assert game.resolve().is_relative_to(tmp_path / ("shared cache" if outside else "clone/.dvc/cache"))
     clone.run(sys.executable, "-m", "stages.discover", DATASET)
     clone.run(sys.executable, "-m", "stages.process", DATASET, clone.batches()[0])
+
+    copied = tmp_path / "elsewhere" / OBJECT
+    copied.parent.mkdir(parents=True)
+    copied.write_bytes(game.read_bytes())
+    (game.parent / "999.csv").symlink_to(copied)
+    done = clone.run(sys.executable, "-m", "stages.discover", DATASET, check=False)
+    assert_refused(done, "2_games/999.csv: a link to ")
 
 
 # YAML.
@@ -315,7 +339,7 @@ TAGS = ["!!python/object/apply:os.system ['touch trap']", "!!python/object/new:o
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_tag_in_params_is_refused_and_not_executed(run, workspace, tag, verb):
     (workspace / "params.yaml").write_text(f"datasets: {tag}\n")
-    assert_refused(run(verb, DATASET), "params.yaml: not readable as YAML")
+    assert_refused(run(verb, DATASET), "params.yaml: line 1: tag ")
     assert not (workspace / "trap").exists()
 
 
@@ -325,3 +349,25 @@ def test_a_tag_in_the_batch_list_is_refused_and_not_executed(run, processed, tag
     for verb in ("discover", "process", "merge"):
         assert_refused(run(verb, DATASET), "batches.yaml: not a batch list")
     assert not (processed / "trap").exists()
+
+
+def anchor_bomb():
+    """A few hundred bytes that stand for three to the power of forty values."""
+    lines = ["b0: &b0 x", *(f"b{i + 1}: &b{i + 1} [*b{i}, *b{i}, *b{i}]" for i in range(40))]
+    return "simulate:\n" + "".join(f"  {line}\n" for line in lines)
+
+
+def nested_too_deep():
+    return "split: " + "[" * 100_000
+
+
+@pytest.mark.parametrize(("make", "reason"), [(anchor_bomb, "anchor &b0"), (nested_too_deep, "sections 21 deep")])
+@pytest.mark.parametrize("name", ["params.yaml", "data/manifests/splendor/batches.yaml"])
+def test_a_bomb_of_yaml_is_refused_quickly_in_one_line(run, processed, name, make, reason):
+    (processed / name).write_text(f"datasets: {{splendor: {{raw: raw}}}}\n{make()}")
+    for verb in ("discover", "merge"):
+        began = time.monotonic()
+        done = run(verb, DATASET)
+        assert time.monotonic() - began < 30
+        assert_refused(done, reason)
+        assert len(done.stderr.splitlines()) == 1

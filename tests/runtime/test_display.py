@@ -141,6 +141,39 @@ def test_many_workers_do_not_fill_the_screen():
     assert len(lines) == display.MOST_WORKERS + 3
 
 
+HOSTILE = "a\x1b[2J\x1b]0;title\x07\x9b31m\n\u202egpj"
+HOSTILE_SHOWN = r"a\x1b[2J\x1b]0;title\x07\x9b31m\n\u202egpj"
+SENT_NEVER = (b"\x1b[2J", b"\x1b]0;title", b"\x07", "\x9b".encode(), "\u202e".encode())
+
+
+class Hostile:
+    """A worker on a file with a hostile name."""
+
+    def busy(self):
+        return {"worker 1": HOSTILE}
+
+
+def test_what_a_worker_is_on_is_one_line_that_can_be_seen():
+    lines = Display(WorkerProgress("t", "files", 9, Hostile()), Watched()).lines()
+    assert lines[0] == f"  worker 1: {HOSTILE_SHOWN}"
+    assert all(line.isprintable() for line in lines)
+
+
+@pytest.mark.parametrize("backend", ["threading", "loky"])
+def test_a_hostile_file_name_does_nothing_to_the_terminal(tmp_path, backend):
+    """It is seen in the display while it is worked on, and in the error that it ends in."""
+    workspace = Workspace(tmp_path, {HOSTILE: "rows 7\nsleep 2\nfail here", "b": "rows 7\nsleep 2"})
+    with terminal(workspace, 200, [sys.executable, "-m", "stages.discover", "scripted"]) as screen:
+        assert screen.wait() == 0
+        assert b"\x1b" not in screen.bytes()
+    with terminal(workspace, 200, [*PROCESS, "b"], BACKEND=backend) as screen:
+        assert screen.until(lambda: HOSTILE_SHOWN in screen.text())
+        assert screen.wait() == 1
+        assert HOSTILE_SHOWN in "".join(screen.all_lines()).partition("error: ")[2]
+        sent = screen.bytes()
+    assert not [part for part in SENT_NEVER if part in sent]
+
+
 def test_units_are_called_what_they_are():
     assert "units/s" in "".join(Display(WorkerProgress("t", "units", 9, Busy()), Watched()).lines())
 

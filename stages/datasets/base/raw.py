@@ -2,19 +2,17 @@
 
 import contextlib
 import hashlib
-import re
 import stat
 from collections.abc import Iterable
-from functools import cache
 from pathlib import Path
 
 from stages.core.errors import BadUnit, ExpectedError
 from stages.core.units import Source, Unit, digest_of
+from stages.datasets.base.links import is_inside
 from stages.runtime.notes import working_on
 from stages.runtime.workers import ordered
 
 HASH_CHUNK = 256  # files hashed per task
-CACHE_OBJECT = re.compile(r"/files/md5/[0-9a-f]{2}/[0-9a-f]{30}$")
 
 
 def file_units(raw_dir: Path, files: Iterable[str]) -> list[Unit]:
@@ -76,19 +74,6 @@ def read_source(raw_dir: Path, source: Source) -> bytes:
         raise BadUnit(
             f"{path}: not readable ({error.strerror}), expected a readable file; correct or remove it"
         ) from None
-
-
-def is_inside(raw_dir: Path, path: Path) -> bool:
-    """Say whether a file, links followed, lies in the raw folder, or is an object that DVC linked from its cache."""
-    if not path.is_symlink():
-        return _real(path.parent).is_relative_to(_real(raw_dir))
-    target = path.resolve()
-    return target.is_relative_to(_real(raw_dir)) or CACHE_OBJECT.search(target.as_posix()) is not None
-
-
-@cache
-def _real(folder: Path) -> Path:
-    return folder.resolve()
 
 
 def read_unit(raw_dir: Path, unit: Unit) -> bytes:

@@ -10,7 +10,7 @@ import pytest
 from stages.core.errors import ExpectedError
 from stages.datasets.hex.schema import BLUE, CELL_NAMES, N_CELLS, RED, SIZE
 from stages.datasets.hex.schema.connection import winner
-from stages.datasets.hex.simulate import evaluate
+from stages.datasets.hex.simulate import evaluate, foreign
 from stages.datasets.hex.simulate.board import played, won
 from stages.datasets.hex.simulate.cache import CachedEvaluator
 from stages.datasets.hex.simulate.evaluate import DistanceEvaluator
@@ -166,11 +166,14 @@ def test_what_is_said_about_a_board_does_not_depend_on_the_batch():
 
 def test_an_evaluator_is_loaded_by_name():
     """The embedded one, one of a module, and a name that there is not."""
-    assert evaluate.load().name == "distance"
-    assert evaluate.load("stages.datasets.hex.simulate.evaluate:DistanceEvaluator").name == "distance"
-    for name in ("resistance", "no_such_module:build", "math:build"):
-        with pytest.raises(ExpectedError, match=f"no '{name}' .*correct the name"):
-            evaluate.load(name)
+    boards = random_boards(40)
+    movers, judge = movers_of(boards), foreign.load()
+    own = foreign.load("stages.datasets.hex.simulate.evaluate:DistanceEvaluator")
+    assert np.array_equal(own.policy(boards, movers), judge.policy(boards, movers))
+    assert np.array_equal(own.value(boards, movers), judge.value(boards, movers))
+    for name in ("resistance", "no_such_module:build", "math:build", ":", ".a:b", "a.b:", ""):
+        with pytest.raises(ExpectedError, match=f"simulate.hex.evaluator: no '{name}' .*correct the name"):
+            foreign.load(name)
 
 
 def test_a_cache_changes_no_answer_and_asks_once_for_each_board():

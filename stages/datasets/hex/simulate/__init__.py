@@ -11,7 +11,7 @@ Settings::
     seed: 42
     started: "2025-01-01T00:00:00"   # what the files give as their time
     widths: [13, 8]                  # candidates at each depth of the search
-    evaluator: distance              # judges positions, see `evaluate`
+    evaluator: distance              # judges positions, or module:function, see `foreign`
     temperature: 0.5                 # at which candidates are drawn, at the first move
     decay: exponential               # or linear, step, game_progress, constant
     temperature_end: 0.01            # what the temperature falls to
@@ -33,7 +33,7 @@ from typing import Annotated, Any
 from stages.core.params import AtLeast, Between, Fault, Must, build
 from stages.datasets.base import remove_others
 from stages.datasets.hex.schema import BLUE, N_CELLS
-from stages.datasets.hex.simulate import evaluate, record
+from stages.datasets.hex.simulate import evaluate, foreign, record
 from stages.datasets.hex.simulate.driver import GameStream, Lookups, Play, Task, deal, play_streams
 from stages.datasets.hex.simulate.openings import OPENINGS
 from stages.datasets.hex.simulate.temperature import Decay, Schedule
@@ -142,7 +142,7 @@ def parse_settings(entry: Mapping[str, Any]) -> Settings:
         As `write`.
     """
     settings = build(Settings, dict(entry), "simulate.hex")
-    evaluate.load(settings.evaluator)
+    foreign.load(settings.evaluator)
     return settings
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from stages.datasets.hex.schema import BLUE, RED, SIZE
-from stages.datasets.hex.simulate import evaluate, record, search
+from stages.datasets.hex.simulate import foreign, record, search
 from stages.datasets.hex.simulate.board import won
 from stages.datasets.hex.simulate.cache import CachedEvaluator
 from stages.datasets.hex.simulate.openings import opening
@@ -110,7 +110,7 @@ class _Table:
 
 def play_streams(task: Task) -> Lookups:
     """Play the games of some workers, in step, and append each to its worker's file when it is won."""
-    evaluator = CachedEvaluator(evaluate.load(task.play.evaluator), task.play.cache)
+    evaluator = CachedEvaluator(foreign.load(task.play.evaluator), task.play.cache)
     n_games = sum(len(stream.games) for stream in task.streams)
     tables = [_Table(task.play, stream) for stream in task.streams]
     n_won = 0

@@ -6,21 +6,18 @@ opponent takes one, the other one remains). The side with the cheaper path is ah
 cheap paths of both sides cross it. The costs are small integers and the cheapest cost is unique, so that what is said
 about a board depends neither on the other boards of the batch nor on the machine.
 
-An evaluator of another kind, for example a trained network, is named as ``module:function``; the function takes no
-arguments and returns an `Evaluator`.
+One of another kind, for example a trained network, is named in the settings, see `foreign`.
 
 References
 ----------
 J. van Rijswijck, "Search and evaluation in Hex" (2002): distances between the edges as the evaluation of a board.
 """
 
-import importlib
 import math
 from typing import Protocol
 
 import numpy as np
 
-from stages.core.errors import ExpectedError
 from stages.datasets.hex.schema import BLUE, N_CELLS, RED, SIZE
 
 EMBEDDED = "distance"
@@ -61,7 +58,7 @@ class Evaluator(Protocol):
     name: str
 
     def policy(self, boards: np.ndarray, movers: np.ndarray) -> np.ndarray:
-        """Return logits over the cells, float32 (B, 169), -inf where a stone stands.
+        """Return logits over the cells, float32 (B, 169), finite, and -inf where a stone stands.
 
         Parameters
         ----------
@@ -92,31 +89,6 @@ class DistanceEvaluator:
             lengths = _lengths(boards[part])
             lead[part] += lengths[BLUE] - lengths[RED]
         return _LOGISTIC[lead + _MOST]
-
-
-def load(name: str = EMBEDDED) -> Evaluator:
-    """Return the evaluator of a name.
-
-    Parameters
-    ----------
-    name
-        "distance", or "module:function" of a function without arguments that returns an `Evaluator`.
-
-    Raises
-    ------
-    stages.core.errors.ExpectedError
-        When there is no such evaluator.
-    """
-    if name == EMBEDDED:
-        return DistanceEvaluator()
-    module, _, function = name.partition(":")
-    try:
-        build = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ExpectedError(
-            f"evaluator: no {name!r} ({error}), expected {EMBEDDED!r} or module:function; correct the name"
-        ) from error
-    return build()
 
 
 def _chunks(n: int, size: int) -> list[slice]:

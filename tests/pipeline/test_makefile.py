@@ -1,0 +1,111 @@
+"""Values typed on make's command line reach the commands as text: nothing of them is run, matched or taken apart."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.clones import make_clone
+from tests.helpers.places import REPOSITORY
+
+HOSTILE = [
+    "x; touch f",
+    "x$(touch f)",
+    "$(shell touch f)",
+    "${shell touch f}",
+    "$$(touch f)",
+    "`touch f`",
+    "x & touch f",
+    "x | touch f",
+    "x > f",
+    "'; touch f; '",
+    '"; touch f; "',
+    "x\ntouch f",
+    "*",
+    "~",
+    "\\",
+    "$HOME",
+    "--help",
+]
+OF_DATASETS = ["preprocess", "status", "plan", "report", "verify", "work", "slim"]
+OF_ONE_VALUE = [("trace", "DATASET"), ("trace", "PART"), ("trace", "ROW"), ("dataset", "NAME"), ("remote", "URL")]
+KNOBS = ["JOBS", "MEMORY_GB", "BACKEND", "DASK_SCHEDULER", "LOG", "SIMULATE"]
+SPY = """#!/bin/sh
+printf '%s\\0' "$@" >> {folder}/arguments
+env -0 >> {folder}/environment
+"""
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Run make with commands that only write down how they are called; return their arguments and variables."""
+    spies, folder = tmp_path / "venv", tmp_path / "here"
+    (spies / "bin").mkdir(parents=True)
+    folder.mkdir()
+    for name in ("python", "dvc"):
+        (spies / "bin" / name).write_text(SPY.format(folder=spies))
+        (spies / "bin" / name).chmod(0o755)
+    shutil.copy(REPOSITORY / "Makefile", folder)
+
+    def run(target, **variables):
+        words = [f"{name}={value}" for name, value in variables.items()]
+        command = ["make", "-o", f"{spies}/.ready", f"VENV={spies}", target, *words]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=60)
+        assert sorted(path.name for path in folder.iterdir()) == ["Makefile"], done.stdout + done.stderr
+        arguments, environment = ((spies / name).read_text().split("\0") for name in ("arguments", "environment"))
+        return arguments, environment
+
+    return run
+
+
+@pytest.mark.parametrize("target", OF_DATASETS)
+@pytest.mark.parametrize("value", HOSTILE)
+def test_datasets_are_the_words_of_a_value(make, target, value):
+    arguments, _ = make(target, DATASET=value)
+    assert arguments[-len(value.split()) - 2 : -1] == ["--", *value.split()]
+
+
+@pytest.mark.parametrize("target", OF_DATASETS)
+def test_no_dataset_one_and_several_are_passed_on(make, target):
+    assert make(target)[0][-2:] == ["--", ""]
+    assert make(target, DATASET="hex")[0][-3:] == ["--", "hex", ""]
+    assert make(target, DATASET="hex rugs")[0][-4:] == ["--", "hex", "rugs", ""]
+
+
+@pytest.mark.parametrize(("target", "name"), OF_ONE_VALUE)
+@pytest.mark.parametrize("value", HOSTILE)
+def test_a_value_that_is_one_word_stays_one(make, target, name, value):
+    arguments, _ = make(target, **{name: value})
+    assert value in arguments[arguments.index("--") :]
+
+
+@pytest.mark.parametrize("value", HOSTILE)
+def test_a_knob_reaches_the_environment_as_it_was_typed(make, value):
+    _, environment = make("status", **dict.fromkeys(KNOBS, value))
+    assert {f"{name}={value}" for name in KNOBS} <= set(environment)
+
+
+def test_every_variable_of_a_recipe_is_tested():
+    """A target that takes another one is to be added above."""
+    text = (REPOSITORY / "Makefile").read_text()
+    recipes = "".join(line for line in text.splitlines(keepends=True) if line.startswith("\t"))
+    assert set(re.findall(r"\$\$\{?([A-Z]+)", recipes)) == {"DATASET", *(name for _, name in OF_ONE_VALUE)}
+    assert set(re.findall(r"\$\((\w+)\)", recipes)) <= {"VENV", "PYTHON", "MAKEFILE_LIST"}
+
+
+@pytest.mark.slow
+def test_a_hostile_value_is_one_clear_error_of_the_real_commands(tmp_path):
+    clone = make_clone(tmp_path)
+    venv = Path(sys.executable).parents[1]
+    for target, name in [*((target, "DATASET") for target in OF_DATASETS), *OF_ONE_VALUE[:4]]:
+        words = {"DATASET": "splendor", "PART": "train", "ROW": "0", name: "x; touch f"}
+        typed = [f"{word}={value}" for word, value in words.items()]
+        done = clone.run("make", "-o", f"{venv}/.ready", f"VENV={venv}", target, *typed, check=False)
+        told = [line for line in done.stderr.splitlines() if "error: " in line]
+        assert (len(told), "x;" in told[0], done.returncode) == (1, True, 2), done.stderr
+        assert not (tmp_path / "f").exists()
+    assert not os.path.lexists(tmp_path / "data/processed")
