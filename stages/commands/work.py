@@ -113,27 +113,29 @@ class Remote:
     def _path(self, key: str) -> str:
         return str(self.fs.join(self.root, "claims", key))
 
-    def _read(self, key: str) -> bytes:
-        """Return what a claim says, nothing without one."""
+    def _read(self, key: str) -> bytes | None:
+        """Return what a claim says, which is nothing while it is being written; None without one."""
         try:
             return bytes(self.fs.cat_file(self._path(key)))
         except FileNotFoundError:
-            return b""
+            return None
 
     def _write(self, key: str) -> None:
         self.fs.pipe_file(self._path(key), f"{self.worker} {time.time():.3f}".encode())
 
     def _is_mine(self, key: str) -> bool:
-        return self._read(key).startswith(f"{self.worker} ".encode())
+        return (self._read(key) or b"").startswith(f"{self.worker} ".encode())
 
     def _is_renewed(self, key: str) -> bool:
         """Say whether somebody holds a claim and renewed it within the last `CLAIM_SECONDS`, as seen from here."""
         claim, now = self._read(key), time.monotonic()
-        before, since = self.seen.get(key, (b"", now))
+        if claim is None:
+            return False
+        before, since = self.seen.get(key, (None, now))
         if claim != before:
             self.seen[key] = (claim, now)
-            return claim != b""
-        return claim != b"" and now - since < CLAIM_SECONDS
+            return True
+        return now - since < CLAIM_SECONDS
 
 
 def work(dataset: str) -> int:
