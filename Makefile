@@ -26,7 +26,7 @@ export PATH := $(abspath $(VENV))/bin:$(PATH)
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup preprocess lock test test-slow test-all check lint format bench status plan report verify remote push pull work dag trace slim clean dataset
+.PHONY: help setup preprocess lock test test-slow test-all check lint format bench status plan report verify repair remote push pull work dag trace slim clean dataset
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -93,9 +93,11 @@ report: $(READY)  ## Write data/reports/index.html, a page of plots and figures,
 verify: $(READY)  ## Read everything again and check bytes, rows, groups and values
 	@set -f; exec python -m stages.commands.verify -- $$DATASET
 
+repair: $(READY)  ## Mend what a kill left half written of DVC's own files
+	@set -f; exec python -m stages.commands.repair -- $$DATASET
+
 remote: $(READY)  ## Set the remote to share through: make remote URL=ssh://host/path, s3://bucket/path or a folder
-	@dvc remote add --force --default store -- "$${URL:?expected ssh://host/path, s3://bucket/path or a folder}"
-	@dvc remote modify store verify true
+	@exec python -m stages.commands.remote -- "$$URL"
 
 push: $(READY)  ## Send arrays and run cache to the remote
 	@dvc push --run-cache

@@ -14,11 +14,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stages.commands.preprocess import layout
+from stages.commands.repair import look_first
 from stages.commands.status import Changes, StaleStage, changes, is_input, not_simulated, stale_stages
 from stages.core import manifests, paths
 from stages.core.params import DatasetParams, Params
 from stages.pipeline import dvc, lock, verbs
-from stages.runtime import cli
+from stages.runtime import cli, memory_log
 
 COLUMNS = ("dataset", "units", "run", "reuse", "seconds", "disk MB", "peak MB", "why")
 COSTLY = ("process", "merge", "split")  # the verbs that are estimated
@@ -84,18 +85,17 @@ def _output_bytes(dataset: str) -> dict[str, int]:
 
 def _durations(stage: str, dataset: str) -> dict[str, tuple[float, int, float]]:
     """Return seconds, units and peak MB of the last whole run per name (dataset or batch) of a stage."""
-    path = paths.LOG_DIR / f"{stage}.jsonl"
     started: dict[str, float] = {}
     result: dict[str, tuple[float, int, float]] = {}
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
-        entry = json.loads(line)
-        name = entry["name"]
+    for record in memory_log.records(paths.LOG_DIR / f"{stage}.jsonl"):
+        name = record.name
         if name != dataset and not name.startswith(f"{dataset}-"):
             continue
-        if entry["event"] == "start":
-            started[name] = entry["time"]
-        elif entry["event"] == "end" and name in started:
-            result[name] = (entry["time"] - started[name], entry.get("n_units", 0), entry["peak_mb"])
+        if record.event == "start":
+            started[name] = record.time
+        elif record.event == "end" and name in started:
+            n_units, peak_mb = record.number("n_units") or 0, record.number("peak_mb") or 0
+            result[name] = (record.time - started[name], int(n_units), peak_mb)
     return result
 
 
@@ -142,6 +142,7 @@ def main() -> int:
 
     def action(params: Params, datasets: Sequence[str]) -> None:
         dvc.complete_params()
+        look_first(params, datasets)
         rows: list[tuple[str, ...]] = [COLUMNS]
         for dataset in datasets:
             if not_simulated(dataset, params):

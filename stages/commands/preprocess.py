@@ -5,35 +5,24 @@ the batch lists up to date, so that `dvc repro` sees the right batches from its 
 table it prints from the logs of this run and from stats.json.
 """
 
-import json
 import os
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from stages.commands.repair import look_first
 from stages.core import manifests, paths
 from stages.core.errors import ExpectedError
 from stages.core.params import Params
 from stages.discover import discover
 from stages.pipeline import dvc, lock, verbs
 from stages.processed import Processed
-from stages.runtime import cli
+from stages.runtime import cli, memory_log
+from stages.runtime.memory_log import Record
 from stages.runtime.text import printable
 
 COLUMNS = ("dataset", "units", "run", "reused", "train rows", "val rows", "test rows", "peak MB", "seconds", "arrays")
-
-
-@dataclass(frozen=True)
-class LogEntry:
-    """One record of the memory log, as far as the table needs it."""
-
-    time: float
-    stage: str
-    name: str
-    event: str
-    peak_mb: float
 
 
 def preprocess(params: Params, datasets: Sequence[str]) -> None:
@@ -45,6 +34,7 @@ def preprocess(params: Params, datasets: Sequence[str]) -> None:
         When a stage fails; DVC and the stage have then said why.
     """
     dvc.complete_params()
+    look_first(params, datasets)
     simulates = may_simulate()
     simulated = [verbs.stage_name("simulate", dataset) for dataset in datasets if dataset in params.simulate]
     if simulated and simulates:
@@ -58,6 +48,7 @@ def preprocess(params: Params, datasets: Sequence[str]) -> None:
         _dvc_repro(["--single-item", *(stage for dataset in datasets for stage in _after_simulate(dataset))])
     for dataset in datasets:
         lock.tidy(dataset, manifests.read_batch_list(dataset))
+    lock.keep_copy()
 
 
 def may_simulate() -> bool:
@@ -85,30 +76,25 @@ def _dvc_repro(arguments: Sequence[str]) -> None:
     dvc.call("repro", *arguments, failure=failure)
 
 
-def read_logs(since: float) -> list[LogEntry]:
+def read_logs(since: float) -> list[Record]:
     """Return the records of all stages that were written at or after `since` (s since the epoch)."""
-    entries = []
-    for path in sorted(paths.LOG_DIR.glob("*.jsonl")):
-        for line in path.read_text(encoding="utf-8").splitlines():
-            entry = json.loads(line)
-            if entry["time"] >= since:
-                entries.append(LogEntry(**{name: entry[name] for name in LogEntry.__dataclass_fields__}))
-    return entries
+    logs = sorted(paths.LOG_DIR.glob("*.jsonl"))
+    return [record for path in logs for record in memory_log.records(path) if record.time >= since]
 
 
-def table_row(dataset: str, entries: Sequence[LogEntry]) -> tuple[str, ...]:
+def table_row(dataset: str, entries: Sequence[Record]) -> tuple[str, ...]:
     """Return what the table says of one dataset, as text, in the order of `COLUMNS`."""
     stats: dict[str, Any] = Processed(paths.processed_dir(dataset)).stats()
     mine = [entry for entry in entries if entry.name.partition("-")[0] == dataset]
     n_run = len({entry.name for entry in mine if entry.stage == "process" and entry.event == "end"})
-    peak = f"{max(entry.peak_mb for entry in mine):,.0f}" if mine else "-"
+    peak = f"{max(entry.number('peak_mb') or 0 for entry in mine):,.0f}" if mine else "-"
     n_reused = len(manifests.read_batch_list(dataset)) - n_run
     rows = [f"{count:,}" for count in stats["rows"].values()]
     where = f"{paths.processed_dir(dataset)}/"
     return (dataset, f"{stats['units']:,}", str(n_run), str(n_reused), *rows, peak, f"{_seconds(mine):.1f}", where)
 
 
-def _seconds(entries: Iterable[LogEntry]) -> float:
+def _seconds(entries: Iterable[Record]) -> float:
     """Return the seconds that the stages themselves took, from their first record to their last."""
     times: dict[tuple[str, str], list[float]] = {}
     for entry in entries:

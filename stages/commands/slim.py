@@ -10,6 +10,7 @@ import sys
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
+from stages.commands.repair import look_first
 from stages.core import manifests, paths
 from stages.core.errors import ExpectedError
 from stages.core.params import Params
@@ -75,6 +76,7 @@ def main() -> int:
     """Run the command."""
 
     def action(params: Params, datasets: Sequence[str]) -> None:
+        look_first(params, datasets)
         n_kept = sum(len(slim(dataset)) for dataset in datasets)
         if n_kept:
             raise ExpectedError(

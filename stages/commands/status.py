@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+from stages.commands.repair import look_first
 from stages.core import manifests, paths, units
 from stages.core.errors import ExpectedError
 from stages.core.params import DatasetParams, Params
@@ -238,15 +239,17 @@ def not_simulated(dataset: str, params: Params) -> bool:
 def main() -> int:
     """Run the command."""
 
-    def action(params: Params, dataset: str) -> None:
+    def action(params: Params, datasets: Sequence[str]) -> None:
         dvc.complete_params()
-        if not_simulated(dataset, params):
-            text = f"{dataset}: nothing has run here yet; `dvc repro` simulates the sample and builds all\n"
-        else:
-            text = status(dataset, params.dataset(dataset))
-        sys.stdout.write(text)
+        look_first(params, datasets)
+        for dataset in datasets:
+            if not_simulated(dataset, params):
+                text = f"{dataset}: nothing has run here yet; `dvc repro` simulates the sample and builds all\n"
+            else:
+                text = status(dataset, params.dataset(dataset))
+            sys.stdout.write(text)
 
-    return cli.each_dataset("commands.status", "Say what is out of date and why.", action)
+    return cli.on_datasets("commands.status", "Say what is out of date and why.", action)
 
 
 if __name__ == "__main__":

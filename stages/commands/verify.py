@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from stages.commands.repair import look_first
 from stages.commands.verify_parts import order_faults, part_faults, time_faults
 from stages.core import arrays, fields, manifests, part_files, paths
 from stages.core.arrays import read_npz
@@ -178,6 +179,7 @@ def main() -> int:
     """Run the command."""
 
     def action(params: Params, datasets: Sequence[str]) -> None:
+        look_first(params, datasets)
         n_faults = 0
         for dataset in datasets:
             faults = verify(dataset, params)

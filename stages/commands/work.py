@@ -3,76 +3,106 @@
 Each worker goes through the batches in an order of its own. A batch whose run-cache entry and arrays are on the remote
 has been built by somebody and is passed by. A batch that nobody has built is claimed by a small object on the remote,
 built with `dvc repro --single-item`, and pushed: its arrays first, then its run-cache entry. A batch that another
-worker has claimed is looked at again later; a claim older than `CLAIM_SECONDS` is that of a worker that died, and is
-taken over. When all batches are built, `dvc repro --pull` on any of the machines takes them from the remote and runs
-only merge and split.
+worker has claimed is looked at again later. A worker renews its claim while it builds, however long that takes; a claim
+that stayed as it was for `CLAIM_SECONDS`, by the clock of the one who looks, is that of a worker that died, and is
+taken over. When all batches are built, dvc.lock has all of them, in the order of a run on one machine, and `dvc repro
+--pull` on any of the machines takes the arrays from the remote and runs only merge and split.
 
 Claims only save time: two workers that build one batch make the same bytes.
 """
 
+import contextlib
 import logging
 import secrets
 import sys
+import threading
 import time
 from collections import deque
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from stages.commands.repair import look_first
 from stages.core import manifests, paths, units
-from stages.pipeline import dvc, internals, verbs
+from stages.core.params import Params
+from stages.pipeline import dvc, internals, lock, verbs
 from stages.runtime import cli
 
 logger = logging.getLogger("batchwise")
 
-CLAIM_SECONDS = 600.0
+CLAIM_SECONDS = 60.0
+RENEW_SECONDS = 10.0
 POLL_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
 class Remote:
-    """The remote, as far as workers meet there: run-cache entries and claims, both by a stage's run-cache key."""
+    """The remote, as far as workers meet there: run-cache entries and claims, both by a stage's run-cache key.
+
+    Attributes
+    ----------
+    seen
+        By key what a claim said when it was last found changed, and when that was: machines' clocks differ.
+    """
 
     fs: Any
     root: str
     worker: str
+    seen: dict[str, tuple[bytes, float]] = field(default_factory=dict)
 
     def is_built(self, key: str) -> bool:
         """Say whether the remote holds a run-cache entry of a stage and the outputs that the entry names.
 
         `dvc push --run-cache` sends entries first, and also those of outputs that it does not send.
         """
+        return self.entry(key) is not None
+
+    def entry(self, key: str) -> dict[str, Any] | None:
+        """Return the run-cache entry of a stage of which the remote has the outputs; None without one."""
         self.fs.fs.invalidate_cache()
         folder = self.fs.join(self.root, *internals.run_cache_parts(key))
         try:
-            entries = [yaml.safe_load(self.fs.cat_file(path)) for path in self.fs.find(folder)]
-        except (FileNotFoundError, yaml.YAMLError):  # being written at this moment
-            return False
-        return any(self._has_outputs(entry) for entry in entries)
+            texts = [(path, self.fs.cat_file(path)) for path in sorted(self.fs.find(folder))]
+        except FileNotFoundError:  # being written at this moment
+            return None
+        entries = [internals.parsed_entry(text, path) for path, text in texts]
+        return next((entry for entry in entries if entry is not None and self._has_outputs(entry)), None)
 
-    def _has_outputs(self, entry: Any) -> bool:
-        outputs = entry.get("outs", []) if isinstance(entry, dict) else []
-        objects = [self.fs.join(self.root, *internals.object_parts(out["md5"])) for out in outputs]
-        return bool(objects) and all(self.fs.exists(path) for path in objects)
+    def _has_outputs(self, entry: Mapping[str, Any]) -> bool:
+        objects = [self.fs.join(self.root, *internals.object_parts(out["md5"])) for out in entry["outs"]]
+        return all(self.fs.exists(path) for path in objects)
 
     def claim(self, key: str) -> bool:
         """Claim a stage for this worker; say whether it is this worker's now."""
-        path = self.fs.join(self.root, "claims", key)
-        holder, since = self._read(path)
-        if holder != self.worker and time.time() - since < CLAIM_SECONDS:
+        if not self._is_mine(key) and self._is_renewed(key):
             return False
-        self.fs.makedirs(self.fs.parent(path), exist_ok=True)
-        self.fs.pipe_file(path, f"{self.worker} {time.time():.3f}".encode())
-        return self._read(path)[0] == self.worker
+        self.fs.makedirs(self.fs.parent(self._path(key)), exist_ok=True)
+        self._write(key)
+        return self._is_mine(key)
 
     def release(self, key: str) -> None:
         """Give up this worker's claim."""
-        path = self.fs.join(self.root, "claims", key)
-        if self._read(path)[0] == self.worker:
-            self.fs.rm_file(path)
+        if self._is_mine(key):
+            self.fs.rm_file(self._path(key))
+
+    @contextlib.contextmanager
+    def renewing(self, key: str) -> Iterator[None]:
+        """Renew this worker's claim in a thread, so that a batch that takes long is not built twice."""
+        is_over = threading.Event()
+        thread = threading.Thread(target=self._renew_until, args=(key, is_over), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            is_over.set()
+            thread.join()
+
+    def _renew_until(self, key: str, is_over: threading.Event) -> None:
+        while not is_over.wait(RENEW_SECONDS):
+            with contextlib.suppress(OSError):  # the remote cannot be reached; it is tried again
+                if self._is_mine(key):
+                    self._write(key)
 
     def publish(self, key: str, entries: Path) -> None:
         """Copy the run-cache entries of a stage, files of the folder `entries`, to the remote."""
@@ -80,13 +110,32 @@ class Remote:
         for path in sorted(entries.iterdir()):
             internals.upload(path, self.fs, self.fs.join(folder, path.name))
 
-    def _read(self, path: str) -> tuple[str, float]:
-        """Return who holds a claim and since when; nobody, and 0, without one."""
+    def _path(self, key: str) -> str:
+        return str(self.fs.join(self.root, "claims", key))
+
+    def _read(self, key: str) -> bytes | None:
+        """Return what a claim says, which is nothing while it is being written; None without one."""
         try:
-            holder, _, since = self.fs.cat_file(path).decode().partition(" ")
-            return holder, float(since)
-        except (FileNotFoundError, ValueError):
-            return "", 0.0
+            return bytes(self.fs.cat_file(self._path(key)))
+        except FileNotFoundError:
+            return None
+
+    def _write(self, key: str) -> None:
+        self.fs.pipe_file(self._path(key), f"{self.worker} {time.time():.3f}".encode())
+
+    def _is_mine(self, key: str) -> bool:
+        return (self._read(key) or b"").startswith(f"{self.worker} ".encode())
+
+    def _is_renewed(self, key: str) -> bool:
+        """Say whether somebody holds a claim and renewed it within the last `CLAIM_SECONDS`, as seen from here."""
+        claim, now = self._read(key), time.monotonic()
+        if claim is None:
+            return False
+        before, since = self.seen.get(key, (None, now))
+        if claim != before:
+            self.seen[key] = (claim, now)
+            return True
+        return now - since < CLAIM_SECONDS
 
 
 def work(dataset: str) -> int:
@@ -102,6 +151,7 @@ def work(dataset: str) -> int:
     bring_list_up_to_date(dataset)
     keys = run_cache_keys(dataset)
     n_built = build_all(remote, dataset, keys)
+    record_all(remote, dataset, keys)
     logger.info(
         "work %s: all %d batches are built, %d of them here; next: dvc repro --pull", dataset, len(keys), n_built
     )
@@ -114,9 +164,9 @@ def bring_list_up_to_date(dataset: str) -> None:
     When discover changed the list it leaves a note, and expand would build all batches by itself: the note is dropped,
     since the next DVC command reads the new list anyhow.
     """
-    _dvc("repro", "--pull", "--quiet", verbs.stage_name("discover", dataset))
+    _dvc("repro", "--pull", verbs.stage_name("discover", dataset))
     paths.list_changed_marker(dataset).unlink(missing_ok=True)
-    _dvc("repro", "--pull", "--quiet", verbs.stage_name("expand", dataset))
+    _dvc("repro", "--pull", verbs.stage_name("expand", dataset))
 
 
 def build_all(remote: Remote, dataset: str, keys: Mapping[str, str]) -> int:
@@ -156,12 +206,21 @@ def _build(remote: Remote, stage: str, key: str) -> bool:
     try:
         if remote.is_built(key):
             return False
-        _dvc("repro", "--pull", "--single-item", "--quiet", stage)
-        _dvc("push", "--quiet", stage)
-        remote.publish(key, internals.run_cache_entries(stage, key))
+        with remote.renewing(key):
+            _dvc("repro", "--pull", "--single-item", stage)
+            _dvc("push", stage)
+            remote.publish(key, internals.run_cache_entries(stage, key))
         return True
     finally:
         remote.release(key)
+
+
+def record_all(remote: Remote, dataset: str, keys: Mapping[str, str]) -> None:
+    """Record in dvc.lock also the batches that others built, and put all into the order of a run on one machine."""
+    entries = {verbs.stage_name("process", dataset, batch): remote.entry(key) for batch, key in keys.items()}
+    lock.add({stage: entry for stage, entry in entries.items() if entry is not None})
+    lock.tidy(dataset, keys)
+    lock.keep_copy()
 
 
 def run_cache_keys(dataset: str) -> dict[str, str]:
@@ -183,13 +242,20 @@ def open_remote() -> Remote:
 
 
 def _dvc(*arguments: str) -> None:
-    dvc.call(*arguments, failure=f"dvc {' '.join(arguments)} failed, see above; what was built is kept")
+    failure = f"dvc {' '.join(arguments)} failed, see above; what was built is kept"
+    dvc.call(*arguments, failure=failure, shows_errors_only=True)
 
 
 def main() -> int:
     """Run the command."""
+
+    def action(params: Params, datasets: Sequence[str]) -> None:
+        look_first(params, datasets)
+        for dataset in datasets:
+            work(dataset)
+
     description = "Build batches together with other machines that share a remote."
-    return cli.each_dataset("commands.work", description, lambda params, dataset: work(dataset))
+    return cli.on_datasets("commands.work", description, action)
 
 
 if __name__ == "__main__":

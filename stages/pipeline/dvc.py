@@ -26,7 +26,9 @@ def complete_params() -> None:
         logger.info(line)
 
 
-def call(*arguments: str, failure: str, environment: Mapping[str, str] | None = None) -> None:
+def call(
+    *arguments: str, failure: str, environment: Mapping[str, str] | None = None, shows_errors_only: bool = False
+) -> None:
     """Run a dvc command.
 
     Parameters
@@ -37,13 +39,16 @@ def call(*arguments: str, failure: str, environment: Mapping[str, str] | None = 
         The error's text: what failed and what to do.
     environment
         Of the command; None is that of this process.
+    shows_errors_only
+        Drop what the command says of its progress; its own ``--quiet`` would drop the reason of a failure too.
 
     Raises
     ------
     ExpectedError
         When the command fails.
     """
-    done = subprocess.run([*DVC, *arguments], env=environment, check=False, preexec_fn=die_with_parent)
+    stdout = subprocess.DEVNULL if shows_errors_only else None
+    done = subprocess.run([*DVC, *arguments], env=environment, stdout=stdout, check=False, preexec_fn=die_with_parent)
     if done.returncode:
         raise ExpectedError(failure)
 

@@ -11,13 +11,15 @@ the stage whose command, params, dependencies and paths of outputs have the dige
 import hashlib
 import json
 import shutil
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from stages.core.errors import ExpectedError
+from stages.core.files import write_text
 
 TRIED_WITH: Final = "3.67.1"
 
@@ -130,11 +132,57 @@ def restorable(stages: Collection[str]) -> set[str]:
 # dvc.lock and the run cache.
 
 
-def modified(path: Path) -> AbstractContextManager[dict[str, Any]]:
-    """Give the content of a YAML file to change, and write it, as DVC does, on leaving: same order, same bytes."""
-    from dvc.utils.serialize import modify_yaml
+class DvcAtWork(ExpectedError):
+    """Another DVC command holds DVC's locks."""
 
-    return modify_yaml(path)
+
+@contextmanager
+def locked() -> Iterator[None]:
+    """Hold the two locks that DVC takes while it reads or writes its own files; wait 3 s for each, as DVC does.
+
+    They are .dvc/tmp/lock and .dvc/tmp/rwlock.lock, and end with the process that holds them (unless DVC is configured
+    with `core.hardlink_lock`, whose locks do not tell whose they are).
+
+    Raises
+    ------
+    DvcAtWork
+        When another process holds one of them.
+    """
+    from dvc.lock import LockError, make_lock
+    from dvc.repo import Repo
+
+    with Repo() as repo, ExitStack() as held:
+        settings = {"tmp_dir": repo.tmp_dir, "hardlink_lock": repo.config["core"].get("hardlink_lock", False)}
+        try:
+            held.enter_context(repo.lock)
+            held.enter_context(make_lock(str(Path(repo.tmp_dir, "rwlock.lock")), **settings))
+        except LockError:
+            raise DvcAtWork("another DVC is at work in this repository; wait until it ends") from None
+        yield
+
+
+@contextmanager
+def modified(path: Path) -> Iterator[dict[str, Any]]:
+    """Give the content of a YAML file to change, and write it on leaving: in DVC's order and bytes, but atomically."""
+    from dvc.utils.serialize import dumps_yaml, parse_yaml_for_update
+
+    content = parse_yaml_for_update(path.read_text(encoding="utf-8"), str(path))
+    yield content
+    write_text(path, dumps_yaml(content))
+
+
+def parsed_entry(text: bytes, where: str) -> dict[str, Any] | None:
+    """Return an entry of the run cache so that it can be written into dvc.lock; None when it is none.
+
+    DVC's YAML is 1.2, of which PyYAML would take `1e-05` for text and `yes` for a truth.
+    """
+    from dvc.utils.serialize import YAMLFileCorruptedError, parse_yaml_for_update
+
+    try:
+        entry = parse_yaml_for_update(text.decode(), where)
+    except (YAMLFileCorruptedError, UnicodeDecodeError):  # being written at this moment
+        return None
+    return entry if isinstance(entry, dict) and entry.get("outs") else None
 
 
 def forget(entries: Sequence[Mapping[str, Any]]) -> None:
@@ -216,3 +264,37 @@ def upload(path: Path, fs: Any, target: str) -> None:
     from dvc.fs import generic, localfs
 
     generic.copy(localfs, str(path), fs, target)
+
+
+def set_remote(name: str, url: str) -> list[str]:
+    """Make a URL the default remote; return the keys of config.local that were removed, since its kind has none such.
+
+    `dvc remote` fails before it writes when such a key is there.
+
+    Raises
+    ------
+    ExpectedError
+        When DVC knows no remote of this kind.
+    """
+    from dvc.config import Config, ConfigError
+    from dvc.config_schema import REMOTE_SCHEMAS
+
+    parts = urlsplit(url)
+    kind = parts.scheme.lower() if parts.netloc else ""  # by which DVC chooses; that of a folder is empty
+    if kind not in REMOTE_SCHEMAS:
+        raise ExpectedError(f"{url}: no kind of remote, expected ssh://, s3://, another that DVC knows, or a folder")
+    known = {str(key) for key in REMOTE_SCHEMAS[kind]}
+    verify = {"verify": "true"} if "verify" in known else {}
+    try:
+        config = Config.from_cwd(validate=False)
+        with config.edit("local", validate=False) as local:
+            own = local["remote"].get(name, {})
+            foreign = sorted(set(own) - known)
+            for key in foreign:
+                del own[key]
+        with config.edit("repo") as shared:
+            shared["remote"][name] = {"url": url, **verify}
+            shared["core"]["remote"] = name
+    except ConfigError as error:
+        raise ExpectedError(f"{url}: {error}; correct .dvc/config or .dvc/config.local") from None
+    return foreign

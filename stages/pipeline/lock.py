@@ -1,6 +1,6 @@
 """dvc.lock, in which DVC records of each stage its command, and the digests of what it read and wrote.
 
-It is read here, put into an order that does not depend on history, and compared with an earlier one.
+It is read here, put into an order that does not depend on history, kept as a copy, and compared with an earlier one.
 """
 
 import re
@@ -12,10 +12,12 @@ from typing import Any
 import yaml
 
 from stages.core.errors import ExpectedError
+from stages.core.files import write_text
 from stages.core.params import load
 from stages.pipeline import internals, verbs
 
 LOCK = Path("dvc.lock")
+COPY = Path(".dvc/tmp/batchwise/dvc.lock")  # of the last one that was whole
 EMPTY_MD5 = "d41d8cd98f00b204e9800998ecf8427e"  # of the placeholder that process leaves for a batch that is no more
 STATES = ("rebuilt", "new", "gone", "reused")
 
@@ -83,6 +85,56 @@ def outputs(entries: Mapping[str, Entry], stage: str) -> list[RecordedOutput]:
     ]
 
 
+# A whole one, and its copy.
+
+
+def is_whole(text: str) -> bool:
+    """Say whether a text is all of a dvc.lock, and not what a kill left of it.
+
+    Most cuts leave no YAML, or no end of the last line. One between two lines can leave YAML, so the last item is
+    looked at: `path`, `hash`, `md5`, `size` and, of a folder, `nfiles` come in this order. A cut between two items
+    leaves a stage that DVC takes for changed, and one between two stages a dvc.lock of the first ones.
+    """
+    if not text.endswith("\n"):
+        return False
+    try:
+        entries = parsed(text, str(LOCK))
+        return _is_whole_entry(list(entries.values())[-1]) if entries else text.endswith("\nstages: {}\n")
+    except (ExpectedError, AttributeError, TypeError):
+        return False
+
+
+def _is_whole_entry(entry: Entry) -> bool:
+    items = entry.get("outs", entry.get("deps", []))
+    return None not in entry.values() and all(map(_is_whole_item, items[-1:]))
+
+
+def _is_whole_item(item: Mapping[str, Any]) -> bool:
+    md5 = str(item.get("md5", ""))
+    if not md5:  # of another system than this one: told by an `etag`, say
+        return len(item) > 1 and "hash" not in item
+    return "size" in item and ("nfiles" in item or not md5.endswith(".dir"))
+
+
+def keep_copy() -> None:
+    """Leave a copy of a dvc.lock that is whole where `stages.pipeline.repair` finds it."""
+    if not LOCK.is_file() or not COPY.parents[2].is_dir():
+        return
+    text = LOCK.read_text(encoding="utf-8", errors="replace")
+    is_kept = COPY.is_file() and COPY.read_text(encoding="utf-8", errors="replace") == text
+    if not is_kept and is_whole(text):
+        write_text(COPY, text)
+
+
+def add(entries: Mapping[str, Entry]) -> None:
+    """Record stages that were run elsewhere; those that are recorded alike stay as they are."""
+    with internals.modified(LOCK) as content:
+        stages = content["stages"]
+        for name, entry in entries.items():
+            if stages.get(name) != entry:
+                stages[name] = entry
+
+
 # Tidying.
 
 
@@ -108,6 +160,7 @@ def tidy(dataset: str, batches: Collection[str]) -> None:
         _drop_placeholders(entries, dataset)
         _drop_vanished_batches(entries, dataset, batches)
         _sort(entries, rank)
+    keep_copy()
 
 
 def _is_tidy(text: str, dataset: str, batches: Collection[str], rank: Rank) -> bool:

@@ -1,18 +1,15 @@
 """Read what the memory logs say of the last run of each stage.
 
 In: data/logs/<stage>.jsonl, one JSON object a line. A run is everything of one (stage, name) from its last "start" on.
-A log is not a product: a killed stage leaves half a line, an older version other keys. So what cannot be read is left
-out, and what is missing is None. Memory is bounded: a run keeps at most
-`MAX_SAMPLES` samples, of neighbours the higher.
+A log is not a product: a crash leaves half a line, an older version other keys. So what cannot be read is left out,
+and what is missing is None. Memory is bounded: a run keeps at most `MAX_SAMPLES` samples, of neighbours the higher.
 """
 
-import json
-import math
 import re
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+
+from stages.runtime.memory_log import Record, records
 
 MAX_SAMPLES = 4096
 MAX_COUNTS = 50
@@ -71,40 +68,40 @@ class Run:
         """Time from the first record to the last."""
         return max(0.0, self.ended - self.started)
 
-    def add(self, entry: Mapping[str, Any]) -> None:
+    def add(self, record: Record) -> None:
         """Take in one record."""
-        time = float(entry["time"])
+        time = record.time
         self.ended = max(self.ended, time)
-        self._add_memory(time, entry)
-        match entry["event"]:
+        self._add_memory(record)
+        match record.event:
             case "chunk":
-                self._add_chunk(entry)
+                self._add_chunk(record)
             case "before save":
                 self.saving = (time, time)
             case "start" | "end":
                 self.saving = (self.saving[0], time) if self.saving else None
-                self.n_units = _count(entry, "n_units", self.n_units)
-                self.n_rows = _count(entry, "n_rows", self.n_rows)
-                self.is_finished = entry["event"] == "end"
-                self.counts = _counts(entry)
+                self.n_units = _count(record, "n_units", self.n_units)
+                self.n_rows = _count(record, "n_rows", self.n_rows)
+                self.is_finished = record.event == "end"
+                self.counts = _counts(record)
 
-    def _add_memory(self, time: float, entry: Mapping[str, Any]) -> None:
-        used = next((v for key in ("pss_mb", "tree_mb", "rss_mb") if (v := _number(entry, key)) is not None), None)
-        peak = _number(entry, "peak_mb") or 0.0
-        self.budget_mb = _number(entry, "budget_mb") or self.budget_mb
+    def _add_memory(self, record: Record) -> None:
+        used = next((v for key in ("pss_mb", "tree_mb", "rss_mb") if (v := record.number(key)) is not None), None)
+        peak = record.number("peak_mb") or 0.0
+        self.budget_mb = record.number("budget_mb") or self.budget_mb
         if used is not None:
             has_risen = bool(self.samples) and peak > self.peak_mb
-            self.samples.append((time, max(used, peak) if has_risen else used))
+            self.samples.append((record.time, max(used, peak) if has_risen else used))
         self.peak_mb = max(self.peak_mb, used or 0.0, peak)
         if len(self.samples) >= MAX_SAMPLES:
             pairs = zip(self.samples[::2], self.samples[1::2], strict=True)
             self.samples = [max(pair, key=lambda sample: sample[1]) for pair in pairs]
 
-    def _add_chunk(self, entry: Mapping[str, Any]) -> None:
-        started, seconds = _number(entry, "started"), _number(entry, "seconds")
+    def _add_chunk(self, record: Record) -> None:
+        started, seconds = record.number("started"), record.number("seconds")
         if started is not None and seconds is not None:
-            counts = (_count(entry, "n_units", 0) or 0, _count(entry, "n_rows", 0) or 0)
-            worker, unit = str(entry.get("worker", "?")), str(entry.get("unit", ""))
+            counts = (_count(record, "n_units", 0) or 0, _count(record, "n_rows", 0) or 0)
+            worker, unit = str(record.content.get("worker", "?")), str(record.content.get("unit", ""))
             self.chunks.append(ChunkRecord(worker, started, max(0.0, seconds), unit, *counts))
 
 
@@ -113,41 +110,22 @@ def read_runs(folder: Path, dataset: str) -> list[Run]:
     own_name = re.compile(rf"{re.escape(dataset)}(?:-(b[01]*))?")
     runs: dict[tuple[str, str], Run] = {}
     for path in sorted(folder.glob("*.jsonl")):
-        for entry in _entries(path):
-            stage, name = str(entry["stage"]), str(entry["name"])
+        for record in records(path):
+            stage, name = record.stage, record.name
             found = own_name.fullmatch(name)
-            if found and (entry["event"] == "start" or (stage, name) not in runs):
-                runs[stage, name] = Run(stage, name, found[1] or "", float(entry["time"]), float(entry["time"]))
+            if found and (record.event == "start" or (stage, name) not in runs):
+                runs[stage, name] = Run(stage, name, found[1] or "", record.time, record.time)
             if found:
-                runs[stage, name].add(entry)
+                runs[stage, name].add(record)
     return sorted(runs.values(), key=lambda run: (run.started, run.stage, run.name))
 
 
-def _entries(path: Path) -> Iterator[Mapping[str, Any]]:
-    """Yield the records of a log that can be read."""
-    with path.open(encoding="utf-8", errors="replace") as file:
-        for line in file:
-            try:
-                entry = json.loads(line)
-            except (ValueError, RecursionError):
-                continue
-            is_record = isinstance(entry, dict) and {"stage", "name", "event"} <= set(entry)
-            if is_record and _number(entry, "time") is not None:
-                yield entry
-
-
-def _number(entry: Mapping[str, Any], key: str) -> float | None:
-    value = entry.get(key)
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if is_number and value is not None else None
-
-
-def _counts(entry: Mapping[str, Any]) -> dict[str, float]:
+def _counts(record: Record) -> dict[str, float]:
     """Return what an event says in numbers of its own."""
-    own = {str(key): number for key in entry if key not in MEASURED and (number := _number(entry, key)) is not None}
+    own = {key: number for key in record.content if key not in MEASURED and (number := record.number(key)) is not None}
     return dict(list(own.items())[:MAX_COUNTS])
 
 
-def _count(entry: Mapping[str, Any], key: str, default: int | None) -> int | None:
-    value = _number(entry, key)
+def _count(record: Record, key: str, default: int | None) -> int | None:
+    value = record.number(key)
     return default if value is None else int(value)

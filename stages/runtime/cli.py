@@ -1,10 +1,12 @@
 """What all commands share: arguments, the datasets they name, logging to stderr, exit codes.
 
-Exit codes: 0 done, 1 an expected failure told in one line on stderr, 2 wrong usage, 130 interrupted.
+Exit codes: 0 done, 1 an expected failure told in one line on stderr, 2 wrong usage, 130 interrupted, 143 and 129
+stopped by SIGTERM and SIGHUP.
 ``LOG`` sets the level: debug, info (default), warning or error.
 """
 
 import argparse
+import contextlib
 import logging
 import os
 import sys
@@ -149,11 +151,18 @@ def run(action: Callable[[], None], kept: Callable[[], str] = batches_are_kept) 
         _tell(error)
         return signals.leave(1)
     except KeyboardInterrupt:
-        sys.stderr.write(f"interrupted: {kept()}; run the same command to go on\n")
-        return signals.leave(130)
-    except SystemExit as stop:  # of SIGTERM
-        return signals.leave(int(stop.code or 0))
+        return _stopped("interrupted", kept, 130)
+    except SystemExit as stop:  # of SIGTERM or SIGHUP
+        return _stopped("stopped", kept, int(stop.code or 0))
     return 0
+
+
+def _stopped(what: str, kept: Callable[[], str], code: int) -> int:
+    """Say what is kept, if there is still a terminal to say it to; return the exit code."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"{what}: {kept()}; run the same command to go on\n")
+        sys.stderr.flush()
+    return signals.leave(code)
 
 
 def _tell(error: ExpectedError | OSError) -> None:

@@ -1,6 +1,8 @@
 """What a stage did, when, and with how much memory: one JSON object a line in data/logs/<stage>.jsonl.
 
-No DVC hash sees the file; beyond 8 MB its older half is dropped. Keys of a line:
+No DVC hash sees the file; beyond 8 MB its older half is dropped. A line is written with one call, so that a kill or
+another stage at the same time does not tear it; a full disk or a crash of the machine may, and readers leave out what
+is no record. Keys of a line:
 
 - ``time`` (s since the epoch), ``stage``, ``name`` (a dataset, or a dataset and a batch), ``event``;
 - ``rss_mb`` (this process), ``pss_mb`` (proportional set size of the process tree), ``peak_mb`` (greatest so far),
@@ -12,15 +14,20 @@ Events: ``start``, ``sample`` (of the watch), ``chunk`` (a chunk of units came b
 """
 
 import contextlib
+import errno
 import json
 import logging
+import math
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from stages.core import paths
+from stages.core.files import atomic
 from stages.runtime import memory
 
 logger = logging.getLogger("batchwise")
@@ -51,6 +58,7 @@ class MemoryLog:
         self._path = paths.LOG_DIR / f"{stage}.jsonl"
         self._path.parent.mkdir(parents=True, exist_ok=True)
         _shorten(self._path)
+        _end_last_line(self._path)
         self.watch = memory.Watch(lambda: f"{stage} {name}{self.doing()}", self._sample)
         self._swap_mb = self.watch.usage.swap_mb
         self._kept = memory.kept_budget(self.watch)
@@ -107,16 +115,90 @@ class MemoryLog:
             "cpu_s": round(times.user + times.system + times.children_user + times.children_system, 3),
             **counts,
         }
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
+        _append(self._path, f"{json.dumps(entry)}\n".encode())
 
 
-def _shorten(path: "os.PathLike[str]") -> None:
+def _append(path: Path, line: bytes) -> None:
+    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        if os.write(file, line) < len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+    finally:
+        os.close(file)
+
+
+def _shorten(path: Path) -> None:
     """Drop the older half of a log that grew too long."""
-    if os.path.exists(path) and os.path.getsize(path) > MOST_BYTES:  # noqa: PTH110, PTH202
-        with open(path, "r+b") as file:  # noqa: PTH123
+    if path.exists() and path.stat().st_size > MOST_BYTES:
+        with path.open("rb") as file:
             file.seek(-MOST_BYTES // 2, os.SEEK_END)
             newer = file.read().partition(b"\n")[2]
-            file.seek(0)
-            file.write(newer)
-            file.truncate()
+        with atomic(path) as temporary:
+            temporary.write_bytes(newer)
+
+
+def _end_last_line(path: Path) -> None:
+    """End a torn line, so that it does not take the next one with it."""
+    if path.exists() and path.stat().st_size:
+        with path.open("rb") as file:
+            file.seek(-1, os.SEEK_END)
+            is_torn = file.read() != b"\n"
+        if is_torn:
+            _append(path, b"\n")
+
+
+# Reading.
+
+
+@dataclass(frozen=True)
+class Record:
+    """A line of a log: its time, stage, name and event, and all that it says by its keys."""
+
+    time: float
+    stage: str
+    name: str
+    event: str
+    content: Mapping[str, Any]
+
+    def number(self, key: str) -> float | None:
+        """Return what the line says of a key, None if that is no finite number."""
+        return _number(self.content.get(key))
+
+
+def records(path: Path) -> Iterator[Record]:
+    """Yield the records of a log, if it is there; a line that is torn or not ours is left out."""
+    n_left_out = 0
+    if path.is_file():
+        with path.open(encoding="utf-8", errors="replace") as file:
+            for line in file:
+                record = _record(line)
+                n_left_out += record is None and bool(line.strip())
+                if record is not None:
+                    yield record
+    if n_left_out:
+        logger.debug("%s: left out %d lines that are no records", path, n_left_out)
+
+
+def _record(line: str) -> Record | None:
+    try:
+        content = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(content, dict):
+        return None
+    time_s = _number(content.get("time"))
+    words = [content.get(key) for key in ("stage", "name", "event")]
+    if time_s is None or None in words:
+        return None
+    stage, name, event = map(str, words)
+    return Record(time_s, stage, name, event, content)
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None

@@ -1,5 +1,6 @@
 """What a process of the pipeline does when it is told to stop, or when the process that started it is gone."""
 
+import contextlib
 import ctypes
 import os
 import select
@@ -82,16 +83,22 @@ def leave(code: int) -> int:
 
 def end_now(code: int) -> NoReturn:
     """End the process without unwinding; a live display may have hidden the terminal's cursor, so show it."""
-    if sys.stderr.isatty():
-        sys.stderr.write(SHOW_CURSOR)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):  # the terminal was closed
+        if sys.stderr.isatty():
+            sys.stderr.write(SHOW_CURSOR)
+        sys.stdout.flush()
+        sys.stderr.flush()
     os._exit(code)
 
 
 def stop_cleanly_on_term() -> None:
-    """Turn SIGTERM into an exit that still removes temporary files."""
+    """Turn SIGTERM, and SIGHUP of a closed terminal, into an exit that still removes temporary files.
+
+    Under `nohup` SIGHUP is ignored, and stays so.
+    """
     signal.signal(signal.SIGTERM, _exit)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, _exit)
 
 
 def _exit(number: int, frame: FrameType | None) -> None:

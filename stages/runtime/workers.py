@@ -227,9 +227,10 @@ class Processes:
         resource_tracker.ensure_running()  # else the first process starts it, which lets Ctrl-C through (Python 3.11)
         self.n_workers = n_workers
         self._notes = notes.ProcessNotes()
-        self._executor = ProcessPoolExecutor(
-            max_workers=n_workers, initializer=_start_process, initargs=(os.getpid(), self._notes.folder)
-        )
+        with _no_ctrl_c():  # starts loky's own tracker, which would die of a hang-up with many words
+            self._executor = ProcessPoolExecutor(
+                max_workers=n_workers, initializer=_start_process, initargs=(os.getpid(), self._notes.folder)
+            )
 
     def submit(self, function: Callable[..., R], item: Any) -> "Promise[R]":
         """Have a process call `function(item)`."""
@@ -262,8 +263,8 @@ class Processes:
 
 @contextlib.contextmanager
 def _no_ctrl_c() -> Iterator[None]:
-    """Hold Ctrl-C back: a process that is started meanwhile never gets it, and this one gets it afterwards."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    """Hold Ctrl-C and a hang-up back: a process that is started meanwhile never gets them, this one does afterwards."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
     try:
         yield
     finally:

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from dvc.fs import LocalFileSystem
 
 from stages.commands import work
 from stages.datasets.splendor import simulate
@@ -22,6 +23,7 @@ pytestmark = pytest.mark.slow
 SERVERS = {"folder": folder_server, "ssh": ssh_server, "s3": s3_server}
 VENV = Path(sys.executable).parents[1]
 N_GAMES = 40
+LOCAL = LocalFileSystem()
 
 
 @pytest.fixture(scope="module")
@@ -93,13 +95,27 @@ def test_three_clones_build_all_batches_and_each_gets_the_bytes_of_one(kind, ori
         workers = [start_work(clone) for clone in clones]
         codes = [worker.wait(150) for worker in workers]
         assert codes == [0, 0, 0], [log_file(clone).read_text() for clone in clones]
+        orders = [recorded(clone) for clone in clones]
         last = clones[0].repro("--pull")
+    assert orders == [[name for name in recorded(alone) if not name.startswith(("merge@", "split@"))]] * 3
+    assert recorded(clones[0]) == recorded(alone)
+    assert process_entries(clones[0]) == process_entries(alone)
     runs = [process_runs(clone) for clone in clones]
     assert sorted(set().union(*runs)) == alone.batches()
     assert sum(map(bool, runs)) > 1
     assert max(map(len, runs)) < len(alone.batches())
     assert last == ["merge@splendor", "split@splendor"]
     assert clones[0].arrays() == alone.arrays()
+
+
+def recorded(clone):
+    """Return the names of the stages in dvc.lock, in order."""
+    return re.findall(r"^  (\S+@\S+):$", (clone.folder / "dvc.lock").read_text(), re.MULTILINE)
+
+
+def process_entries(clone):
+    """Return the text of the batches in dvc.lock, those that others built too."""
+    return re.findall(r"^  process@.*\n(?:    .*\n)+", (clone.folder / "dvc.lock").read_text(), re.MULTILINE)
 
 
 def claims(remote):
@@ -122,9 +138,9 @@ def test_the_claim_of_a_killed_worker_is_taken_over(origin, alone, tmp_path, mon
         store = work.open_remote()
         assert not store.is_built(claim.name)
         assert not store.claim(claim.name)
-        holder, since = claim.read_text().split()
-        claim.write_text(f"{holder} {float(since) - work.CLAIM_SECONDS}")
-        done = make(other, "work")
+        before = claim.read_text()
+        done = make(other, "work")  # waits for CLAIM_SECONDS, since it has no earlier look to compare with
+        assert before.split()[0] not in [path.read_text().split()[0] for path in claims(remote)]
         assert store.is_built(claim.name)
         assert other.repro("--pull") == ["merge@splendor", "split@splendor"]
     assert sorted(built_by(done.stderr)) == alone.batches()
@@ -188,4 +204,32 @@ def test_a_worker_that_fails_gives_its_claim_back(origin, tmp_path):
         done = make(origin, "work", check=False)
     assert done.returncode == 2
     assert "error: dvc repro" in done.stderr
+    assert "failed to reproduce 'process@splendor-" in done.stderr  # DVC's own reason
     assert claims(remote) == []
+
+
+def test_a_claim_that_is_renewed_is_not_taken_over_however_long_it_is_held(tmp_path, monkeypatch):
+    """Two clocks that differ by an hour do not matter either: the one who looks counts by its own."""
+    monkeypatch.setattr(work, "CLAIM_SECONDS", 1.0)
+    monkeypatch.setattr(work, "RENEW_SECONDS", 0.05)
+    ours, theirs = (work.Remote(LOCAL, str(tmp_path), name) for name in ("ours", "theirs"))
+    assert ours.claim("key")
+    with ours.renewing("key"):
+        end = time.monotonic() + 3
+        while time.monotonic() < end:
+            assert not theirs.claim("key")
+    until = time.monotonic() + 60
+    while not theirs.claim("key"):
+        assert time.monotonic() < until
+    assert not ours.claim("key")
+
+
+def test_a_claim_of_another_is_not_renewed_nor_released(tmp_path, monkeypatch):
+    monkeypatch.setattr(work, "RENEW_SECONDS", 0.01)
+    ours, theirs = (work.Remote(LOCAL, str(tmp_path), name) for name in ("ours", "theirs"))
+    theirs.claim("key")
+    before = (tmp_path / "claims/key").read_bytes()
+    with ours.renewing("key"):
+        time.sleep(0.2)
+    ours.release("key")
+    assert (tmp_path / "claims/key").read_bytes() == before

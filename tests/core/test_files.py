@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -93,3 +94,15 @@ def test_a_write_that_signals_interrupt_is_gone_on_with():
         os.close(read_end)
     assert any(taken < given for given, taken in counts)
     assert bytes(received) == CONTENT
+
+
+def test_a_text_is_on_the_disk_before_its_name_and_the_name_before_the_return(tmp_path, monkeypatch):
+    """The order of the calls: file, rename, folder; arrays are not waited for."""
+    calls = []
+    monkeypatch.setattr(files.os, "fsync", lambda number: calls.append(Path(f"/proc/self/fd/{number}").readlink()))
+    files.write_text(tmp_path / "a", "text")
+    assert [path.suffix for path in calls] == [".tmp", ""]
+    assert calls[1] == tmp_path
+    with files.atomic(tmp_path / "b") as temporary:
+        temporary.write_bytes(b"")
+    assert len(calls) == 2

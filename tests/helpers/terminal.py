@@ -56,7 +56,13 @@ class Terminal:
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
-        os.close(self._master)
+        self.close()
+
+    def close(self):
+        """Close the terminal, as a user does who closes the window."""
+        if self._master is not None:
+            os.close(self._master)
+            self._master = None
 
     def _set_size(self, columns, rows):
         fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))

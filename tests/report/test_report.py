@@ -23,6 +23,7 @@ from stages.report import __main__ as command
 from stages.report import bundle, columns, data_charts, facts, figure, lock, logs, markup, run_charts
 from stages.report.figure import Figure, own_figures
 from stages.report.page import page, section
+from stages.runtime.memory_log import Record
 from tests.helpers.places import REPOSITORY
 from tests.helpers.report_logs import START, append, write_run
 
@@ -189,6 +190,10 @@ def test_dataset_without_labels_and_masks_says_so():
 EVIL = """"'></script></style><img src=x onerror=alert(1)><script>alert(2)</script>{{ 7 * 7 }}{% raise %}"""
 
 
+def record(time, event, **content):
+    return Record(time, "process", "x", event, content)
+
+
 def facts_named(name):
     """Make facts in which this is every text that data, logs, git or a dataset's package give."""
     counts = {"classes": {name: 3, f"{name} 2": 1}, "not_applicable": 1}
@@ -197,7 +202,7 @@ def facts_named(name):
     sizes = {"units": 1, "groups": 1, "rows": 1}
     stats = {"rows": {name: 4}, "groups": {name: 2}, "split": {name: 0.5, "by": name, "seed": {name: name}}}
     run = logs.Run("process", f"x-{name}", name, START, START + 2, is_finished=True, n_units=1, n_rows=1)
-    run.add({"time": START + 1, "event": "chunk", "pss_mb": 1.0, "worker": name, "started": START, "seconds": 1.0})
+    run.add(record(START + 1, "chunk", pss_mb=1.0, worker=name, started=START, seconds=1.0))
     simulated = logs.Run("simulate", name, "", START, START + 1, is_finished=True, counts={name: 1.0})
     return facts.Facts(
         name,
@@ -312,7 +317,7 @@ def test_samples_are_bounded_and_keep_the_peak(here):
     """A week of samples takes no more than the bound, and the highest is among them."""
     run = logs.Run("process", "x-b", "b", 0.0, 0.0)
     for i in range(20_000):
-        run.add({"time": float(i), "event": "sample", "pss_mb": 9000.0 if i == 11_313 else i % 10})
+        run.add(record(float(i), "sample", pss_mb=9000.0 if i == 11_313 else i % 10))
     assert len(run.samples) < logs.MAX_SAMPLES
     assert max(run.samples, key=lambda sample: sample[1]) == (11_313.0, 9000.0)
     assert run.samples[-1][0] > 19_000
@@ -322,7 +327,7 @@ def test_peak_between_two_records_is_drawn():
     """A record whose peak has risen stands for the peak, not for what is used when it is written."""
     run = logs.Run("process", "x-b", "b", 0.0, 0.0)
     for time, used, peak in ((0.0, 10.0, 50.0), (1.0, 20.0, 90.0), (2.0, 15.0, 90.0)):
-        run.add({"time": time, "event": "sample", "pss_mb": used, "peak_mb": peak})
+        run.add(record(time, "sample", pss_mb=used, peak_mb=peak))
     assert run.samples == [(0.0, 10.0), (1.0, 90.0), (2.0, 15.0)]
 
 

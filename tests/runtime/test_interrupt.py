@@ -110,14 +110,40 @@ def test_ctrl_c_under_dvc_stops_at_once_and_the_next_run_goes_on(tmp_path, comma
     assert re.findall(r"Running stage 'process@scripted-(.+)'", done.stdout) == here.batches()[3:]
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("backend", ["threading", "loky"])
-def test_sigterm_stops_at_once_too(tmp_path, backend):
+def test_sigterm_and_sighup_stop_at_once_too_and_say_what_is_kept(tmp_path, backend, number):
+    here = make_workspace(tmp_path, "sort 30")
+    with Terminal(PROCESS, here.folder, here.environment(JOBS="2", BACKEND=backend), 120, 40) as screen:
+        assert screen.until(lambda: f": {here.slow}\n" in f"{screen.text()}\n")
+        started = time.monotonic()
+        os.killpg(screen.process.pid, number)
+        assert screen.wait() == 128 + number
+        assert time.monotonic() - started < MOST_S
+        assert not screen.screen.cursor.hidden
+        assert screen.all_lines()[-1] == KEPT.replace("interrupted", "stopped")
+    assert here.left_overs() == []
+
+
+@pytest.mark.parametrize("backend", ["threading", "loky"])
+def test_closing_the_terminal_stops_at_once(tmp_path, backend):
     here = make_workspace(tmp_path, "sort 30")
     with Terminal(PROCESS, here.folder, here.environment(JOBS="2", BACKEND=backend)) as screen:
         assert screen.until(lambda: f": {here.slow}\n" in f"{screen.text()}\n")
+        tree = psutil.Process(screen.process.pid).children(recursive=True)
         started = time.monotonic()
-        os.kill(screen.process.pid, signal.SIGTERM)
-        assert screen.wait() == 128 + signal.SIGTERM
+        screen.close()
+        assert screen.process.wait(60) == 128 + signal.SIGHUP
         assert time.monotonic() - started < MOST_S
-        assert not screen.screen.cursor.hidden
+    assert alive(tree) == []
     assert here.left_overs() == []
+    assert here.finished() == here.batches()[:3]
+
+
+def test_nohup_goes_on_after_a_hang_up(tmp_path):
+    """`nohup` has SIGHUP ignored from the start."""
+    action = "cli.run(lambda: os.kill(os.getpid(), signal.SIGHUP))"
+    ignored = "signal.signal(signal.SIGHUP, signal.SIG_IGN)"
+    script = f"import os, signal; from stages.runtime import cli; {ignored}; raise SystemExit({action})"
+    here = Workspace(tmp_path, {})
+    assert here.run(sys.executable, "-c", script).returncode == 0

@@ -32,6 +32,19 @@ def test_each_record_is_one_json_line_with_the_documented_keys(here):
     assert all(key in memory_log.__doc__ for key in KEYS)
 
 
+TORN = [
+    "",
+    "\n",
+    "null",
+    "[1]",
+    "\x00\x00",
+    "\udcff",
+    '{"time": 1, "stage"',
+    '{"time": "x", "stage": "a", "name": "b", "event": "c"}',
+    "[" * 5000,
+]
+
+
 def test_a_record_tells_time_and_memory_of_this_process(here, monkeypatch):
     monkeypatch.setenv("MEMORY_GB", "2")
     before = time.time()
@@ -97,3 +110,49 @@ def test_end_is_told_in_one_line(here, caplog):
         log.record("end", n_rows=1234)
     (line,) = [record.getMessage() for record in caplog.records]
     assert line.startswith("merge splendor: end, 1,234 rows | RSS ")
+
+
+@pytest.mark.parametrize("line", [*TORN, '{"time": 1' + "0" * 400 + ', "stage": "a", "name": "b", "event": "c"}'])
+def test_a_torn_or_foreign_line_is_left_out_and_counted(here, line, caplog):
+    log = MemoryLog("merge", "splendor")
+    log.record("start")
+    with (here / "data/logs/merge.jsonl").open("a", errors="surrogateescape") as file:
+        file.write(f"{line}\n")
+    log.record("end")
+    with caplog.at_level(logging.DEBUG, "batchwise"):
+        assert [found.event for found in memory_log.records(here / "data/logs/merge.jsonl")] == ["start", "end"]
+    told = [record.getMessage() for record in caplog.records if "left out" in record.getMessage()]
+    expected = [f"{here}/data/logs/merge.jsonl: left out 1 lines that are no records"]
+    assert told == expected[: bool(line.strip())]
+
+
+def test_a_line_without_an_end_does_not_take_the_next_one_with_it(here):
+    MemoryLog("merge", "splendor").record("start")
+    path = here / "data/logs/merge.jsonl"
+    path.write_bytes(path.read_bytes()[:-20])
+    MemoryLog("merge", "hex").record("start")
+    assert [found.name for found in memory_log.records(path)] == ["hex"]
+
+
+def test_a_line_is_one_write_and_a_full_disk_is_told(here, monkeypatch):
+    written = []
+    monkeypatch.setattr(memory_log.os, "write", lambda file, line: written.append(line) or len(line) - 1)
+    with pytest.raises(OSError, match="No space left"):
+        MemoryLog("merge", "splendor").record("start")
+    assert len(written) == 1
+
+
+def test_a_log_that_is_not_there_has_no_records(here):
+    assert list(memory_log.records(here / "data/logs/split.jsonl")) == []
+
+
+def test_the_plan_and_the_table_read_a_torn_log(here):
+    """Each is what a user would type next after a crash."""
+    from stages.commands import plan, preprocess
+
+    for event in ("start", "end"):
+        MemoryLog("process", "splendor-b0").record(event, n_units=3)
+    with (here / "data/logs/process.jsonl").open("a") as file:
+        file.write('{"time": 1.0, "sta')
+    assert [record.event for record in preprocess.read_logs(0)] == ["start", "end"]
+    assert plan._durations("process", "splendor")["splendor-b0"][1] == 3
