@@ -2,7 +2,7 @@
 
 In: the counts split takes while it writes, and merge's report. Out:
 
-- data/processed/<dataset>/stats.json: all counts, per part, head and class;
+- data/processed/<dataset>/stats.json: all counts, per part, head and class, and the CRC-32 of each file beside it;
 - data/metrics/<dataset>/, for ``dvc metrics``, which gives each file a row and each figure a column:
 
   - size.json: rows and groups per part, units, batches, bad units, duplicates;
@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.core import paths
+from stages.core import checksum, paths
 from stages.core.fields import NamedField
 from stages.core.files import atomic_dir, json_text
 from stages.core.part_files import PARTS
@@ -86,14 +86,15 @@ def sizes(merged: Merged) -> dict[str, Any]:
     }
 
 
-def summary(counts: Mapping[str, Any], report: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the content of stats.json: split's counts (rows, groups, labels, legal_actions, ...), then merge's."""
+def summary(counts: Mapping[str, Any], report: Mapping[str, Any], crcs: Mapping[str, int]) -> dict[str, Any]:
+    """Return the content of stats.json: split's counts (rows, labels, ...), merge's, and the CRC-32 of each file."""
     return {
         **counts,
         "duplicates": {key: report["duplicates"][key] for key in ("groups", "rows")},
         "bad_units": report["bad_units"]["count"],
         "units": report["units"],
         "batches": report["batches"],
+        "files": {name: checksum.text(crc) for name, crc in sorted(crcs.items())},
     }
 
 
