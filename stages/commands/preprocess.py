@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from stages.commands import witness
 from stages.core import manifests, paths
 from stages.core.complete import complete
 from stages.core.errors import ExpectedError
@@ -47,6 +48,7 @@ def preprocess(params: Params, datasets: Sequence[str]) -> None:
     ExpectedError
         When a stage fails; DVC and the stage have then said why.
     """
+    witness.refuse_damaged()
     for line in complete():
         logger.info(line)
     simulates = may_simulate()
@@ -62,6 +64,7 @@ def preprocess(params: Params, datasets: Sequence[str]) -> None:
         _dvc_repro(["--single-item", *(stage for dataset in datasets for stage in _after_simulate(dataset))])
     for dataset in datasets:
         lock.tidy(dataset, manifests.read_batch_list(dataset))
+    witness.remember()
 
 
 def may_simulate() -> bool:

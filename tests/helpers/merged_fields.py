@@ -5,8 +5,12 @@ from dataclasses import replace
 from stages.core import checksum, fields
 
 
-def write_fields(folder, entries):
-    """Write fields.json for some entries, as they stand in it."""
+def sealed(folder, entries):
+    """Return the text of fields.json for some entries, as they stand in it, and the arrays that lie in the folder."""
     found = fields.from_json(entries)
-    sealed = [replace(field, crc=checksum.of_file(folder / f"{field.name}.npy")) for field in found]
-    (folder / fields.FIELDS_FILE).write_text(fields.fields_text(sealed), encoding="utf-8")
+    return fields.fields_text(replace(field, crc=checksum.of_file(folder / f"{field.name}.npy")) for field in found)
+
+
+def write_fields(folder, entries):
+    """Write fields.json."""
+    (folder / fields.FIELDS_FILE).write_text(sealed(folder, entries), encoding="utf-8")
