@@ -3,8 +3,8 @@
 In: data/intermediate/<dataset>/<batch>.npz of exactly the listed batches. Out:
 
 - data/merged/<dataset>/<field>.npy: rows in the order that stages/merging/groups.py says;
-- data/merged/<dataset>/fields.json: name, dtype, shape of a row, role and doc of each field, and its column or class
-  names;
+- data/merged/<dataset>/fields.json: name, dtype, shape of a row, role and doc of each field, its column or class names,
+  and the CRC-32 of its file, which split checks;
 - data/merged/<dataset>/groups.npz: ``group_id`` uint64 (G,), ``group_offsets`` int64 (G+1,), ``source`` int32 (G,) an
   index into ``units`` (text), ``row_in_unit`` int64 (G,) the row of its unit that a group begins with;
 - data/reports/<dataset>.json: rows, groups and units, in all and by batch, duplicate groups and bad units with reasons.
@@ -16,11 +16,12 @@ No dataset is imported: names and types come from the batches.
 
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from stages.core import arrays, manifests, paths
+from stages.core import arrays, checksum, manifests, paths
 from stages.core.errors import BadUnit, ExpectedError
 from stages.core.fields import FIELDS_FILE, NamedField, fields_text
 from stages.core.files import atomic_dir, json_text, write_text
@@ -91,15 +92,17 @@ def _write(
     order = table.order(by_unit)
     n_rows = int(table.sizes[order].sum())
     with atomic_dir(paths.merged_dir(dataset)) as folder:
+        written = []
         for field in fields:
             steps.begin(field.name, n_rows)
-            _join(folder / f"{field.name}.npy", field, batches, table, order)
+            crc = _join(folder / f"{field.name}.npy", field, batches, table, order)
+            written.append(replace(field, crc=crc))
         _write_groups(folder / "groups.npz", table, order, by_unit)
-        (folder / FIELDS_FILE).write_text(fields_text(fields), encoding="utf-8")
+        (folder / FIELDS_FILE).write_text(fields_text(written), encoding="utf-8")
 
 
-def _join(path: Path, field: NamedField, batches: Sequence[Batch], table: Groups, order: np.ndarray) -> None:
-    """Copy one field of all batches, a chunk in memory at a time."""
+def _join(path: Path, field: NamedField, batches: Sequence[Batch], table: Groups, order: np.ndarray) -> int:
+    """Copy one field of all batches, a chunk in memory at a time; return the CRC-32 of the file."""
     chunk_rows = max(1, CHUNK_BYTES // max(1, field.row_bytes))
     n_rows = int(table.sizes[order].sum())
     is_in_turn = bool((np.diff(order) > 0).all())
@@ -113,6 +116,7 @@ def _join(path: Path, field: NamedField, batches: Sequence[Batch], table: Groups
                 _append(sink, chunks, np.repeat(table.is_kept[where], batch.sizes))
             else:
                 _scatter(sink, chunks, batch.offsets, target[where])
+    return sink.crc if is_in_turn else checksum.of_file(path)
 
 
 def _append(sink: arrays.ArraySink, chunks: Iterable[np.ndarray], is_row_kept: np.ndarray) -> None:

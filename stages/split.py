@@ -13,7 +13,8 @@ In: data/merged/<dataset>/ and `split` of params.yaml. Out, in data/processed/<d
 and for all parts feature_names.json, label_mappings.json (class name to index per head), normalizer.npz (``names``,
 ``mean``, ``scale``, ``is_normalised``; mean 0 and scale 1 where a column is not standardised), stats.json and, where
 rows of a field are stored as bits (see stages/core/bits.py), packed.json: field name to shape of an unpacked row.
-Beside them the metrics and plots that stages/splitting/stats.py describes.
+``files`` of stats.json is the CRC-32 of each other file; `make verify` and, if asked, the loader compare them. Beside
+them the metrics and plots that stages/splitting/stats.py describes.
 
 Mean and population standard deviation are taken over train rows only, in one pass and in merged order. The rows of a
 part stay in merged order, or come in the order of a hash with ``shuffle: true``: see stages/splitting/shuffle.py.
@@ -38,10 +39,11 @@ from stages.runtime import cli
 from stages.runtime.display import Display, StepProgress
 from stages.runtime.memory_log import MemoryLog
 from stages.splitting import normaliser, stats
-from stages.splitting.part_writers import write_feature, write_heads, write_json, write_keys, write_names
+from stages.splitting.part_writers import write_feature, write_heads, write_keys, write_names
 from stages.splitting.parts import Merged, open_merged
 from stages.splitting.shuffle import shuffled, working_bytes
 from stages.splitting.window_starts import write_starts
+from stages.splitting.written_folder import WrittenFolder
 
 
 def split(dataset: str, params: SplitParams) -> None:
@@ -52,7 +54,7 @@ def split(dataset: str, params: SplitParams) -> None:
     ExpectedError
         When a part would be empty.
     DamagedFile
-        When a merged file is missing or not complete.
+        When a merged file is missing, not complete or not what merge wrote.
     """
     with MemoryLog("split", dataset) as log:
         log.record("start")
@@ -78,10 +80,10 @@ def _write(
         steps.begin(field.name, n_rows)
 
     with ExitStack() as stack:
-        folder = stack.enter_context(atomic_dir(paths.processed_dir(dataset)))
+        folder = WrittenFolder(stack.enter_context(atomic_dir(paths.processed_dir(dataset))))
         if params.shuffle:
             steps.begin("order of the rows", n_rows)
-        rows = stack.enter_context(_in_final_order(merged, params, folder, log))
+        rows = stack.enter_context(_in_final_order(merged, params, folder.path, log))
         for field in rows.of_role("feature"):
             begin(field)
             write_feature(folder, rows, field, fits.get(field.name))
@@ -93,10 +95,10 @@ def _write(
         counts["labels"] = write_heads(folder, rows, "label", begin)
         counts["legal_actions"] = write_heads(folder, rows, "mask", begin)
         write_keys(folder, rows)
-        normaliser.write_normalizer(folder / part_files.NORMALIZER, fits)
+        normaliser.write_normalizer(folder, fits)
         write_names(folder, rows)
-        summary = stats.summary(counts, report)
-        write_json(folder / part_files.STATS, summary)
+        summary = stats.summary(counts, report, folder.crcs)
+        folder.json(part_files.STATS, summary)
     return summary, report
 
 

@@ -2,7 +2,9 @@
 
 import csv
 import json
+import os
 import re
+import zlib
 
 import numpy as np
 import pytest
@@ -239,6 +241,46 @@ def test_a_missing_merged_file_is_named_and_the_old_output_stays(merged, snapsho
         split.split("splendor", SplitParams())
     assert snapshot("data/processed") == before
     assert [path.name for path in paths.processed_dir("splendor").parent.iterdir()] == ["splendor"]
+
+
+def flip(path):
+    """Change one bit of the last byte in place; the time of change stays, as when a disk fails."""
+    before = path.stat()
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_a_flipped_bit_in_any_merged_field_stops_split_and_the_old_output_stays(toy, snapshot, shuffle):
+    """Features, normalised or not, labels, masks and keys, in both ways of reading."""
+    params = SplitParams(0.5, 0.25, 0.25, shuffle=shuffle)
+    split.split("toy", params)
+    before = snapshot("data/processed")
+    for name in ("X", "board", "label_kind", "mask_kind", "step"):
+        path = paths.merged_dir("toy") / f"{name}.npy"
+        flip(path)
+        with pytest.raises(DamagedFile, match=rf"^{path}: checksum does not match .*; `make verify` says"):
+            split.split("toy", params)
+        flip(path)
+    assert snapshot("data/processed") == before
+
+
+def test_a_flipped_bit_in_a_header_or_before_the_last_chunk_is_found_too(toy):
+    path = paths.merged_dir("toy") / "board.npy"
+    content = path.read_bytes()
+    for offset in (100, 128, len(content) // 2):  # blanks of the header; the first byte of the rows
+        path.write_bytes(content[:offset] + bytes([content[offset] ^ 128]) + content[offset + 1 :])
+        with pytest.raises(DamagedFile, match=r"board\.npy: "):
+            split.split("toy", SplitParams(0.5, 0.25, 0.25))
+
+
+def test_stats_list_the_checksum_of_every_other_file(out, toy):
+    for folder in (out, FOLDER):
+        listed = json.loads((folder / "stats.json").read_text())["files"]
+        assert list(listed) == sorted(path.name for path in folder.iterdir() if path.name != "stats.json")
+        assert listed == {name: f"{zlib.crc32((folder / name).read_bytes()):08x}" for name in listed}
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from stages.commands import witness
 from stages.commands.repair import look_first
 from stages.core import manifests, paths
 from stages.core.errors import ExpectedError
@@ -35,6 +36,7 @@ def preprocess(params: Params, datasets: Sequence[str]) -> None:
     """
     dvc.complete_params()
     look_first(params, datasets)
+    witness.refuse_damaged()
     simulates = may_simulate()
     simulated = [verbs.stage_name("simulate", dataset) for dataset in datasets if dataset in params.simulate]
     if simulated and simulates:
@@ -49,6 +51,7 @@ def preprocess(params: Params, datasets: Sequence[str]) -> None:
     for dataset in datasets:
         lock.tidy(dataset, manifests.read_batch_list(dataset))
     lock.keep_copy()
+    witness.remember()
 
 
 def may_simulate() -> bool:

@@ -1,98 +1,49 @@
 """Read everything again and check it: bytes against dvc.lock, rows and groups through all stages, values.
 
 - Every output and the object of DVC's cache behind it has the digest that dvc.lock records.
+- Merged fields and the files of the parts have the checksums that merge and split took while they wrote them.
 - Raw files are those of the manifests, and each NPZ holds the units of its manifest.
 - Rows and groups agree from the NPZ files through merged to the parts; no group is in two parts.
 - X has no NaN or infinity; masks are 0 or 1 and hold their labels; packed rows have no bit behind their last one.
 - Rows that are shuffled are all there, each once, in the order of their hash.
 
-Each fault is one line with the file and the command that repairs it. An output may be a hard link to its object in the
-cache, so that both are damaged; then both must go. The output of a stage that still has its object is checked out
-again; else the stage runs again, or is pulled where a remote is set.
+Each fault is one line with the files and the command that repairs them; of bytes, see stages/commands/verify_bytes.py.
 """
 
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 import numpy as np
 
 from stages.commands.repair import look_first
-from stages.commands.verify_parts import order_faults, part_faults, time_faults
-from stages.core import arrays, fields, manifests, part_files, paths
+from stages.commands.verify_bytes import damaged_files
+from stages.commands.verify_parts import file_faults, order_faults, part_faults, time_faults
+from stages.core import arrays, checksum, fields, manifests, part_files, paths
 from stages.core.arrays import read_npz
 from stages.core.errors import ExpectedError
 from stages.core.params import DatasetParams, Params
 from stages.core.part_files import LEFT_OUT, PARTS
 from stages.datasets import base
-from stages.pipeline import lock, verbs
-from stages.pipeline.internals import CachedFile, Store, open_store
+from stages.pipeline import verbs
+from stages.pipeline.internals import open_store
 from stages.processed import Processed
 from stages.runtime import cli
 from stages.runtime.text import printable
-from stages.runtime.workers import ordered
-
-
-class OutputFile(NamedTuple):
-    """A file, the stage that wrote it, and whether it is the batch list, which git holds and not DVC's cache."""
-
-    stage: str
-    file: CachedFile
-    is_list: bool = False
 
 
 def verify(dataset: str, params: Params) -> list[str]:
     """Return one line per fault of a dataset, none if all is well."""
-    faults = list(damaged_files(dataset, dataset in params.simulate, open_store()))
-    if faults:  # what the bytes already tell need not be told again
-        return faults
+    found = list(damaged_files(dataset, dataset in params.simulate, open_store()))
+    if found:  # what the bytes already tell need not be told again
+        return found
     checks = (_raw, _batches, _merged, _parts)
     for check in checks:
         try:
-            faults += check(dataset, params.dataset(dataset))
+            found += check(dataset, params.dataset(dataset))
         except ExpectedError as error:
-            faults.append(str(error))
-    return faults
-
-
-def damaged_files(dataset: str, is_simulated: bool, store: Store) -> Iterator[str]:
-    """Yield a line for each output of the dataset, or object of DVC's cache, whose bytes are not those of dvc.lock."""
-    files: list[OutputFile] = []
-    for recorded in _recorded(dataset, is_simulated):
-        is_list = recorded.path == paths.batch_list(dataset)
-        try:
-            files += [OutputFile(recorded.stage, file, is_list) for file in store.files(recorded.path, recorded.md5)]
-        except ExpectedError as error:
-            yield str(error)
-    digests = ordered(CachedFile.digests, [output.file for output in files], "threading")
-    for output, found in zip(files, digests, strict=True):
-        if fault := _fault(output, *found, store.repro):
-            yield fault
-
-
-def _recorded(dataset: str, is_simulated: bool) -> Iterator[lock.RecordedOutput]:
-    """Yield every output that dvc.lock records for the dataset's current stages."""
-    entries = lock.read()
-    present = [verb for verb in verbs.VERBS if is_simulated or verb != "simulate"]
-    for name in verbs.stage_names(present, dataset, manifests.read_batch_list(dataset)):
-        yield from lock.outputs(entries, name)
-
-
-def _fault(output: OutputFile, workspace: str | None, cached: str | None, repro: str) -> str | None:
-    """Return what is wrong with an output, given the MD5 of the workspace file and of the object, None if absent."""
-    path, held, stage = output.file.path, output.file.object, output.stage
-    if output.is_list:  # DVC cannot start without it
-        again = f"rm -f {path} && python -m stages.{stage.replace('@', ' ')} && dvc repro"
-        return None if workspace == output.file.md5 else f"{path}: not the list that {stage} wrote; `{again}`"
-    if cached not in (output.file.md5, None):
-        return f"{held}: DVC's copy of {path} is damaged; `rm -f {held} {path} && {repro}`"
-    if workspace == output.file.md5:
-        return None
-    again = repro if cached is None else f"dvc checkout --force {stage}"
-    if workspace is None:
-        return f"{path}: missing, expected an output of {stage}; `{again}`"
-    return f"{path}: not what {stage} wrote; `rm -f {path} && {again}`"
+            found.append(str(error))
+    return found
 
 
 def _raw(dataset: str, params: DatasetParams) -> Iterator[str]:
@@ -144,6 +95,8 @@ def _merged(dataset: str, params: DatasetParams) -> Iterator[str]:
         found = arrays.npy_header(path).shape[0]
         if found != n_rows:
             yield f"{path}: {found:,} rows, expected {n_rows:,} as in the batches; {again}"
+        elif checksum.of_file(path) != field.crc:
+            yield f"{path}: checksum does not match {fields.FIELDS_FILE}, expected what merge wrote; {again}"
     groups = read_npz(folder / "groups.npz")
     found, end = len(np.unique(groups["group_id"])), int(groups["group_offsets"][-1])
     if (found, len(groups["group_id"]), end) != (n_groups, n_groups, n_rows):
@@ -156,6 +109,7 @@ def _parts(dataset: str, params: DatasetParams) -> Iterator[str]:
     folder, again = paths.processed_dir(dataset), _redo("split", dataset)
     data = Processed(folder)
     stats = data.stats()
+    yield from (f"{found}; {again}" for found in file_faults(data))
     table = read_npz(paths.merged_dir(dataset) / "groups.npz")
     merged = table["group_offsets"]
     is_by_time = stats["split"].get("by") == "time"
@@ -166,11 +120,11 @@ def _parts(dataset: str, params: DatasetParams) -> Iterator[str]:
         yield f"{where}, expected {merged[-1]:,} as merged; {again}"
     groups: dict[int, str] | None = None if is_by_time else {}
     for part in PARTS:
-        yield from (f"{fault}; {again}" for fault in part_faults(data, part, stats["rows"][part], groups))
+        yield from (f"{found}; {again}" for found in part_faults(data, part, stats["rows"][part], groups))
         if stats["split"].get("shuffle"):
-            yield from (f"{fault}; {again}" for fault in order_faults(data, part, table, stats["split"]["seed"]))
+            yield from (f"{found}; {again}" for found in order_faults(data, part, table, stats["split"]["seed"]))
     if is_by_time:
-        yield from (f"{fault}; {again}" for fault in time_faults(data, stats["split"]["boundaries"]))
+        yield from (f"{found}; {again}" for found in time_faults(data, stats["split"]["boundaries"]))
     elif groups is not None and len(groups) != len(merged) - 1:
         yield f"{folder}: {len(groups):,} groups, expected {len(merged) - 1:,} as merged; {again}"
 
@@ -182,10 +136,10 @@ def main() -> int:
         look_first(params, datasets)
         n_faults = 0
         for dataset in datasets:
-            faults = verify(dataset, params)
-            n_faults += len(faults)
-            sys.stdout.writelines(f"{printable(line)}\n" for line in faults)
-            if not faults:
+            found = verify(dataset, params)
+            n_faults += len(found)
+            sys.stdout.writelines(f"{printable(line)}\n" for line in found)
+            if not found:
                 sys.stdout.write(f"{dataset}: every file is as written; rows, groups, values and masks agree\n")
         if n_faults:
             raise ExpectedError(f"{n_faults} faults, see above; repair the first and run `make verify` again")

@@ -9,11 +9,21 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.core import arrays, bits
+from stages.core import arrays, bits, checksum
 from stages.core.part_files import PARTS, UNIT_TABLE
 from stages.processed import Processed
 from stages.splitting.parts import FEATURE_CHUNK_ROWS
 from stages.splitting.shuffle import first_out_of_order
+
+
+def file_faults(data: Processed) -> Iterator[str]:
+    """Yield the files that are not what split wrote."""
+    for name, crc in data.crcs().items():
+        path = data.folder / name
+        if not path.is_file():
+            yield f"{path}: not found, expected one of the files of stats.json"
+        elif checksum.of_file(path) != crc:
+            yield f"{path}: checksum does not match stats.json, expected what split wrote"
 
 
 def time_faults(data: Processed, boundaries: Mapping[str, str]) -> Iterator[str]:

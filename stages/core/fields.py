@@ -4,11 +4,14 @@ process writes the fields of a dataset into the ``meta`` of each batch, merge in
 From there on everything is typed by them, so that no stage after process imports a dataset.
 
 fields.json is a list, a field an object of ``bits``, ``doc``, ``dtype``, ``name``, ``names``, ``normalise``, ``role``
-and ``shape``; they mean what `Field` says, and what does not apply is null.
+and ``shape``; they mean what `Field` says, and what does not apply is null. ``crc`` is the CRC-32 of the field's whole
+.npy file, which split compares, and ``check`` that of the object's other values, as `_check` writes them.
+Both are eight hex digits.
 """
 
 import json
 import math
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +19,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from stages.core import checksum
 from stages.core.arrays import DamagedFile
 from stages.core.files import json_text
 
@@ -58,7 +62,10 @@ class Field:
 
 @dataclass(frozen=True)
 class NamedField:
-    """One array of batches and merged data; its attributes are those of `Field`, the dtype as NumPy's own."""
+    """One array of batches and merged data; its attributes are those of `Field`, the dtype as NumPy's own.
+
+    `crc` is the CRC-32 of its .npy file, None in a batch, where the NPZ has it.
+    """
 
     name: str
     dtype: np.dtype
@@ -68,6 +75,7 @@ class NamedField:
     names: tuple[str, ...] | None = None
     normalise: tuple[bool, ...] | None = None
     bits: tuple[int, ...] | None = None
+    crc: int | None = None
 
     @property
     def head(self) -> str:
@@ -96,7 +104,8 @@ class NamedField:
 
     def to_json(self) -> dict[str, object]:
         """Return the field as it stands in fields.json."""
-        return dict(sorted({**vars(self), "dtype": _name_of(self.dtype)}.items()))
+        crc = None if self.crc is None else checksum.text(self.crc)
+        return dict(sorted({**vars(self), "crc": crc, "dtype": _name_of(self.dtype)}.items()))
 
 
 def from_json(entries: Any) -> list[NamedField]:
@@ -119,20 +128,31 @@ def read_fields(folder: Path) -> list[NamedField]:
     Raises
     ------
     DamagedFile
-        When fields.json is missing or not what merge writes.
+        When fields.json is missing or not what merge wrote.
     """
     path = folder / FIELDS_FILE
     try:
-        return from_json(json.loads(path.read_text(encoding="utf-8")))
+        entries = json.loads(path.read_text(encoding="utf-8"))
+        fields = from_json(entries)
     except FileNotFoundError:
         raise DamagedFile(f"{path}: not found, expected the merged arrays; run merge or `dvc repro`") from None
     except (ValueError, RecursionError) as error:
         raise DamagedFile(f"{path}: not what merge writes ({error}); remove it, `dvc repro`") from None
+    if any(entry.get("check") != _check(entry) or entry.get("crc") is None for entry in entries):
+        raise DamagedFile(f"{path}: checksum does not match what was written; `make verify` says what to type")
+    return fields
 
 
 def fields_text(fields: Iterable[NamedField]) -> str:
     """Return the text of fields.json."""
-    return json_text([field.to_json() for field in fields])
+    entries = [field.to_json() for field in fields]
+    return json_text([dict(sorted({**entry, "check": _check(entry)}.items())) for entry in entries])
+
+
+def _check(entry: Mapping[str, Any]) -> str:
+    """Return the CRC-32 of a field's object without its check, as JSON in one line with sorted keys."""
+    content = {key: value for key, value in entry.items() if key != "check"}
+    return checksum.text(zlib.crc32(json.dumps(content, sort_keys=True).encode()))
 
 
 def _from_object(entry: Mapping[str, Any]) -> NamedField:
@@ -141,7 +161,7 @@ def _from_object(entry: Mapping[str, Any]) -> NamedField:
         raise ValueError(f"field {name!r}, expected a plain name")
     if role not in ROLES:
         raise ValueError(f"field {name!r} has role {role!r}, expected one of {', '.join(ROLES)}")
-    names, normalise, bits = (entry.get(key) for key in ("names", "normalise", "bits"))
+    names, normalise, bits, crc = (entry.get(key) for key in ("names", "normalise", "bits", "crc"))
     return NamedField(
         name=name,
         dtype=np.dtype(entry["dtype"]),
@@ -151,6 +171,7 @@ def _from_object(entry: Mapping[str, Any]) -> NamedField:
         names=None if names is None else tuple(map(str, names)),
         normalise=None if normalise is None else tuple(map(bool, normalise)),
         bits=None if bits is None else tuple(map(int, bits)),
+        crc=None if crc is None else checksum.of_text(crc),
     )
 
 

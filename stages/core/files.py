@@ -144,3 +144,14 @@ def write_all(file: IO[bytes], data: bytes | memoryview) -> None:
         if not n_taken:
             raise OSError(errno.EIO, f"nothing of {len(rest):,} bytes was taken")
         rest = rest[n_taken:]
+
+
+def read_fully(file: IO[bytes], data: memoryview) -> int:
+    """Fill `data` from a file, which may give less than it is asked for; return the bytes that there were."""
+    done = 0
+    while done < len(data):
+        count = file.readinto(data[done:])  # type: ignore[attr-defined]
+        if not count:
+            break
+        done += count
+    return done

@@ -19,6 +19,7 @@ import numpy as np
 
 from stages.core.errors import ExpectedError
 from stages.loader.agreement import require_alike
+from stages.loader.integrity import require_as_written
 from stages.loader.order import Mixed, Order, firsts
 from stages.loader.part_arrays import Digests, MappedFile, PartArrays, keep_small
 from stages.loader.settings import Batch, Settings
@@ -150,7 +151,14 @@ class Mixture:
 
 
 def open_source(folders: Folders, part: str, settings: Settings) -> PartArrays | Mixture:
-    """Open what `batches` streams: a folder, or several that are mixed."""
+    """Open what `batches` streams: a folder, or several that are mixed; check the files if the settings say so."""
+    source = _opened(folders, part, settings)
+    if settings.verify:
+        require_as_written(source.files)
+    return source
+
+
+def _opened(folders: Folders, part: str, settings: Settings) -> PartArrays | Mixture:
     is_one = isinstance(folders, str | Path | Share)
     listed: Sequence[Folder] = [folders] if is_one else folders  # type: ignore[list-item, assignment]
     if not listed:

@@ -14,7 +14,8 @@ the system's cache, where the next touch finds them. Fields of bits, which packe
 import hashlib
 import mmap
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import zlib
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -64,11 +65,23 @@ class MappedFile:
     def sha256(self) -> str:
         """Return the SHA-256 of all bytes."""
         digest = hashlib.sha256()
+        for piece in self._pieces():
+            digest.update(piece)
+        return digest.hexdigest()
+
+    def crc32(self) -> int:
+        """Return the CRC-32 of all bytes."""
+        crc = 0
+        for piece in self._pieces():
+            crc = zlib.crc32(piece, crc)
+        return crc
+
+    def _pieces(self) -> Iterator[memoryview]:
         with memoryview(self.pages) as data:
             for start in range(0, self.n_bytes, HASH_BYTES):
-                digest.update(data[start : start + HASH_BYTES])
+                with data[start : start + HASH_BYTES] as piece:
+                    yield piece
                 self.give_back()
-        return digest.hexdigest()
 
 
 Found = tuple[MappedFile, arrays.Header]

@@ -49,6 +49,9 @@ class Settings:
         that rows are the samples.
     packed
         Give fields of bits as they are stored, eight in a byte, instead of unpacked (see stages/core/bits.py).
+    verify
+        Read every file once when it is opened, and compare it with its checksum in stats.json, at 3 GB/s; worker
+        processes do not do it again.
     epoch_samples
         About how many samples an epoch has; the next epoch goes on where this one ended. None is all of them, or for
         weighted folders as many as their weights allow, see `Share`.
@@ -77,6 +80,7 @@ class Settings:
     fields: tuple[str, ...] | None = None
     window: str | None = None
     packed: bool = False
+    verify: bool = False
     epoch_samples: int | None = None
     prefetch: int = 2
     adaptive: Adaptive | None = None

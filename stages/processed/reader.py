@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.core import arrays, part_files
+from stages.core import arrays, checksum, part_files
 from stages.core.errors import ExpectedError
 from stages.core.part_files import PARTS, MemberRole
 
@@ -38,6 +38,20 @@ class Processed:
         """Return the content of stats.json: rows, groups and classes per part, and how the data were split."""
         stats: dict[str, Any] = read_json(self.folder / part_files.STATS)
         return stats
+
+    def crcs(self) -> dict[str, int]:
+        """Return the CRC-32 of each file but stats.json as split wrote it, by name.
+
+        Raises
+        ------
+        DamagedFile
+            When stats.json does not say it.
+        """
+        try:
+            return {str(name): checksum.of_text(crc) for name, crc in self.stats()["files"].items()}
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            where = self.folder / part_files.STATS
+            raise arrays.DamagedFile(f"{where}: no checksums of the files ({error!r}); run `dvc repro`") from None
 
     def label_mappings(self) -> dict[str, dict[str, int]]:
         """Return the index of each class, by head and class name."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from stages.core import arrays
-from stages.core.files import atomic
+from stages.core.files import atomic, write_all
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Spool:
             pieces.append(piece)
             return
         pieces.append(_OnDisk(self._file.seek(0, 2), piece.dtype, piece.shape))
-        self._file.write(np.ascontiguousarray(piece).reshape(-1).view(np.uint8).data)
+        write_all(self._file, np.ascontiguousarray(piece).reshape(-1).view(np.uint8).data)
 
     def save(self) -> None:
         """Write the arrays as one NPZ, atomically."""

@@ -69,7 +69,7 @@ def register_in(folder: str) -> None:
             continue
         except FileNotFoundError:
             return
-        os.write(handle, b"\0" * SIZE)
+        os.posix_fallocate(handle, 0, SIZE)
         _register(name, partial(_write, mmap.mmap(handle, SIZE)))
         os.close(handle)
         return

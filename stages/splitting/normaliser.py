@@ -6,15 +6,14 @@ and ``is_normalised``; mean 0 and scale 1 where a column is not standardised.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from stages.core import arrays
 from stages.core.fields import NamedField
-from stages.core.part_files import PARTS
+from stages.core.part_files import NORMALIZER, PARTS
 from stages.splitting.moments import Moments
 from stages.splitting.parts import FEATURE_CHUNK_ROWS, Merged
+from stages.splitting.written_folder import WrittenFolder
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ def fit(merged: Merged, field: NamedField) -> Normaliser:
     return Normaliser(field, np.where(is_normalised, moments.mean(), 0.0), scale)
 
 
-def write_normalizer(path: Path, fits: Mapping[str, Normaliser]) -> None:
+def write_normalizer(folder: WrittenFolder, fits: Mapping[str, Normaliser]) -> None:
     """Write what was fitted; no file where no feature is standardised."""
     if not fits:
         return
@@ -48,4 +47,8 @@ def write_normalizer(path: Path, fits: Mapping[str, Normaliser]) -> None:
         "scale": [found.scale.reshape(-1) for found in fits.values()],
         "is_normalised": [np.array(found.field.normalise, bool) for found in fits.values()],
     }
-    arrays.save_npz(path, {name: [np.concatenate(pieces)] for name, pieces in columns.items()})
+    with folder.npz(NORMALIZER) as archive:
+        for name, pieces in sorted(columns.items()):
+            values = np.concatenate(pieces)
+            with archive.member(name, values.dtype, values.shape) as sink:
+                sink.append(values)

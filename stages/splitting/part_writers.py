@@ -7,18 +7,17 @@ stages/split.py describes. Rows that are in no part are in no file.
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from stages.core import arrays, part_files
 from stages.core.fields import NamedField, Role
-from stages.core.files import json_text
 from stages.core.part_files import PARTS, UNIT_TABLE, MemberRole
 from stages.splitting.normaliser import Normaliser
 from stages.splitting.parts import FEATURE_CHUNK_ROWS, Merged
 from stages.splitting.stats import ClassCounter, LegalCounter
+from stages.splitting.written_folder import WrittenFolder
 
 DERIVED_KEYS = ("group_id", "row_in_unit", "unit")
 KEY_ROLES: tuple[Role, ...] = ("key", "time", "series", "segment", "lookback", "valid")
@@ -26,7 +25,7 @@ KEY_ROLES: tuple[Role, ...] = ("key", "time", "series", "segment", "lookback", "
 Counter = ClassCounter | LegalCounter
 
 
-def write_feature(folder: Path, merged: Merged, field: NamedField, normaliser: Normaliser | None) -> None:
+def write_feature(folder: WrittenFolder, merged: Merged, field: NamedField, normaliser: Normaliser | None) -> None:
     """Write a feature: standardised as float32, or as it is without a normaliser; 0 where a row is not valid."""
     dtype = np.dtype(np.float32) if normaliser else field.dtype
     buffer = np.empty((FEATURE_CHUNK_ROWS, *field.shape), dtype)
@@ -34,9 +33,7 @@ def write_feature(folder: Path, merged: Merged, field: NamedField, normaliser: N
         mean, scale = normaliser.mean.astype(dtype), normaliser.scale.astype(dtype)
     with ExitStack() as stack:
         sinks = [
-            stack.enter_context(
-                arrays.npy_sink(folder / part_files.feature(field.name, part), dtype, (n_rows, *field.shape))
-            )
+            stack.enter_context(folder.npy(part_files.feature(field.name, part), dtype, (n_rows, *field.shape)))
             for part, n_rows in zip(PARTS, merged.n_rows(), strict=True)
         ]
         for rows, parts, is_valid in merged.feature_chunks(field.name, FEATURE_CHUNK_ROWS):
@@ -60,7 +57,7 @@ def _stretches(parts: np.ndarray) -> Iterator[tuple[int, slice]]:
 
 
 def write_heads(
-    folder: Path, merged: Merged, role: Literal["label", "mask"], begin: Callable[[NamedField], None]
+    folder: WrittenFolder, merged: Merged, role: Literal["label", "mask"], begin: Callable[[NamedField], None]
 ) -> dict[str, Any]:
     """Write all labels, or all masks; return the counts for stats.json, per head and part.
 
@@ -85,7 +82,7 @@ def write_heads(
     return counts
 
 
-def write_keys(folder: Path, merged: Merged) -> None:
+def write_keys(folder: WrittenFolder, merged: Merged) -> None:
     """Write the dataset's own keys, those that the group table gives, and the names of the units."""
     own = {field.name: field for role in KEY_ROLES for field in merged.of_role(role)}
     with _archives(folder, "key") as archives:
@@ -106,7 +103,7 @@ def _write_units(archives: Sequence[arrays.NpzWriter], units: np.ndarray) -> Non
             sink.append(units)
 
 
-def write_names(folder: Path, merged: Merged) -> None:
+def write_names(folder: WrittenFolder, merged: Merged) -> None:
     """Write the names of columns and classes, and the shapes of the rows that are stored as bits.
 
     Column names are a list for a dataset with one feature, else a list per feature; null without.
@@ -116,22 +113,17 @@ def write_names(folder: Path, merged: Merged) -> None:
         field.head: {name: index for index, name in enumerate(field.names or ())} for field in merged.of_role("label")
     }
     packed = {field.name: field.bits for field in merged.fields if field.bits}
-    write_json(folder / part_files.FEATURE_NAMES, next(iter(columns.values())) if len(columns) == 1 else columns)
-    write_json(folder / part_files.LABEL_MAPPINGS, classes)
+    folder.json(part_files.FEATURE_NAMES, next(iter(columns.values())) if len(columns) == 1 else columns)
+    folder.json(part_files.LABEL_MAPPINGS, classes)
     if packed:
-        write_json(folder / part_files.PACKED, packed)
-
-
-def write_json(path: Path, content: object) -> None:
-    """Write a JSON file."""
-    path.write_text(json_text(content), encoding="utf-8")
+        folder.json(part_files.PACKED, packed)
 
 
 @contextmanager
-def _archives(folder: Path, role: MemberRole) -> Iterator[list[arrays.NpzWriter]]:
+def _archives(folder: WrittenFolder, role: MemberRole) -> Iterator[list[arrays.NpzWriter]]:
     """Open the NPZ of each part for the fields of a role."""
     with ExitStack() as stack:
-        yield [stack.enter_context(arrays.NpzWriter(folder / part_files.members(role, part))) for part in PARTS]
+        yield [stack.enter_context(folder.npz(part_files.members(role, part))) for part in PARTS]
 
 
 @contextmanager

@@ -53,10 +53,23 @@ class Merged:
         sizes = np.diff(self.offsets)
         return [int(sizes[self.part == part].sum()) for part in range(len(PARTS))]
 
+    def stored(self, name: str, chunk_rows: int) -> Iterator[np.ndarray]:
+        """Yield a field's rows in merged order; its checksum is compared behind the last chunk.
+
+        What was made of the chunks must not outlive a failure.
+
+        Raises
+        ------
+        DamagedFile
+            When the file is missing, not complete or not what merge wrote.
+        """
+        crc = next(field.crc for field in self.fields if field.name == name)
+        return arrays.npy_chunks(self.folder / f"{name}.npy", chunk_rows, crc)
+
     def chunks(self, name: str, chunk_rows: int = SCALAR_CHUNK_ROWS) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield a field's rows in order, each chunk with the part of each of its rows, uint8."""
         start = 0
-        for rows in arrays.npy_chunks(self.folder / f"{name}.npy", chunk_rows):
+        for rows in self.stored(name, chunk_rows):
             groups, sizes = self._groups(start, start + len(rows))
             yield rows, np.repeat(self.part[groups], sizes)
             start += len(rows)
@@ -151,11 +164,11 @@ def open_merged(folder: Path, params: SplitParams) -> Merged:
 def _by_time(merged: Merged, params: SplitParams) -> Merged:
     """Assign rows by their time; groups become the stretches of one group and one part."""
     names = {role: merged.of_role(role) for role in TIME_ROLES}
-    missing = [role for role, fields in names.items() if not fields]
+    missing = [role for role, found in names.items() if not found]
     if missing:
         raise ExpectedError(f"{merged.folder}: no field of role {missing[0]!r}, expected a time series; set by: group")
-    files: dict[str, Path] = {role: merged.folder / f"{fields[0].name}.npy" for role, fields in names.items()}
-    rows = assign_by_time(lambda role: arrays.npy_chunks(files[role], SCALAR_CHUNK_ROWS), params)
+    fields: dict[str, str] = {role: found[0].name for role, found in names.items()}
+    rows = assign_by_time(lambda role: merged.stored(fields[role], SCALAR_CHUNK_ROWS), params)
     changes = np.flatnonzero(np.diff(rows.part)) + 1
     starts = np.union1d(merged.offsets[:-1], changes).astype(np.int64)
     group = np.searchsorted(merged.offsets, starts, side="right") - 1

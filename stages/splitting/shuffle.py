@@ -44,6 +44,7 @@ import numpy as np
 
 from stages.core import arrays
 from stages.core.errors import ExpectedError
+from stages.core.files import read_fully, write_all
 from stages.core.hashing import GOLDEN, mix, numbers, seeded
 from stages.core.part_files import PARTS
 from stages.splitting.parts import SCALAR_CHUNK_ROWS, Merged
@@ -183,7 +184,7 @@ class Buckets:
             for number in np.flatnonzero(counts).tolist():
                 run = ready[low : low + int(counts[number])]
                 file.seek(int(ends[number]))
-                file.write(_bytes_of(run))
+                write_all(file, _bytes_of(run))
                 ends[number] += run.nbytes
                 low += len(run)
 
@@ -202,7 +203,7 @@ class Shuffled(Merged):
             found = f"{header.shape[0]:,} rows, expected {int(self.offsets[-1]):,} as in groups.npz"
             raise arrays.DamagedFile(f"{path}: {found}; remove it and run `dvc repro`")
         kind = np.dtype((header.dtype, header.shape[1:]))
-        chunks = arrays.npy_chunks(path, self.buckets.chunk_rows(kind))
+        chunks = self.stored(name, self.buckets.chunk_rows(kind))
         return self.buckets.in_order(chunks, kind, chunk_rows)
 
     def derived(self, name: str, chunk_rows: int = SCALAR_CHUNK_ROWS) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -238,7 +239,7 @@ def shuffled(merged: Merged, seed: int, folder: Path, working_bytes: int) -> Ite
         sizes = _count(merged, states, _bits(merged, working_bytes), numbers)
         buckets = Buckets(folder, working_bytes, numbers, places, sizes)
         for records in buckets.dealt(_records(merged, states, buckets.chunk_rows(RECORD)), RECORD):
-            places.write(_bytes_of(_places(merged, records)))
+            write_all(places, _bytes_of(_places(merged, records)))
         yield Shuffled(**vars(named), buckets=buckets)
 
 
@@ -256,7 +257,7 @@ def _count(merged: Merged, states: np.ndarray, n_bits: int, numbers: IO[bytes]) 
         group, row = merged.places(start, start + SCALAR_CHUNK_ROWS)
         leading = row_hashes(states[group], row) >> np.uint64(64 - n_bits)  # NumPy shifts by 64 to 0
         number = (merged.part[group].astype(np.uint16) << n_bits) + leading.astype(np.uint16)
-        numbers.write(_bytes_of(number))
+        write_all(numbers, _bytes_of(number))
         sizes += np.bincount(number, minlength=len(sizes))
     return sizes
 
@@ -296,5 +297,5 @@ def _bytes_of(rows: np.ndarray) -> memoryview:
 
 def _read(file: IO[bytes], rows: np.ndarray) -> None:
     """Fill the array from the file, which is the stage's own."""
-    if file.readinto(_bytes_of(rows)) != rows.nbytes:  # type: ignore[attr-defined]
+    if read_fully(file, _bytes_of(rows)) != rows.nbytes:
         raise ExpectedError(f"shuffle: its own file ends early, expected {rows.nbytes:,} more bytes; run `dvc repro`")

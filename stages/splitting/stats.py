@@ -2,7 +2,7 @@
 
 In: the counts split takes while it writes, and merge's report. Out:
 
-- data/processed/<dataset>/stats.json: all counts, per part, head and class;
+- data/processed/<dataset>/stats.json: all counts, per part, head and class, and the CRC-32 of each file beside it;
 - data/metrics/<dataset>/, for ``dvc metrics``, which gives each file a row and each figure a column:
 
   - size.json: rows and groups per part, units, batches, bad units, duplicates;
@@ -29,7 +29,8 @@ from typing import Any
 
 import numpy as np
 
-from stages.core import paths
+from stages.core import checksum, paths
+from stages.core.errors import ExpectedError
 from stages.core.fields import NamedField
 from stages.core.files import atomic_dir, json_text
 from stages.core.part_files import PARTS
@@ -39,20 +40,36 @@ DIGITS = 6
 
 
 class ClassCounter:
-    """Count the classes of a label."""
+    """Count the classes of a label.
+
+    A value of no class is refused at the end only: it may be of a damaged file, which its checksum says better.
+    """
 
     def __init__(self, field: NamedField) -> None:
-        self._names = field.names or ()
-        self._counts = np.zeros(len(self._names) + 1, np.int64)
+        self._field, self._names = field.name, field.names or ()
+        self._counts = np.zeros(len(self._names) + 2, np.int64)  # not applicable, classes, none of them
 
     def add(self, rows: np.ndarray) -> None:
         """Count some rows."""
         shifted = np.add(rows, 1, dtype=np.intp)  # in the label's own type 255 + 1 may be 0
+        shifted[shifted < 0] = len(self._counts)
+        np.minimum(shifted, len(self._counts) - 1, out=shifted)
         self._counts += np.bincount(shifted, minlength=len(self._counts))
 
     def result(self) -> dict[str, Any]:
-        """Return the rows of each class, and those to which the head does not apply."""
-        not_applicable, *counts = self._counts.tolist()
+        """Return the rows of each class, and those to which the head does not apply.
+
+        Raises
+        ------
+        ExpectedError
+            When a row has another value.
+        """
+        not_applicable, *counts, n_other = self._counts.tolist()
+        if n_other:
+            most = len(self._names) - 1
+            raise ExpectedError(
+                f"{self._field}: {n_other:,} rows of no class, expected -1..{most}; correct the encoder"
+            )
         return {"not_applicable": not_applicable, "classes": dict(zip(self._names, counts, strict=True))}
 
 
@@ -60,16 +77,27 @@ class LegalCounter:
     """Count the legal actions of a mask."""
 
     def __init__(self, field: NamedField) -> None:
-        self._by_count = np.zeros(field.n_columns + 1, np.int64)
+        self._field = field.name
+        self._by_count = np.zeros(field.n_columns + 2, np.int64)  # 0 to all, more
 
     def add(self, rows: np.ndarray) -> None:
         """Count some rows."""
         kind = np.min_scalar_type(len(self._by_count) - 1)  # one byte is three times as fast as the default eight
         legal = np.add.reduce(rows, axis=tuple(range(1, rows.ndim)), dtype=kind)
+        np.minimum(legal, len(self._by_count) - 1, out=legal)
         self._by_count += np.bincount(legal, minlength=len(self._by_count))
 
     def result(self) -> dict[str, float]:
-        """Return the mean, least and greatest number of legal actions of a row."""
+        """Return the mean, least and greatest number of legal actions of a row.
+
+        Raises
+        ------
+        ExpectedError
+            When a row has more than there are.
+        """
+        if self._by_count[-1]:
+            found = f"{self._by_count[-1]:,} rows with more legal actions than {len(self._by_count) - 2}"
+            raise ExpectedError(f"{self._field}: {found}, expected 0 or 1 per action; correct the encoder")
         seen = np.flatnonzero(self._by_count)
         mean = float(self._by_count @ np.arange(len(self._by_count)) / self._by_count.sum())
         return {"mean": mean, "min": int(seen[0]), "max": int(seen[-1])}
@@ -86,14 +114,15 @@ def sizes(merged: Merged) -> dict[str, Any]:
     }
 
 
-def summary(counts: Mapping[str, Any], report: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the content of stats.json: split's counts (rows, groups, labels, legal_actions, ...), then merge's."""
+def summary(counts: Mapping[str, Any], report: Mapping[str, Any], crcs: Mapping[str, int]) -> dict[str, Any]:
+    """Return the content of stats.json: split's counts (rows, labels, ...), merge's, and the CRC-32 of each file."""
     return {
         **counts,
         "duplicates": {key: report["duplicates"][key] for key in ("groups", "rows")},
         "bad_units": report["bad_units"]["count"],
         "units": report["units"],
         "batches": report["batches"],
+        "files": {name: checksum.text(crc) for name, crc in sorted(crcs.items())},
     }
 
 

@@ -9,18 +9,18 @@ never spans a break and rows added after it never move it.
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 
-from stages.core import arrays, part_files
+from stages.core import part_files
 from stages.core.errors import ExpectedError
 from stages.core.params import Window
 from stages.core.part_files import PARTS
 from stages.splitting.parts import SCALAR_CHUNK_ROWS, Merged
+from stages.splitting.written_folder import WrittenFolder
 
 
-def write_starts(folder: Path, merged: Merged, windows: Mapping[str, Window]) -> dict[str, dict[str, int]]:
+def write_starts(folder: WrittenFolder, merged: Merged, windows: Mapping[str, Window]) -> dict[str, dict[str, int]]:
     """Write starts_<field>_<part>.npy for each field of `windows`; return their sizes and numbers, per field.
 
     Raises
@@ -40,7 +40,7 @@ def write_starts(folder: Path, merged: Merged, windows: Mapping[str, Window]) ->
             first, length = runs(parts == number, is_first, is_valid)
             rows = np.cumsum(parts == number) - 1
             found = starts(rows[first], length, wanted.window, wanted.step)
-            with arrays.npy_sink(folder / part_files.window_starts(name, part), found.dtype, found.shape) as sink:
+            with folder.npy(part_files.window_starts(name, part), found.dtype, found.shape) as sink:
                 sink.append(found)
             counts[name][part] = len(found)
     return counts

@@ -32,18 +32,19 @@ FIELDS = [
 
 def write_merged(folder: Path, n_rows: int) -> None:
     """Write what merge would, a chunk at a time."""
-    from stages.core import arrays
+    from stages.core import arrays, fields
 
     rng = np.random.default_rng(1)
     folder.mkdir(parents=True)
+    entries = []
     for field in FIELDS:
         shape = (n_rows, *field["shape"])
         with arrays.npy_sink(folder / f"{field['name']}.npy", np.dtype(field["dtype"]), shape) as sink:
             for start in range(0, n_rows, CHUNK_ROWS):
                 size = (min(CHUNK_ROWS, n_rows - start), *field["shape"])
                 sink.append(rng.integers(0, field["high"], size, field["dtype"]))
-    defaults = {"doc": "", "names": None, "normalise": None, "bits": None}
-    (folder / "fields.json").write_text(json.dumps([defaults | field for field in FIELDS]), encoding="utf-8")
+        entries.append({"doc": "", **field, "crc": f"{sink.crc:08x}"})
+    (folder / "fields.json").write_text(fields.fields_text(fields.from_json(entries)), encoding="utf-8")
     offsets = np.append(np.unique(rng.integers(1, n_rows, n_rows // 60)), n_rows)
     source = np.arange(len(offsets), dtype=np.int32) // GAMES_PER_UNIT
     starts = np.append(0, offsets[:-1])

@@ -1,7 +1,6 @@
 """`make verify` names every fault and a command, and typing that command repairs it."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -16,33 +15,22 @@ from stages.core import arrays, manifests
 from stages.core.errors import ExpectedError
 from stages.core.params import load
 from stages.processed import Processed
-from tests.helpers.clones import Clone, make_clone
+from tests.helpers.clones import Clone, flip, rewrite, small_clone
+from tests.helpers.merged_fields import sealed
 
 DATASET = "splendor"
 
 
-def small_clone(folder, link):
-    """A clone with 40 games of the user's own, small batches, and one `dvc repro` done."""
-    clone = make_clone(folder)
-    clone.run("dvc", "config", "cache.type", link)
-    clone.run(sys.executable, "-m", "stages.simulate", DATASET)
-    for game in sorted((clone.folder / "data/sample/splendor").rglob("*.csv"))[::6]:
-        target = clone.folder / "data/games" / game.parent.name
-        target.mkdir(parents=True, exist_ok=True)
-        shutil.copy(game, target)
-    shutil.rmtree(clone.folder / "data/sample")
-    params = (clone.folder / "params.yaml").read_text()
-    params = params.replace("data/sample/splendor", "data/games").replace("batch_size: 64", "batch_size: 16")
-    (clone.folder / "params.yaml").write_text(params[: params.index("simulate:")] + "simulate: {}\n")
-    clone.run(sys.executable, "-m", "stages.discover", DATASET)
-    clone.run("dvc", "repro")
-    return clone
-
-
 @pytest.fixture(scope="module")
 def by_link(tmp_path_factory):
-    """A finished clone per link type."""
-    return {link: small_clone(tmp_path_factory.mktemp(link), link) for link in ("hardlink", "copy", "symlink")}
+    """A finished clone per link type, made when it is asked for."""
+
+    class Clones(dict):
+        def __missing__(self, link):
+            self[link] = small_clone(tmp_path_factory.mktemp(link), link)
+            return self[link]
+
+    return Clones()
 
 
 @pytest.fixture
@@ -63,19 +51,6 @@ def clone_of(by_link, tmp_path):
 
 def run_verify(clone):
     return clone.run(sys.executable, "-m", "stages.commands.verify", check=False)
-
-
-def flip(path):
-    """Change one byte in the middle; size, mode and times stay, as when a disk fails."""
-    before, mode = path.stat(), path.stat().st_mode
-    path.chmod(0o644)
-    with path.open("r+b") as file:
-        file.seek(before.st_size // 2)
-        byte = file.read(1)[0]
-        file.seek(before.st_size // 2)
-        file.write(bytes([byte ^ 0x10]))
-    path.chmod(mode)
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 def outputs(clone):
@@ -107,6 +82,7 @@ def assert_named_and_repaired(clone, name, before):
     assert outputs(clone) == before
 
 
+MERGED_FIELD = "data/merged/splendor/game_id.npy"
 DAMAGED = [
     "data/intermediate/splendor/b0.npz",
     "data/merged/splendor/game_id.npy",
@@ -164,6 +140,78 @@ def test_two_damaged_files_of_one_stage_are_repaired_one_after_the_other(clone_o
     for name in ("game_id", "turn_number"):
         flip(clone.folder / f"data/merged/splendor/{name}.npy")
     assert_named_and_repaired(clone, "data/merged/splendor/turn_number.npy", before)
+
+
+def reseeded(clone):
+    """Change the seed of the split, so that its parts are made again."""
+    path = clone.folder / "params.yaml"
+    text = path.read_text()
+    assert "seed: 42" in text
+    path.write_text(text.replace("seed: 42", "seed: 7"))
+    return clone.run("dvc", "repro", check=False)
+
+
+@pytest.fixture
+def expected(by_link, tmp_path):
+    """Give the outputs of an undamaged run with the other seed."""
+    subprocess.run(["cp", "-a", by_link["hardlink"].folder, tmp_path / "sound"], check=True)
+    clone = Clone(tmp_path / "sound")
+    assert reseeded(clone).returncode == 0
+    return outputs(clone)
+
+
+@pytest.mark.slow
+def test_split_does_not_take_in_a_flipped_bit_of_merged(clone_of, expected):
+    clone = clone_of("hardlink")
+    path = "data/merged/splendor/X.npy"
+    flip(clone.folder / path)
+    done = reseeded(clone)
+    assert done.returncode != 0
+    assert f"error: {path}: checksum does not match what was written; `make verify` says what to type" in done.stderr
+    assert_named_and_repaired(clone, path, expected)
+
+
+def flip_x(folder):
+    """Flip a bit of X and give it the checksum of the damaged bytes, as if none had been compared."""
+    merged = folder / "data/merged/splendor"
+    flip(merged / "X.npy")
+    rewrite(merged / "fields.json", sealed(merged, json.loads((merged / "fields.json").read_text())).encode())
+
+
+def flip_report(folder):
+    path = folder / "data/reports/splendor.json"
+    rewrite(path, re.sub(rb'"units": \d', b'"units": 9', path.read_bytes(), count=1))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("harm", "path"), [(flip_x, "data/merged/splendor/X.npy"), (flip_report, "data/reports/")])
+def test_parts_made_from_a_damaged_file_are_made_anew(clone_of, expected, harm, path):
+    """The command mends the file and what was made of it, also in the run cache."""
+    clone = clone_of("hardlink")
+    harm(clone.folder)
+    assert reseeded(clone).returncode == 0
+    assert outputs(clone) != expected
+    assert_named_and_repaired(clone, path, expected)
+    shutil.rmtree(clone.folder / "data/processed")
+    (clone.folder / "dvc.lock").write_text(re.sub(r"  split@splendor:\n(?:    .*\n)+", "", lock_of(clone)))
+    clone.run("dvc", "repro")  # from the run cache
+    assert outputs(clone) == expected
+
+
+@pytest.mark.slow
+def test_a_repair_that_was_interrupted_is_asked_for_again(clone_of, expected):
+    clone = clone_of("hardlink")
+    flip_x(clone.folder)
+    assert reseeded(clone).returncode == 0
+    commands = [re.search("`(.*)`", line).group(1) for line in run_verify(clone).stdout.splitlines()]
+    for command in commands:  # the files are mended, and what follows is never run
+        clone.run("bash", "-c", command.rpartition(" && ")[0])
+    clone.run("dvc", "repro", "merge@splendor")
+    assert_named_and_repaired(clone, "dvc.lock: no split@splendor", expected)
+
+
+def lock_of(clone):
+    return (clone.folder / "dvc.lock").read_text()
 
 
 @pytest.mark.slow
@@ -372,6 +420,15 @@ def test_a_merged_array_with_a_row_too_few_is_named(complete):
     assert "as in the batches; `dvc repro --force --single-item merge@splendor && dvc repro`" in found
 
 
+def test_a_file_of_the_parts_or_of_merged_that_is_not_as_written_is_named(complete):
+    """Also where DVC took it in, as with `dvc commit`, and its values look sound."""
+    for path, check in (("data/processed/splendor/X_val.npy", verify._parts), (MERGED_FIELD, verify._merged)):
+        flip(Path(path))
+        found = list(check(DATASET, complete.dataset(DATASET)))
+        assert f"{path}: checksum does not match" in found[0]
+        assert "`dvc repro --force --single-item" in found[0]
+
+
 def test_a_group_that_merged_holds_twice_is_named(complete):
     path = Path("data/merged/splendor/groups.npz")
     groups = verify.read_npz(path)
@@ -403,5 +460,5 @@ def test_parts_that_lost_a_row_are_named(complete):
 
 def test_a_damaged_batch_is_one_line(complete):
     flip(Path("data/intermediate/splendor/b01.npz"))
-    with pytest.raises(ExpectedError, match=r"b01\.npz: .*remove it and run `dvc repro`"):
+    with pytest.raises(ExpectedError, match=r"b01\.npz: checksum does not match .*`make verify`"):
         list(verify._batches(DATASET, complete.dataset(DATASET)))

@@ -1,6 +1,7 @@
 """Fields: read as they were written, and refused with one error when they are not."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -26,12 +27,30 @@ def entries():
 
 def test_fields_json_says_what_the_dataset_declared(tmp_path):
     """The same values, a key a line in sorted order, and the same fields when it is read."""
-    found = fields.from_json(entries())
+    found = [replace(field, crc=0xABC) for field in fields.from_json(entries())]
     text = fields.fields_text(found)
-    assert json.loads(text) == entries()
-    assert text == json.dumps(entries(), sort_keys=True, indent=1, ensure_ascii=False) + "\n"
+    written = json.loads(text)
+    assert text == json.dumps(written, sort_keys=True, indent=1, ensure_ascii=False) + "\n"
+    assert fields.from_json(written) == found
+    assert {entry.pop("crc") for entry in written} == {"00000abc"}
+    assert all(len(entry.pop("check")) == 8 for entry in written)
+    assert written == entries()
     (tmp_path / "fields.json").write_text(text, encoding="utf-8")
     assert fields.read_fields(tmp_path) == found
+
+
+def test_a_flipped_bit_in_fields_json_never_changes_what_is_read(tmp_path):
+    """Names of columns and classes go from here into what a trainer reads, so each byte is under a checksum."""
+    found = [replace(field, crc=0xABC) for field in fields.from_json(entries())]
+    content = fields.fields_text(found).encode()
+    n_refused = 0
+    for offset in range(len(content)):
+        (tmp_path / "fields.json").write_bytes(content[:offset] + bytes([content[offset] ^ 1]) + content[offset + 1 :])
+        try:
+            assert fields.read_fields(tmp_path) == found  # white space, or a digit's case
+        except DamagedFile:
+            n_refused += 1
+    assert n_refused > len(content) / 2
 
 
 def test_a_field_knows_its_head_and_sizes():

@@ -78,3 +78,39 @@ def make_clone(folder, dataset="splendor"):
     clone.run("git", "add", "-A")
     clone.run("git", "-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "-q", "-m", "start")
     return clone
+
+
+def small_clone(folder, link):
+    """A clone with 40 games of the user's own, small batches, and one `dvc repro` done."""
+    clone = make_clone(folder)
+    clone.run("dvc", "config", "cache.type", link)
+    clone.run(sys.executable, "-m", "stages.simulate", "splendor")
+    for game in sorted((clone.folder / "data/sample/splendor").rglob("*.csv"))[::6]:
+        target = clone.folder / "data/games" / game.parent.name
+        target.mkdir(parents=True, exist_ok=True)
+        shutil.copy(game, target)
+    shutil.rmtree(clone.folder / "data/sample")
+    params = (clone.folder / "params.yaml").read_text()
+    params = params.replace("data/sample/splendor", "data/games").replace("batch_size: 64", "batch_size: 16")
+    (clone.folder / "params.yaml").write_text(params[: params.index("simulate:")] + "simulate: {}\n")
+    clone.run(sys.executable, "-m", "stages.discover", "splendor")
+    clone.run("dvc", "repro")
+    return clone
+
+
+def flip(path):
+    """Change one bit in the middle."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0x10
+    rewrite(path, content)
+
+
+def rewrite(path, content):
+    """Change a file in place; mode and times stay, as when a disk fails."""
+    before = path.stat()
+    path.chmod(0o644)
+    with path.open("r+b") as file:
+        file.write(content)
+        file.truncate()
+    path.chmod(before.st_mode)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))

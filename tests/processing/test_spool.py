@@ -1,5 +1,8 @@
 """Rows gathered piece by piece, in memory or on disk."""
 
+import io
+import tempfile
+
 import numpy as np
 import pytest
 
@@ -35,6 +38,27 @@ def test_its_file_has_no_name_at_any_time(tmp_path):
     with Spool(tmp_path / "b.npz", 0) as spool:
         spool.append("X", np.ones((1000, 1000)))
         assert list(tmp_path.iterdir()) == []
+
+
+class Short(io.FileIO):
+    """A real file that takes and gives at most 1,000 bytes at a time."""
+
+    def write(self, data):
+        return super().write(memoryview(data)[:1000])
+
+    def readinto(self, buffer):
+        return super().readinto(memoryview(buffer)[:1000])
+
+
+def test_short_writes_of_the_file_leave_no_hole(tmp_path, monkeypatch):
+    """As on a network's file system, or where a signal comes."""
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda dir: Short(dir / "short", "w+b"))
+    rows = np.arange(4000, dtype=np.int32).reshape(1000, 4)
+    with Spool(tmp_path / "b.npz", 0) as spool:
+        spool.append("X", rows)
+        spool.append("X", rows + 1)
+        spool.save()
+    assert np.array_equal(arrays.read_npz(tmp_path / "b.npz")["X"], np.concatenate([rows, rows + 1]))
 
 
 def test_up_to_the_limit_pieces_stay_in_memory(tmp_path):

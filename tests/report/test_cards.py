@@ -14,6 +14,7 @@ from stages.core import paths
 from stages.core.errors import ExpectedError
 from stages.core.params import load
 from stages.report import cards
+from tests.helpers.merged_fields import write_fields
 from tests.helpers.places import REPOSITORY, SHIPPED
 
 PARTS = ("train", "val", "test")
@@ -145,10 +146,10 @@ def test_a_card_counts_what_was_left_out(written):
 
 def test_a_card_says_what_packed_bytes_are(written):
     """The shape of an unpacked row stands beside that of the bytes."""
-    path = paths.merged_dir("splendor") / "fields.json"
-    fields = json.loads(path.read_text())
+    folder = paths.merged_dir("splendor")
+    fields = json.loads((folder / "fields.json").read_text())
     next(field for field in fields if field["name"] == "X")["bits"] = [2, 13, 13]
-    path.write_text(json.dumps(fields))
+    write_fields(folder, fields)
     assert tables(cards.card("splendor"))["X"][1] == "1308 (bits of 2 x 13 x 13)"
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from stages import merge, split
 from stages.core import paths
+from stages.core.errors import ExpectedError
 from stages.core.fields import NamedField
 from stages.core.params import SplitParams
 from stages.splitting import stats
@@ -59,6 +60,22 @@ def test_a_class_without_rows_and_rows_without_a_class_are_counted():
     for rows in ([0, 0, -1], [2], []):
         counter.add(np.array(rows, np.int16))
     assert counter.result() == {"not_applicable": 1, "classes": {"win": 2, "draw": 0, "loss": 1}}
+
+
+def test_a_value_of_no_class_is_refused_at_the_end():
+    """Not before: the checksum of a damaged file is compared behind its last row."""
+    counter = stats.ClassCounter(NamedField("label_end", np.dtype("i2"), (), "label", names=("win", "loss")))
+    counter.add(np.array([0, 2, -2, 32767, 1], np.int16))
+    with pytest.raises(ExpectedError, match=r"^label_end: 3 rows of no class, expected -1\.\.1; correct the encoder"):
+        counter.result()
+
+
+def test_more_legal_actions_than_there_are_are_refused_at_the_end():
+    """As above."""
+    counter = stats.LegalCounter(NamedField("mask_move", np.dtype("u1"), (3,), "mask"))
+    counter.add(np.array([[1, 1, 1], [1, 129, 1]], np.uint8))
+    with pytest.raises(ExpectedError, match=r"^mask_move: 1 rows with more legal actions than 3, expected 0 or 1"):
+        counter.result()
 
 
 def test_the_worked_examples_are_what_the_functions_give():
