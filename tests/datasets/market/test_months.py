@@ -1,9 +1,5 @@
 """Months of a file in order, found while it streams, against those found with all rows at hand; and their bounds."""
 
-import json
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -13,10 +9,9 @@ from stages.datasets.market.find import find
 from stages.datasets.market.reading import pieces
 from stages.datasets.market.reading.months import Flow, OutOfOrder
 from stages.datasets.market.reading.segments import Steps
-from tests.bench import measure
 from tests.helpers.market_bars import HEADER, write_bars
+from tests.helpers.peaks import peak_of_find_mb
 
-ROOT = Path(__file__).parents[3]
 STARTS = ("2020-10-24T20:00", "2021-10-30T20:00", "2023-12-31T12:00", "2020-03-26T00:00")
 ZONES = ("UTC", "Asia/Jerusalem", "America/New_York")
 
@@ -130,14 +125,8 @@ def write_minutes(folder, n_bars):
     return write_bars(folder, [",".join(map(str, cells)) for cells in columns])
 
 
-def peak_mb(folder):
-    """Return the greatest memory of a process that finds the units of a folder."""
-    program = f"import pathlib; from stages.datasets.market.find import find; find(pathlib.Path({str(folder)!r}), {{}})"
-    return measure.run([sys.executable, "-c", program], ROOT, {}).peak_mb
-
-
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_bars(tmp_path):
     """Four times the bars take at most a quarter more."""
-    small, large = (peak_mb(write_minutes(tmp_path / str(n), n)) for n in (250_000, 1_000_000))
-    assert large <= 1.25 * small, json.dumps([small, large])
+    small, large = (peak_of_find_mb("market", write_minutes(tmp_path / str(n), n)) for n in (250_000, 1_000_000))
+    assert large <= 1.25 * small
