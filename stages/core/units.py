@@ -53,10 +53,12 @@ class Unit:
     context: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
-def digest_of(content: bytes, context: Mapping[str, Any]) -> str:
-    """Return the SHA-256 in hex of a unit's bytes, with its context, if it has one, before them."""
-    head = json.dumps(dict(context), sort_keys=True).encode() + b"\n" if context else b""
-    return hashlib.sha256(head + content if head else content).hexdigest()
+def digest_of(content: bytes | Iterable[bytes], context: Mapping[str, Any]) -> str:
+    """Return the SHA-256 in hex of a unit's bytes, whole or in pieces, with its context, if it has one, before them."""
+    digest = hashlib.sha256(json.dumps(dict(context), sort_keys=True).encode() + b"\n" if context else b"")
+    for piece in [content] if isinstance(content, bytes) else content:
+        digest.update(piece)
+    return digest.hexdigest()
 
 
 def key_hash(key: str) -> int:

@@ -1,10 +1,10 @@
 """The bytes of the raw folder: read, hashed, checked against what discover saw, and found again by line."""
 
 import contextlib
-import hashlib
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from stages.core.errors import BadUnit, ExpectedError
 from stages.core.units import Source, Unit, digest_of
@@ -13,6 +13,7 @@ from stages.runtime.notes import working_on
 from stages.runtime.workers import ordered
 
 HASH_CHUNK = 256  # files hashed per task
+PIECE_BYTES = 1 << 20  # read at a time to hash
 
 
 def file_units(raw_dir: Path, files: Iterable[str]) -> list[Unit]:
@@ -48,7 +49,7 @@ def _digest_files(task: tuple[Path, list[str]]) -> list[str]:
 
 def _digest_or_empty(raw_dir: Path, source: Source) -> str:
     try:
-        return hashlib.sha256(read_source(raw_dir, source)).hexdigest()
+        return digest_of(source_pieces(raw_dir, source), {})
     except BadUnit:
         return ""
 
@@ -61,6 +62,28 @@ def read_source(raw_dir: Path, source: Source) -> bytes:
     BadUnit
         When it is no regular file or cannot be read.
     """
+    with open_source(raw_dir, source) as file:
+        return file.read(-1 if source.stop is None else source.stop - source.start)
+
+
+def source_pieces(raw_dir: Path, source: Source) -> Iterator[bytes]:
+    """Yield the bytes of one source, some at a time; it raises what `read_source` raises."""
+    with open_source(raw_dir, source) as file:
+        left = None if source.stop is None else source.stop - source.start
+        while piece := file.read(PIECE_BYTES if left is None else min(left, PIECE_BYTES)):
+            left = None if left is None else left - len(piece)
+            yield piece
+
+
+@contextlib.contextmanager
+def open_source(raw_dir: Path, source: Source) -> Iterator[BinaryIO]:
+    """Open the file of a source at its first byte.
+
+    Raises
+    ------
+    BadUnit
+        When it is no regular file or cannot be read, also within the block.
+    """
     path = raw_dir / source.path
     try:
         if not stat.S_ISREG(path.stat().st_mode):
@@ -69,7 +92,7 @@ def read_source(raw_dir: Path, source: Source) -> bytes:
             raise BadUnit(f"{path}: a link to {path.resolve()}, expected a file of the raw folder; copy it there")
         with path.open("rb") as file:
             file.seek(source.start)
-            return file.read(-1 if source.stop is None else source.stop - source.start)
+            yield file
     except OSError as error:
         raise BadUnit(
             f"{path}: not readable ({error.strerror}), expected a readable file; correct or remove it"

@@ -1,8 +1,9 @@
 """Which episodes a store holds, which files each of them needs, and its digest.
 
-One pass over the files, some MB at a time; of a needed row some 60 bytes stay, of another one 20. JSON is parsed of
-player updates, of rows that name no game and of those that look cut off only, but each payload enters its row's hash:
-an edit must not be missed. A frame that is cut off is no frame: it begins no game.
+One pass over the files, some MB at a time; of a needed row 79 bytes go to a file without a name, of another one 20
+(`reading.records`), which gives them back in canonical order. In memory stay some numbers for each episode, session and
+file. JSON is parsed of player updates, of rows that name no game and of those that look cut off only, but each payload
+enters its row's hash: an edit must not be missed. A frame that is cut off is no frame: it begins no game.
 
 An episode is what `reading.order` says a game owns, if there is a frame of it. Its digest is that of the hashes of its
 rows in canonical order, so it does not depend on which files hold them. Its context says what its rows do not:
@@ -19,7 +20,7 @@ below the raw folder.
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -30,7 +31,9 @@ from stages.core.errors import ExpectedError
 from stages.core.units import Source, Unit, digest_of
 from stages.datasets.rugs import schema
 from stages.datasets.rugs.reading import order, payload
+from stages.datasets.rugs.reading.episodes import Episodes, first_games
 from stages.datasets.rugs.reading.games import name_games
+from stages.datasets.rugs.reading.records import Records, Sorter
 from stages.datasets.rugs.reading.store import FOREIGN, NOT_NEEDED, Reader, Rows, files, hashes
 from stages.datasets.rugs.schema import GAME_BYTES, GSU, OTHER, PLAYER, Options
 
@@ -38,13 +41,12 @@ logger = logging.getLogger("batchwise")
 
 MOST_TOLD = 5  # rows that cannot be used are named one by one up to here
 # What stays of rows that are not needed, and of needed ones.
-OTHERS: Final = {"session": "i4", "seq": "i8", "ts_ns": "i8"}
-NEEDED: Final = {
-    **OTHERS, "doc": "i1", "kind": "i1", "game": "i4", "file": "i4", "is_frame": "?", "cash": "f8", "player": "u8",
-    "hash": "(32,)u1",
-}  # fmt: skip
-
-Columns = dict[str, np.ndarray]
+OTHERS: Final = np.dtype([("session", "i4"), ("seq", "i8"), ("ts_ns", "i8")])
+NEEDED: Final = np.dtype([
+    *(("session", "i4"), ("seq", "i8"), ("ts_ns", "i8"), ("doc", "i1"), ("kind", "i1"), ("game", "i4"), ("file", "i4")),
+    *(("is_frame", "?"), ("cash", "f8"), ("player", "u8"), ("hash", "u1", 32)),
+])  # fmt: skip
+ORDER: Final = ("doc", "game")  # keys of needed rows behind session and seq
 
 
 @dataclass(frozen=True)
@@ -67,16 +69,16 @@ class StoreCounts:
 
 @dataclass(frozen=True)
 class Scan:
-    """The needed rows of a store, N of them in canonical order, each once.
+    """What a store holds: its files, episodes and counts; `bad` names the first rows that cannot be used.
 
-    `columns` are `session`, `game` (as named), `seq`, `ts_ns`, `kind`, `is_frame` (a frame that can be read), `file`,
-    `hash` (uint8 (N, 32)), `cash` (float64, NaN but for player updates), `player` (uint64, 0 where the row does not
-    tell the own player) and `owner`. `bad` names the first rows that cannot be used, as `path:row: why`.
+    `rows` are the needed rows in canonical order, each once, records of `NEEDED`: `game` is the one that is named,
+    `cash` is NaN but for player updates, `player` 0 where the row does not tell the own player.
     """
 
     paths: list[str]
     reader: Reader
-    columns: Columns
+    rows: Records
+    episodes: Episodes
     counts: StoreCounts
     bad: list[str]
 
@@ -100,7 +102,7 @@ def find(raw_dir: Path, options: Mapping[str, Any]) -> list[Unit]:
     found = scan(raw_dir, checked)
     _tell(raw_dir, found)
     _refuse_too_many(raw_dir, found, checked)
-    units = _episodes(found, order.player_key(checked))
+    units = _units(found, order.player_key(checked))
     faults = sorted(found.reader.faults.items())
     bad = [Unit(path, (Source(path),), "", {"bad": why.removeprefix(f"{raw_dir}/")}) for path, why in faults]
     if not units and not bad:
@@ -114,50 +116,61 @@ def find(raw_dir: Path, options: Mapping[str, Any]) -> list[Unit]:
 def scan(raw_dir: Path, options: Options) -> Scan:
     """Read all files of a store."""
     paths, reader = files(raw_dir), Reader(raw_dir)
-    gathered = _gather(reader, paths, order.player_key(options))
-    needed, others = _joined(gathered.needed, NEEDED), _joined(gathered.others, OTHERS)
+    needed, others = Sorter(NEEDED, ORDER), Sorter(OTHERS)
+    gathered = _gather(reader, paths, order.player_key(options), needed, others)
 
     # Some files prove to be unreadable behind rows that were read: those count no more.
     faulty = [paths.index(path) for path in reader.faults]
-    needed = _chosen(needed, ~np.isin(needed["file"], faulty))
-    n_rows = len(needed["seq"]) + len(others["seq"]) + gathered.n_unplaced
+    n_needed, first_ns = _first_times(needed, others, faulty, len(reader.sessions))
 
     # Canonical order, each row once.
-    places = [(part["session"], part["ts_ns"]) for part in (needed, others)]
-    first_ns = order.first_times(len(reader.sessions), places)
-    rank = order.ranks(first_ns, list(reader.sessions))
-    kept, n_needed_twice = order.ordered(rank[needed["session"]], needed["seq"], needed["doc"], needed["game"])
-    _, n_others_twice = order.ordered(others["session"], others["seq"])
-    needed = _chosen(needed, kept)
+    sessions = np.argsort(order.ranks(first_ns, list(reader.sessions))).tolist()
+    rows, first_game = Records(NEEDED), np.full(len(sessions), -1, np.int32)
+    for block in needed.merged(sessions, faulty):
+        first_games(block, first_game)
+        rows.add(block)
+    n_others_twice = len(others) - sum(len(block) for block in others.merged(sessions))
 
     # Which episode each row belongs to.
-    needed["owner"] = _owners(needed, len(reader.games))
+    episodes = Episodes(first_game)
+    for block in rows.blocks():
+        episodes.add(block)
     counts = StoreCounts(
         n_files=len(paths),
-        n_rows=n_rows,
-        n_twice=n_needed_twice + n_others_twice,
+        n_rows=n_needed + len(others) + gathered.n_unplaced,
+        n_twice=n_needed - len(rows) + n_others_twice,
         n_broken=gathered.n_broken,
         n_unplaced=gathered.n_unplaced,
-        n_unowned=int((needed["owner"] < 0).sum()),
+        n_unowned=len(rows) - episodes.n_owned(),
         n_lost=gathered.n_lost,
     )
-    return Scan(paths, reader, needed, counts, gathered.bad)
+    return Scan(paths, reader, rows, episodes, counts, gathered.bad)
+
+
+def _first_times(needed: Sorter, others: Sorter, faulty: list[int], n_sessions: int) -> tuple[int, np.ndarray]:
+    """Return the number of needed rows without those of faulty files, and the smallest time of each session, in ns."""
+    n_needed, first_ns = 0, order.first_times(n_sessions, [])
+    for block in needed.blocks():
+        kept = block[~np.isin(block["file"], faulty)]
+        n_needed += len(kept)
+        np.minimum.at(first_ns, kept["session"], kept["ts_ns"])
+    for block in others.blocks():
+        np.minimum.at(first_ns, block["session"], block["ts_ns"])
+    return n_needed, first_ns
 
 
 @dataclass
 class _Gathered:
-    """What a pass over the files leaves: columns of needed rows and of others, in pieces; see `StoreCounts`, `Scan`."""
+    """What a pass over the files counts; see `StoreCounts` and `Scan`."""
 
-    needed: list[Columns] = field(default_factory=list)
-    others: list[Columns] = field(default_factory=list)
     n_broken: int = 0
     n_unplaced: int = 0
     n_lost: int = 0
     bad: list[str] = field(default_factory=list)
 
 
-def _gather(reader: Reader, paths: list[str], key: bytes) -> _Gathered:
-    """Read all files, some MB at a time."""
+def _gather(reader: Reader, paths: list[str], key: bytes, needed: Sorter, others: Sorter) -> _Gathered:
+    """Read all files, some MB at a time; what stays of their rows goes to `needed` and `others`."""
     result = _Gathered()
     for piece in reader.pieces(paths):
         rows = piece.take(piece.kind != FOREIGN)
@@ -170,7 +183,7 @@ def _gather(reader: Reader, paths: list[str], key: bytes) -> _Gathered:
         result.n_unplaced += int((~is_placed).sum())
         result.n_lost += int((~is_placed).sum() + (is_broken & ~is_needed).sum())
         for is_bad, why in ((is_broken, "the payload is not JSON"), (~is_placed, "no session, seq or time")):
-            first = rows.take(np.flatnonzero(is_bad)[:MOST_TOLD])
+            first = rows.take(np.flatnonzero(is_bad)[: MOST_TOLD - len(result.bad)])
             places = zip(first.file.tolist(), first.row.tolist(), strict=True)
             result.bad += [f"{reader.raw_dir / paths[file]}:{row}: {why}" for file, row in places]
 
@@ -178,13 +191,20 @@ def _gather(reader: Reader, paths: list[str], key: bytes) -> _Gathered:
         chosen = is_placed & is_needed
         slim = _slim(name_games(reader, rows.take(chosen)), key)
         slim["is_frame"] = (slim["kind"] == GSU) & ~is_broken[chosen]
-        result.needed.append(slim)
-        rest = rows.take(is_placed & ~is_needed)
-        result.others.append({name: getattr(rest, name) for name in OTHERS})
+        needed.add(slim)
+        others.add(_records(rows.take(is_placed & ~is_needed), OTHERS))
     return result
 
 
-def _slim(rows: Rows, key: bytes) -> Columns:
+def _records(rows: Rows, dtype: np.dtype) -> np.ndarray:
+    """Return records with the columns that rows have of them."""
+    result = np.zeros(len(rows.seq), dtype)
+    for name in set(dtype.names or ()) & set(vars(rows)):
+        result[name] = getattr(rows, name)
+    return result
+
+
+def _slim(rows: Rows, key: bytes) -> np.ndarray:
     """Return what stays of needed rows, but `is_frame`."""
     cash, player = np.full(len(rows.seq), np.nan), np.zeros(len(rows.seq), np.uint64)
     for kind in (PLAYER, OTHER):
@@ -196,73 +216,44 @@ def _slim(rows: Rows, key: bytes) -> Columns:
             player[i] = order.pseudonym(found.player, key)
             if kind == PLAYER:
                 cash[i] = payload.number(found.cash)
-    columns = {name: getattr(rows, name) for name in ("session", "seq", "ts_ns", "doc", "kind", "game", "file")}
-    return {**columns, "cash": cash, "player": player, "hash": hashes(rows)}
-
-
-def _joined(parts: list[Columns], dtypes: Mapping[str, str]) -> Columns:
-    """Return the rows of all parts, also of none."""
-    return {
-        name: np.concatenate([np.empty(0, dtype), *(part[name] for part in parts)]) for name, dtype in dtypes.items()
-    }
-
-
-def _chosen(columns: Columns, rows: np.ndarray) -> Columns:
-    return {name: column[rows] for name, column in columns.items()}
-
-
-def _owners(needed: Columns, n_games: int) -> np.ndarray:
-    """Return the game that owns each row, int32 (N,): -1 for none, also where no frame of the game can be read."""
-    owner = order.owners(needed["session"], needed["game"], needed["is_frame"])
-    of_frames = owner[needed["is_frame"] & (owner >= 0)]
-    has_frame = np.bincount(of_frames, minlength=n_games + 1) > 0  # the last one stands for -1
-    return np.where(has_frame[owner], owner, -1)
-
-
-def _episodes(found: Scan, key: bytes) -> list[Unit]:
-    """Return the units of the episodes, in the order of their first rows."""
-    columns, session = found.columns, found.columns["session"]
-    last_cash = order.last_seen(~np.isnan(columns["cash"]), session)
-    last_player = order.last_seen(columns["player"] > 0, session)
-    games, sessions = list(found.reader.games), list(found.reader.sessions)
-    units = []
-    for own in order.by_owner(columns["owner"]):
-        first = int(own[0])
-        first_frame = own[columns["is_frame"][own].argmax()]
-        cash = last_cash[first_frame]
-        is_same_session = first > 0 and session[first - 1] == session[first]
-        player = last_player[first - 1] if is_same_session else -1
-        context = {
-            "cash": float(columns["cash"][cash]) if cash >= 0 else None,
-            "player": f"{int(columns['player'][player]):016x}" if player >= 0 else None,
-            **({"key": order.fingerprint(key)} if key else {}),
-            "n_rows": len(own),
-            "order": [int(columns["ts_ns"][first]), int(columns["seq"][first])],
-            "sessions": _spans(columns, own, sessions),
-        }
-        units.append(_unit(found, own, games[columns["owner"][first]], context))
-    return units
-
-
-def _spans(columns: Mapping[str, np.ndarray], own: np.ndarray, sessions: list[str]) -> list[list[Any]]:
-    """Return the sessions of an episode, with the first and the last seq of their rows that name no game."""
-    session = columns["session"][own]
-    is_loose = columns["game"][own] < 0
-    first = np.sort(np.unique(session, return_index=True)[1])
-    result: list[list[Any]] = []
-    for code in session[first].tolist():
-        seq = columns["seq"][own[is_loose & (session == code)]]
-        span = [int(seq[0]), int(seq[-1])] if len(seq) else [None, None]
-        result.append([sessions[code], *span])
+    result = _records(rows, NEEDED)
+    result["cash"], result["player"], result["hash"] = cash, player, hashes(rows)
     return result
 
 
-def _unit(found: Scan, own: np.ndarray, game: str, context: Mapping[str, Any]) -> Unit:
-    sources = tuple(Source(found.paths[i]) for i in np.unique(found.columns["file"][own]).tolist())
+def _units(found: Scan, key: bytes) -> list[Unit]:
+    """Return the units of the episodes, in the order of their first rows."""
+    games, sessions = list(found.reader.games), list(found.reader.sessions)
+    files, stretches = dict(found.episodes.files()), dict(found.episodes.stretches())
+    units = []
+    for one in found.episodes.in_order():
+        context = {
+            "cash": None if math.isnan(one.cash) else one.cash,
+            "player": f"{one.player:016x}" if one.player else None,
+            **({"key": order.fingerprint(key)} if key else {}),
+            "n_rows": one.n_rows,
+            "order": list(one.order),
+            "sessions": [[sessions[code], *span] for code, span in one.spans.items()],
+        }
+        sources = tuple(Source(found.paths[i]) for i in files[one.game].tolist())
+        units.append(_unit(found.rows, sources, stretches[one.game], games[one.game], context))
+    return units
+
+
+def _unit(
+    rows: Records, sources: tuple[Source, ...], stretches: np.ndarray, game: str, context: Mapping[str, Any]
+) -> Unit:
+    """Return the unit of a game whose rows lie in some stretches, int64 (K, 2)."""
     if not (game.isascii() and game.isprintable() and len(game) <= GAME_BYTES):
         expected = f"expected at most {GAME_BYTES} printable ASCII characters"
         return Unit(game, sources, "", {"bad": f"{sources[0].path}: game id {game!r}, {expected}; correct it"})
-    return Unit(game, sources, digest_of(found.columns["hash"][own].tobytes(), context), context)
+    return Unit(game, sources, digest_of(_hashes(rows, stretches), context), context)
+
+
+def _hashes(rows: Records, stretches: np.ndarray) -> Iterator[bytes]:
+    """Yield the hashes of the rows in some stretches, some at a time."""
+    for start, stop in stretches.tolist():
+        yield from (block["hash"].tobytes() for block in rows.blocks(start, stop))
 
 
 def _tell(raw_dir: Path, found: Scan) -> None:

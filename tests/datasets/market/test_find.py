@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from stages.core.errors import BadUnit, ExpectedError
-from stages.datasets.market import find as module
 from stages.datasets.market.encode.bars import read_bars
 from stages.datasets.market.find import find
+from stages.datasets.market.reading import pieces as module
 from stages.datasets.market.schema import LOOKBACK
 from tests.helpers.market_bars import HEADER, write_bars
 

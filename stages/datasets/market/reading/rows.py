@@ -225,17 +225,3 @@ def utc(ns: np.ndarray, is_utc: np.ndarray, fault: np.ndarray, zone: str) -> tup
     time[on_wall], exists, is_twice[on_wall] = zones.to_utc(ns[on_wall], zone)
     fault[on_wall[~exists]] |= SKIPPED
     return time, fault, is_twice
-
-
-def reasons(fault: np.ndarray, line: np.ndarray) -> str:
-    """Name what is wrong with some rows, with how often and the first line: ``price not above 0: 3, from line 7``.
-
-    Parameters
-    ----------
-    fault
-        uint8 (N,), as in `Rows`.
-    line
-        int (N,): lines of the file, from 1.
-    """
-    found = {reason: np.flatnonzero(fault & bit) for bit, reason in REASONS.items()}
-    return ", ".join(f"{why}: {len(at)}, from line {line[at[0]]}" for why, at in found.items() if len(at))

@@ -11,6 +11,7 @@ import numpy as np
 from stages.datasets.market.schema import Options
 
 MINUTE = 60_000_000_000
+MANY_STEPS = 1 << 16  # different ones that wait before they are joined
 USUAL_GAP_BARS = 3  # a day's break of 60 min between 30-min bars is a step of 90 min
 
 
@@ -75,10 +76,40 @@ def jumps(opened: np.ndarray, close: np.ndarray, least: float) -> np.ndarray:
 
 def bar_length(time: np.ndarray) -> tuple[int, float]:
     """Return the commonest step between bars in ns and its share of all steps; 0 and 1 for fewer than two bars."""
-    steps, counts = np.unique(np.diff(time), return_counts=True)
-    if not len(steps):
-        return 0, 1.0
-    return int(steps[counts.argmax()]), float(counts.max() / counts.sum())
+    steps = Steps()
+    steps.add(np.diff(time))
+    return steps.commonest()
+
+
+class Steps:
+    """Counts steps between bars; each different one stays, with its number."""
+
+    def __init__(self) -> None:
+        self._parts = [(np.empty(0, np.int64), np.empty(0, np.int64))]
+        self._n_joined = self._n_waiting = 0
+
+    def add(self, steps: np.ndarray) -> None:
+        """Count steps, int64."""
+        self._parts.append(np.unique(steps, return_counts=True))
+        self._n_waiting += len(self._parts[-1][0])
+        if self._n_waiting > self._n_joined + MANY_STEPS:
+            self._join()
+
+    def commonest(self) -> tuple[int, float]:
+        """Return the commonest step, the shortest of several, and its share of all; 0 and 1 for none."""
+        self._join()
+        steps, counts = self._parts[0]
+        if not len(steps):
+            return 0, 1.0
+        return int(steps[counts.argmax()]), float(counts.max() / counts.sum())
+
+    def _join(self) -> None:
+        steps, counts = (np.concatenate(columns) for columns in zip(*self._parts, strict=True))
+        order = np.argsort(steps, kind="stable")
+        steps, counts = steps[order], counts[order]
+        first = np.flatnonzero(np.concatenate([[True], steps[1:] != steps[:-1]])[: len(steps)])
+        counts = np.add.reduceat(counts, first) if len(first) else counts
+        self._parts, self._n_joined, self._n_waiting = [(steps[first], counts)], len(first), 0
 
 
 def max_gap(options: Options, bar_ns: int) -> int:
