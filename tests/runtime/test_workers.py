@@ -1,5 +1,6 @@
 """Results in order, few items in flight, clear errors."""
 
+import itertools
 import multiprocessing
 import os
 import signal
@@ -17,7 +18,11 @@ from stages.runtime.notes import working_on
 from stages.runtime.workers import Workers, ordered
 from tests.helpers.places import REPOSITORY
 
-SETTINGS = [("1", "loky"), ("2", "loky"), ("4", "loky"), ("1", "threading"), ("2", "threading"), ("4", "threading")]
+SETTINGS = [
+    *itertools.product(("1", "2", "4"), ["threading"]),
+    *itertools.product(("1", "2"), ["loky"]),
+    pytest.param("4", "loky", marks=pytest.mark.slow),  # its processes take a second to start
+]
 N_ITEMS = 60
 
 
@@ -266,7 +271,7 @@ def test_an_error_keeps_the_traceback_of_its_process(monkeypatch):
 
 
 def test_after_a_failure_no_process_and_no_folder_is_left(monkeypatch, tmp_path):
-    set_knobs(monkeypatch, "4", "loky")
+    set_knobs(monkeypatch, "2", "loky")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     for _ in range(3):  # also while workers are still starting
         results = ordered(note_and(lambda: time.sleep(0.01)), range(100))
