@@ -100,10 +100,11 @@ def become(order):
 
 
 if __name__ == "__main__":
-    for verb in VERBS:
-        import_module(module_of(verb))
+    commands = [path.stem for path in (REPOSITORY / "stages/commands").glob("[!_]*.py")]
+    for name in ("simulate", "expand", *VERBS, *commands):
+        import_module(module_of(name))
     for room in ("find", "encode"):
         import_module(f"stages.datasets.splendor.{room}")
-    gc.freeze()
+    gc.freeze()  # what is never looked at stays shared with the children
     if order := main():
         become(order)

@@ -41,8 +41,8 @@ class Workspace:
         (folder / "params.yaml").write_text(json.dumps({"datasets": {"scripted": entry}, "split": split}))
 
     def environment(self, **variables):
-        unwanted = ("DVC_", "GIT_", "MAKE", *KNOBS, *COMPILE)
-        clean = {key: value for key, value in os.environ.items() if not key.startswith(unwanted)}
+        of_others = {key for key in os.environ if key.startswith(("DVC_", "GIT_", "MAKE"))}
+        clean = {key: value for key, value in os.environ.items() if key not in {*of_others, *KNOBS, *COMPILE}}
         path = f"{Path(sys.executable).parent}{os.pathsep}{clean['PATH']}"
         return {**clean, "PATH": path, "TERM": "xterm-256color", **variables}
 
