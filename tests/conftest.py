@@ -5,8 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +14,12 @@ import pytest
 from stages.core import arrays, manifests, paths
 from stages.core.files import write_text
 from stages.datasets.splendor import simulate
+from tests.helpers.nursery import Nursery
 from tests.helpers.places import REPOSITORY, module_of
+from tests.helpers.shared import made_once
+from tests.helpers.verbs import FROM_RAW
 
 KNOBS = ("JOBS", "BACKEND", "DASK_SCHEDULER", "MEMORY_GB", "LOG", "DVC_STAGE")
-VERBS = ("discover", "process", "merge", "split")
 TOY_FIELDS = {
     "X": ("float64", (3,), "feature", ["a", "b", "c"], [True, False, True]),
     "board": ("int8", (2, 2), "feature", ["nw", "ne", "sw", "se"], None),
@@ -40,23 +41,17 @@ def _no_knobs(monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
-def _run(verb, *args, cwd=None, **env):
-    clean = {key: value for key, value in os.environ.items() if key not in KNOBS}
-    return subprocess.run(
-        [sys.executable, "-m", module_of(verb), *args],
-        cwd=cwd,
-        env={**clean, "PYTHONPATH": str(REPOSITORY), **env},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-
-
 @pytest.fixture(scope="session")
-def run() -> Callable[..., subprocess.CompletedProcess]:
+def run() -> Iterator[Callable[..., subprocess.CompletedProcess]]:
     """Run `python -m stages.<verb> <args>` in the working directory, with environment variables given as keywords."""
-    return _run
+    with Nursery() as nursery:
+
+        def run_in(verb, *args, cwd=None, **env):
+            clean = {key: value for key, value in os.environ.items() if key not in KNOBS}
+            environment = {**clean, "PYTHONPATH": str(REPOSITORY), **env}
+            return nursery.run([module_of(verb), *args], cwd or Path.cwd(), environment)
+
+        yield run_in
 
 
 def _write_params(folder, batch_size=16, raw="raw", split="", **settings):
@@ -75,21 +70,21 @@ def write_params() -> Callable[..., None]:
 @pytest.fixture(scope="session")
 def games(tmp_path_factory) -> Path:
     """Folder with 60 simulated Splendor games; not to be changed."""
-    folder = tmp_path_factory.mktemp("games")
-    simulate.write(folder, {"games": 60, "seed": 7})
-    return folder
+    return made_once(tmp_path_factory, "games", lambda folder: simulate.write(folder, {"games": 60, "seed": 7}))
 
 
 @pytest.fixture(scope="session")
-def finished(games, tmp_path_factory) -> Path:
+def finished(games, run, tmp_path_factory) -> Path:
     """Folder in which all verbs have run over the 60 games; not to be changed."""
-    folder = tmp_path_factory.mktemp("finished")
-    shutil.copytree(games, folder / "raw")
-    _write_params(folder)
-    for verb in VERBS:
-        result = _run(verb, "splendor", cwd=folder)
-        assert result.returncode == 0, result.stderr
-    return folder
+
+    def make(folder):
+        shutil.copytree(games, folder / "raw")
+        _write_params(folder)
+        for verb in FROM_RAW:
+            result = run(verb, "splendor", cwd=folder)
+            assert result.returncode == 0, result.stderr
+
+    return made_once(tmp_path_factory, "finished", make)
 
 
 @pytest.fixture

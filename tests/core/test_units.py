@@ -6,6 +6,7 @@ import json
 import os
 import random
 import re
+from functools import cache
 
 import pytest
 import yaml
@@ -18,11 +19,12 @@ from stages.core.errors import BadUnit, ExpectedError
 from stages.core.units import Source, Unit, deal
 from stages.datasets.base.raw import file_units, read_source, read_unit
 
-N_KEYS = 100_000
+N_KEYS = 30_000
 ID = re.compile(r"b[01]*")
 KEY_SETS = st.sets(st.text(max_size=6), max_size=40)
 
 
+@cache
 def bits(key):
     return f"{int(hashlib.sha256(key.encode()).hexdigest(), 16):0256b}"
 

@@ -11,7 +11,7 @@ import pytest
 from stages.core.errors import ExpectedError
 from stages.datasets import base
 from tests.helpers.places import REPOSITORY
-from tests.helpers.samples import SETTINGS
+from tests.helpers.samples import SETTINGS, write_alone
 
 FOLDER = REPOSITORY / "stages/datasets"
 DATASETS = sorted(path.parent.name for path in FOLDER.glob("*/find.py"))
@@ -94,7 +94,7 @@ def some_raw(request, tmp_path_factory):
     if golden.is_dir():
         folder = golden
     elif dataset in SETTINGS:
-        base.simulator(dataset).write(folder, SETTINGS[dataset])
+        write_alone(base.simulator(dataset), folder, SETTINGS[dataset])
     elif dataset == "skeleton":
         for name, text in SKELETON_FILES.items():
             (folder / name).parent.mkdir(exist_ok=True)

@@ -1,5 +1,7 @@
 """Settings of the simulators for raw data that are made in a moment."""
 
+import pytest
+
 BARS = {"bar_minutes": 30, "start": "2024-01-02", "dialect": "excel", "price": 100.0, "roll": 0.0}
 SETTINGS = {
     "hex": {
@@ -14,3 +16,10 @@ SETTINGS = {
     "rugs": {"games": 2, "seed": 1, "sessions": 1},
     "splendor": {"games": 3, "seed": 1},
 }
+
+
+def write_alone(simulator, folder, options):
+    """Simulate with one worker: processes take a second to start."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JOBS", "1")
+        simulator.write(folder, options)

@@ -10,6 +10,8 @@ from pathlib import Path
 from tests.helpers.places import REPOSITORY, module_of
 
 KNOBS = ("JOBS", "BACKEND", "MEMORY_GB", "LOG", "COLUMNS", "LINES", "PYTHONPATH")
+# The copy is compiled once, not by each process, whatever is wanted for the repository.
+COMPILE = ("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX")
 
 
 class Workspace:
@@ -39,7 +41,8 @@ class Workspace:
         (folder / "params.yaml").write_text(json.dumps({"datasets": {"scripted": entry}, "split": split}))
 
     def environment(self, **variables):
-        clean = {k: v for k, v in os.environ.items() if k not in KNOBS and not k.startswith(("DVC_", "GIT_", "MAKE"))}
+        of_others = {key for key in os.environ if key.startswith(("DVC_", "GIT_", "MAKE"))}
+        clean = {key: value for key, value in os.environ.items() if key not in {*of_others, *KNOBS, *COMPILE}}
         path = f"{Path(sys.executable).parent}{os.pathsep}{clean['PATH']}"
         return {**clean, "PATH": path, "TERM": "xterm-256color", **variables}
 

@@ -75,7 +75,7 @@ class Terminal:
     def type(self, keys):
         os.write(self._master, keys)
 
-    def until(self, condition, seconds=30):
+    def until(self, condition, seconds=90):
         """Read until `condition()` holds or the command ends; say whether it holds."""
         end = time.monotonic() + seconds
         while not condition():
@@ -84,10 +84,10 @@ class Terminal:
                 return condition()
         return True
 
-    def wait(self, seconds=30):
+    def wait(self, seconds=90):
         """Read until the command ends; return its exit code."""
         self.until(lambda: False, seconds)
-        return self.process.wait(5)
+        return self.process.wait(seconds)
 
     def _read(self):
         """Read what there is, to its end: half a picture is none; return False when the terminal is closed."""

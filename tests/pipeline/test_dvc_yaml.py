@@ -23,18 +23,34 @@ IMPORTED_AND_NOT_LISTED = {
 }
 
 
+@cache
 def module_file(name):
     spec = importlib.util.find_spec(name)
     return Path(spec.origin) if spec and spec.origin else None
 
 
-def imported_names(path):
-    for node in ast.walk(ast.parse(path.read_text())):
+@cache
+def parsed(path):
+    return ast.parse(path.read_text())
+
+
+@cache
+def imported_modules(path):
+    """Return the names of the modules under stages/ that a file imports; what else it imports from them is none."""
+    names = set()
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return [name for name in sorted(names) if name.startswith("stages.") and is_module(name)]
+
+
+def is_module(name):
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def packages_and(name):
@@ -51,19 +67,13 @@ def imported_files(module):
         if path is None or path in found:
             continue
         found.add(path)
-        for name in imported_names(path):
-            if name.startswith("stages."):
-                try:
-                    exists = importlib.util.find_spec(name) is not None
-                except ModuleNotFoundError:
-                    exists = False
-                if exists:
-                    to_visit += packages_and(name)
+        for name in imported_modules(path):
+            to_visit += packages_and(name)
     return {path for path in found if not is_docstring_only(path)}
 
 
 def is_docstring_only(path):
-    return all(isinstance(node, ast.Expr) for node in ast.parse(path.read_text()).body)
+    return all(isinstance(node, ast.Expr) for node in parsed(path).body)
 
 
 @cache

@@ -205,7 +205,7 @@ def test_a_bomb_is_refused_quickly_in_little_memory(tmp_path, make, reason):
     assert done.returncode == 1
     assert done.stderr.startswith(f"{path}: not a complete NPZ"), done.stderr
     assert reason in done.stderr
-    assert seconds < 10
+    assert seconds < 60
 
 
 # Paths and names.

@@ -23,11 +23,19 @@ WORKER = r"  worker \d+: unit.+"
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory):
-    """A workspace with one batch of 48 files, one with a long name, that takes two seconds with two workers."""
+    """A workspace with one batch of 48 files, two seconds of work; one with a long name waits for a file `go`."""
     scripts = {f"unit{number:02}": "rows 7\nsleep 0.08" for number in range(N_UNITS - 1)}
-    here = Workspace(tmp_path_factory.mktemp("display"), {**scripts, LONG: "sleep 0.5"})
+    here = Workspace(tmp_path_factory.mktemp("display"), {**scripts, LONG: "wait_for go"})
     here.discover()
     return here
+
+
+@pytest.fixture
+def go(workspace):
+    """Give the file that lets the batch come to its end; made at once unless a test removes it first."""
+    path = workspace.folder / "go"
+    path.touch()
+    return path
 
 
 def terminal(workspace, columns=80, command=PROCESS, **variables):
@@ -60,14 +68,11 @@ def n_done(terminal):
     return int(found[1]) if found else 0
 
 
-def busiest_second(terminal):
-    """Return the most redrawings that began within one second."""
-    times = [when for when, data in terminal.chunks for _ in range(data.count(FRAME))]
-    return max(sum(start <= when < start + 1 for when in times) for start in times)
-
-
 @pytest.mark.parametrize("columns", [80, 200])
+@pytest.mark.usefixtures("go")
 def test_progress_is_drawn_in_place(workspace, columns):
+    """Of what is sent, which a busy machine may read late: at least five pictures, at most ten a second."""
+    started = time.monotonic()
     with terminal(workspace, columns) as screen:
         seen = set()
         while screen.until(lambda: n_done(screen) not in seen):
@@ -76,12 +81,14 @@ def test_progress_is_drawn_in_place(workspace, columns):
                 assert_picture(screen.lines(), columns)
         assert screen.wait() == 0
         assert_end(screen)
-    assert len(seen) >= 5
-    assert 3 <= busiest_second(screen) <= 10
-    assert len(screen.bytes()) < 20_000
+    assert len(set(re.findall(rb"(\d+)/48,", screen.bytes()))) >= 5
+    n_frames = screen.bytes().count(FRAME)
+    assert n_frames <= 10 * (time.monotonic() - started)
+    assert len(screen.bytes()) < 1_000 * n_frames
 
 
-def test_a_window_that_becomes_smaller_and_larger_stays_clean(workspace):
+def test_a_window_that_becomes_smaller_and_larger_stays_clean(workspace, go):
+    go.unlink()
     with terminal(workspace, 200) as screen:
         for columns in (200, 60, 140):
             screen.resize(columns)
@@ -91,11 +98,13 @@ def test_a_window_that_becomes_smaller_and_larger_stays_clean(workspace):
             assert lines[0] == "Processing batch 1/1 (b, 48 files)"
             assert len(lines) <= 5, lines
             assert sum("RAM" in line for line in lines) == sum("rows/s" in line for line in lines) == 1, lines
+        go.touch()
         assert screen.wait() == 0
         assert_end(screen)
 
 
-def test_a_long_name_is_cut_and_does_not_wrap(workspace):
+def test_a_long_name_is_cut_and_does_not_wrap(workspace, go):
+    go.unlink()
     with terminal(workspace) as screen:
         assert screen.until(lambda: "unit3-with" in screen.text())
         assert_picture(screen.lines(), 80)
@@ -103,6 +112,7 @@ def test_a_long_name_is_cut_and_does_not_wrap(workspace):
 
 
 @pytest.mark.parametrize("variables", [{"LOG": "warning"}, {"TERM": "dumb"}])
+@pytest.mark.usefixtures("go")
 def test_nothing_is_drawn_for_log_warning_and_a_dumb_terminal(workspace, variables):
     with terminal(workspace, **variables) as screen:
         assert screen.wait() == 0
@@ -110,7 +120,8 @@ def test_nothing_is_drawn_for_log_warning_and_a_dumb_terminal(workspace, variabl
     assert bool(screen.bytes()) == ("LOG" not in variables)
 
 
-def test_ctrl_c_leaves_a_clean_screen(workspace):
+def test_ctrl_c_leaves_a_clean_screen(workspace, go):
+    go.unlink()
     with terminal(workspace) as screen:
         assert screen.until(lambda: n_done(screen))
         screen.type(b"\x03")

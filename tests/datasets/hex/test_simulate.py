@@ -106,7 +106,9 @@ def test_games_are_those_of_this_engine(played):
     assert hashlib.sha256(content).hexdigest()[:16] == "d23bcf142a30bbd2"
 
 
-@pytest.mark.parametrize(("jobs", "cache"), [("2", 60_000), ("3", 60_000), ("1", 1)])
+@pytest.mark.parametrize(
+    ("jobs", "cache"), [pytest.param("2", 60_000, marks=pytest.mark.slow), ("3", 60_000), ("1", 1)]
+)
 def test_neither_processes_nor_neighbours_nor_the_cache_change_a_game(
     played, tmp_path, snapshot, monkeypatch, jobs, cache
 ):

@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 import yaml
 
+from stages import discover
 from stages.core import manifests, paths
+from stages.core.params import load
 from stages.datasets.market import simulate
 from stages.processed.windows import gather
+from tests.helpers.verbs import FROM_RAW
 
 SPLIT = {
     "by": "time",
@@ -22,20 +25,44 @@ INSTRUMENTS = {
 }
 
 
-@pytest.fixture
-def market(here, run):
-    """Give a function that runs the verbs on simulated bars with some batch size and environment."""
+BAD_LINES = ["2024-03-01,00:01:00,x,1,1,1,1\n"] * 2
 
-    def verbs(batch_size, **environment):
-        entry = {"raw": "raw", "batch_size": batch_size, "split": SPLIT}
-        entry["options"] = {"instruments": {"NQ": {"time_zone": "Asia/Jerusalem"}}}
-        (here / "params.yaml").write_text(yaml.safe_dump({"datasets": {"market": entry}}))
-        for verb in ("discover", "process", "merge", "split"):
-            finished = run(verb, "market", **environment)
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory):
+    """Folder of simulated bars, with two bad lines near the beginning of a month of ES; not to be changed."""
+    folder = tmp_path_factory.mktemp("bars")
+    simulate.write(folder, {"seed": 1, "instruments": INSTRUMENTS})
+    lines = (folder / "ES.csv").read_text().splitlines(keepends=True)
+    first = next(i for i, line in enumerate(lines) if line.startswith("2024-03-"))
+    lines[first + 1 : first + 1] = BAD_LINES
+    (folder / "ES.csv").write_text("".join(lines))
+    return folder
+
+
+def write_params(folder, raw, batch_size):
+    entry = {"raw": str(raw), "batch_size": batch_size, "split": SPLIT}
+    entry["options"] = {"instruments": {"NQ": {"time_zone": "Asia/Jerusalem"}}}
+    (folder / "params.yaml").write_text(yaml.safe_dump({"datasets": {"market": entry}}))
+
+
+@pytest.fixture(scope="module")
+def market(raw, run, tmp_path_factory):
+    """Folders in which all verbs have run on the bars, by batch size; not to be changed."""
+    folders = {}
+    for batch_size, jobs in ((2, "1"), (50, "4")):
+        folders[batch_size] = folder = tmp_path_factory.mktemp("market")
+        write_params(folder, raw, batch_size)
+        for verb in FROM_RAW:
+            finished = run(verb, "market", cwd=folder, JOBS=jobs)
             assert finished.returncode == 0, finished.stderr
+    return folders
 
-    simulate.write(here / "raw", {"seed": 1, "instruments": INSTRUMENTS})
-    return verbs
+
+@pytest.fixture(params=[2, 50])
+def in_market(market, monkeypatch, request):
+    """Make one of these folders the working directory."""
+    monkeypatch.chdir(market[request.param])
 
 
 def of_part(part, name):
@@ -47,17 +74,15 @@ def keys(part):
 
 
 def test_arrays_do_not_depend_on_batch_size_and_workers(market, snapshot):
-    market(2, JOBS="1")
-    first = snapshot(paths.merged_dir("market")), snapshot(paths.processed_dir("market"))
-    market(50, JOBS="4")
-    second = snapshot(paths.merged_dir("market")), snapshot(paths.processed_dir("market"))
-    assert len(manifests.read_batch_list("market")) == 1
-    assert first[0] == second[0]
-    assert {name for name in first[1] if first[1][name] != second[1][name]} == {"stats.json"}  # the number of batches
+    merged = [snapshot(folder / paths.merged_dir("market")) for folder in market.values()]
+    assert merged[0] == merged[1]
+    first, second = (snapshot(folder / paths.processed_dir("market")) for folder in market.values())
+    assert {name for name in first if first[name] != second[name]} == {"stats.json"}  # the number of batches
+    n_batches = [len(list((folder / paths.manifest_dir("market")).iterdir())) for folder in market.values()]
+    assert n_batches[0] > n_batches[1] == 1
 
 
-def test_rows_come_by_instrument_and_time_and_windows_stay_in_one_segment(market):
-    market(2)
+def test_rows_come_by_instrument_and_time_and_windows_stay_in_one_segment(in_market):
     for part in ("train", "val", "test"):
         table = keys(part)
         instrument, time = table["instrument"], table["time"]
@@ -74,8 +99,7 @@ def test_rows_come_by_instrument_and_time_and_windows_stay_in_one_segment(market
             assert (np.diff(gather(time, first, window), axis=1) <= 90 * 60 * 10**9).all()
 
 
-def test_no_window_lies_on_disk_and_the_normaliser_knows_train_only(market):
-    market(50)
+def test_no_window_lies_on_disk_and_the_normaliser_knows_train_only(in_market):
     stats = json.loads((paths.processed_dir("market") / "stats.json").read_text())
     for part in ("train", "val", "test"):
         rows = stats["rows"][part]
@@ -89,25 +113,22 @@ def test_no_window_lies_on_disk_and_the_normaliser_knows_train_only(market):
     assert np.isfinite(strategic).all()
 
 
-def test_new_bars_change_the_last_month_alone(market, here):
-    market(50)
-    before = {unit.key: unit.digest for unit in manifests.read_manifest("market", "b")}
-    longer = INSTRUMENTS | {"ES": INSTRUMENTS["ES"] | {"bars": 3010}}
-    simulate.write(here / "raw", {"seed": 1, "instruments": longer})
-    market(50)
-    after = {unit.key: unit.digest for unit in manifests.read_manifest("market", "b")}
+def test_new_bars_change_the_last_month_alone(here):
+    write_params(here, "raw", 50)
+    found = []
+    for n_bars in (3000, 3010):
+        instruments = INSTRUMENTS | {"ES": INSTRUMENTS["ES"] | {"bars": n_bars}}
+        simulate.write(here / "raw", {"seed": 1, "instruments": instruments})
+        discover.discover("market", load().dataset("market"))
+        found.append({unit.key: unit.digest for unit in manifests.read_manifest("market", "b")})
+    before, after = found
     last = max(key for key in before if key.startswith("ES/"))
     assert {key for key in after if after[key] != before.get(key)} == {last}
 
 
-def test_a_row_is_traced_to_its_line_past_lines_left_out(market, here, run):
+def test_a_row_is_traced_to_its_line_past_lines_left_out(in_market, raw, run):
     """Two bad lines at the beginning of a month shift the lines after them."""
-    path = here / "raw/ES.csv"
-    lines = path.read_text().splitlines(keepends=True)
-    first = next(i for i, line in enumerate(lines) if line.startswith("2024-03-"))
-    lines[first + 1 : first + 1] = ["2024-03-01,00:01:00,x,1,1,1,1\n"] * 2
-    path.write_text("".join(lines))
-    market(50)
+    lines = (raw / "ES.csv").read_text().splitlines(keepends=True)
     table = keys("train")
     row = int(
         np.flatnonzero(
@@ -119,6 +140,6 @@ def test_a_row_is_traced_to_its_line_past_lines_left_out(market, here, run):
     where = next(line for line in traced.stdout.splitlines() if line.startswith("raw "))
     number = int(where.rpartition(" ")[2])
     stamp = str(table["time"][row].astype("datetime64[ns]").astype("datetime64[s]")).replace("T", ",")
-    assert "raw/ES.csv, line " in where
+    assert f"{raw}/ES.csv, line " in where
     assert lines[number - 1].startswith(stamp)
     assert "instrument ES," in traced.stdout

@@ -183,7 +183,8 @@ def test_rows_do_not_depend_on_how_a_file_is_cut(cells):
     lines = [b"2024-01-08 01:00," + b",".join(cells[i : i + 5]) + b"\n" for i in range(0, len(cells), 5)]
     piece = [*lines, *[b"2024-01-08 01:00,1,1,1,1,1\n"] * rows.FEW_ROWS, *lines]
     whole = rows.parse(b"".join(piece), header)[0]
-    alone = [rows.parse(line, header)[0] for line in piece]
+    parsed = {line: rows.parse(line, header)[0] for line in set(piece)}
+    alone = [parsed[line] for line in piece]
     assert whole.fault.tolist() == [int(row.fault[0]) for row in alone]
     assert whole.start.tolist() == np.cumsum([0, *map(len, piece)])[:-1].tolist()
     is_number = whole.fault & (rows.NOT_NUMBER | rows.CELLS) == 0

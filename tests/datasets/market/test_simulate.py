@@ -103,11 +103,11 @@ def test_a_longer_file_begins_with_the_shorter_one(here, monkeypatch):
 def test_seed_and_name_decide_the_bars_and_nothing_else(here, monkeypatch):
     """The same bytes with one worker and with two; other bytes for another seed or instrument."""
     options = {"seed": 1, "instruments": {"NQ": ENTRY, "ES": ENTRY}}
-    monkeypatch.setenv("JOBS", "1")
-    simulate.write(here / "a", options)
     monkeypatch.setenv("JOBS", "2")
     simulate.write(here / "b", options)
-    simulate.write(here / "c", {**options, "seed": 2})
+    monkeypatch.setenv("JOBS", "1")
+    simulate.write(here / "a", options)
+    simulate.write(here / "c", {"seed": 2, "instruments": {"NQ": ENTRY}})
     read = {name: (here / name).read_bytes() for name in ("a/NQ.csv", "a/ES.csv", "b/NQ.csv", "c/NQ.csv")}
     assert read["a/NQ.csv"] == read["b/NQ.csv"]
     assert len(set(read.values())) == 3

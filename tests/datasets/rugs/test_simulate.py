@@ -19,6 +19,7 @@ from stages.datasets.rugs.simulate import account, defects
 from stages.datasets.rugs.simulate.game import draw_prices, draw_times
 from stages.datasets.rugs.simulate.rows import HERO
 from stages.datasets.rugs.simulate.store import SCHEMA
+from tests.helpers.samples import write_alone
 
 START = "2025-12-27T23:56:00"
 SAMPLE = {"games": 12, "seed": 19, "start": START}
@@ -54,18 +55,11 @@ def payload(row):
     return content[-1] if isinstance(content, list) else content
 
 
-def write_alone(folder, options):
-    """Write with one worker: processes take a second to start."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JOBS", "1")
-        simulate.write(folder, options)
-
-
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory):
     """Give the folder, rows and truth of a sample with defects; not to be changed."""
     folder = tmp_path_factory.mktemp("rugs")
-    write_alone(folder, SAMPLE)
+    write_alone(simulate, folder, SAMPLE)
     return folder, stored(folder), json.loads((folder / simulate.TRUTH).read_text())
 
 
@@ -73,7 +67,7 @@ def sample(tmp_path_factory):
 def clean(tmp_path_factory):
     """Give the rows and truth of a store without defects; not to be changed."""
     folder = tmp_path_factory.mktemp("clean")
-    write_alone(folder, {"games": 8, "seed": 29, "sessions": 2, "defects": False})
+    write_alone(simulate, folder, {"games": 8, "seed": 29, "sessions": 2, "defects": False})
     return canonical(stored(folder)), json.loads((folder / simulate.TRUTH).read_text())
 
 

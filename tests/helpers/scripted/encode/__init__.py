@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -44,6 +45,13 @@ def kill(_):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def wait_for(path):
+    """Be busy until a file exists, half a minute at most."""
+    end = time.monotonic() + 30
+    while not Path(path).exists() and time.monotonic() < end:
+        time.sleep(0.01)
+
+
 COMMANDS = {
     "rows": int,
     "sleep": lambda seconds: time.sleep(float(seconds)),
@@ -52,6 +60,7 @@ COMMANDS = {
     "bad": bad,
     "fail": fail,
     "kill": kill,
+    "wait_for": wait_for,
     "#": str,
 }
 
