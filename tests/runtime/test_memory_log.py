@@ -97,3 +97,15 @@ def test_end_is_told_in_one_line(here, caplog):
         log.record("end", n_rows=1234)
     (line,) = [record.getMessage() for record in caplog.records]
     assert line.startswith("merge splendor: end, 1,234 rows | RSS ")
+
+
+@pytest.mark.parametrize(
+    ("stage", "advice"),
+    [
+        ("discover", "raise MEMORY_GB"),
+        ("process", "raise MEMORY_GB, or lower JOBS or the dataset's batch_size"),
+        ("merge", "raise MEMORY_GB, or lower the dataset's batch_size"),
+    ],
+)
+def test_the_advice_is_one_that_helps_in_the_stage(here, stage, advice):
+    assert str(MemoryLog(stage, "splendor").watch.error()).endswith(f" of the budget); {advice}")
