@@ -20,6 +20,7 @@ from stages.datasets import base
 from stages.datasets.base.raw import read_unit
 from stages.runtime import cli
 from stages.runtime.memory_log import MemoryLog
+from stages.runtime.notes import ThreadNotes
 
 logger = logging.getLogger("batchwise")
 
@@ -38,7 +39,10 @@ def discover(dataset: str, params: DatasetParams) -> None:
     """
     if not params.raw_dir.is_dir():
         raise ExpectedError(f"{params.raw_dir}: not a folder, expected the raw files of {dataset}; set its `raw`")
+    notes = ThreadNotes()
+    notes.register()
     with MemoryLog("discover", dataset) as log:
+        log.doing = lambda: "".join(f" with {file} in work" for file in notes.read().values())
         log.record("start")
         found = base.finder(dataset).find(params.raw_dir, params.options)
         chosen = units.lowest_hashes(found, params.limit)

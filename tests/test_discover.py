@@ -4,11 +4,14 @@ import hashlib
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from stages.core import manifests, paths, units
+from tests.helpers.places import REPOSITORY
 
 
 def written():
@@ -220,3 +223,34 @@ def test_only_games_are_taken(workspace, run):
         (workspace / "raw" / name).parent.mkdir(exist_ok=True)
         (workspace / "raw" / name).write_text("x")
     assert "60 units" in ok(run("discover", "splendor")).stderr
+
+
+HUNGRY = """
+import sys, types
+from stages import discover
+from stages.datasets import base
+from stages.runtime.notes import working_on
+
+def find(raw_dir, options):
+    working_on(f"{raw_dir}/huge.csv")
+    held = []
+    while True:
+        held.append(b"x" * (4 << 20))
+
+base.finder = lambda dataset: types.SimpleNamespace(find=find)
+sys.argv[1:] = ["splendor"]
+raise SystemExit(discover.main())
+"""
+
+
+def test_the_file_in_work_is_named_when_memory_runs_out(workspace):
+    """With what helps: a smaller batch would not, since discover reads no batches."""
+    result = subprocess.run(
+        [sys.executable, "-c", HUNGRY],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "MEMORY_GB": "0.5", "LOG": "warning"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    where = "error: discover splendor with raw/huge.csv in work: "
+    assert_refused(result, where, "(95% of the budget); raise MEMORY_GB\n")

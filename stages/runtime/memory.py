@@ -179,6 +179,8 @@ class Watch:
         Says what the tree is doing, for the error: "process splendor-b01 with 2_games/17.csv in work".
     on_sample
         Called from the thread with each measured `Usage`.
+    advice
+        What to do when the budget is exceeded, for the error.
 
     Attributes
     ----------
@@ -188,13 +190,15 @@ class Watch:
         Of the tree's PSS, at most 0.1 s ago.
     """
 
-    def __init__(self, describe: Callable[[], str], on_sample: Callable[[Usage], None]) -> None:
+    def __init__(
+        self, describe: Callable[[], str], on_sample: Callable[[Usage], None], advice: str = "raise MEMORY_GB"
+    ) -> None:
         self.budget_mb = budget_mb()
         self._most_mb = STOP_SHARE * self.budget_mb
         self.usage = usage()
         self.peak_mb = 0.0
         self._recent_peak_mb = 0.0
-        self._describe, self._on_sample = describe, on_sample
+        self._describe, self._on_sample, self._advice = describe, on_sample, advice
         self._is_over = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._look, name="memory watch", daemon=True)
@@ -234,7 +238,7 @@ class Watch:
         """Return the error that says how much is in use, for what, and which knob to turn."""
         return OverBudget(
             f"{self._describe()}: {self.usage.pss_mb:,.0f} MB in use, expected at most {self._most_mb:,.0f} MB "
-            f"({STOP_SHARE:.0%} of the budget); raise MEMORY_GB, or lower JOBS or the dataset's batch_size"
+            f"({STOP_SHARE:.0%} of the budget); {self._advice}"
         )
 
     def _note(self, now: Usage) -> None:

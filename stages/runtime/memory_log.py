@@ -34,6 +34,13 @@ logger = logging.getLogger("batchwise")
 
 MOST_BYTES = 8 << 20
 SWAP_WORTH_SAYING_MB = 1
+# What helps a stage that uses too much, by its name, beside a larger budget: the size of a batch is no help to those
+# that read no batches, nor fewer workers to those that have none.
+KNOBS = {
+    "simulate": ", or lower JOBS",
+    "process": ", or lower JOBS or the dataset's batch_size",
+    "merge": ", or lower the dataset's batch_size",
+}
 
 
 class MemoryLog:
@@ -59,7 +66,8 @@ class MemoryLog:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         _shorten(self._path)
         _end_last_line(self._path)
-        self.watch = memory.Watch(lambda: f"{stage} {name}{self.doing()}", self._sample)
+        advice = f"raise MEMORY_GB{KNOBS.get(stage, '')}"
+        self.watch = memory.Watch(lambda: f"{stage} {name}{self.doing()}", self._sample, advice)
         self._swap_mb = self.watch.usage.swap_mb
         self._kept = memory.kept_budget(self.watch)
 

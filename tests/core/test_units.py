@@ -351,3 +351,15 @@ def test_a_malformed_batch_list_is_refused_in_one_line(here, content):
     with pytest.raises(ExpectedError, match=r"batches\.yaml: not a batch list") as caught:
         manifests.read_batch_list("splendor")
     assert "\n" not in str(caught.value)
+
+
+def test_a_file_too_large_is_a_bad_unit_that_is_not_read(tmp_path):
+    """Its size is told without a read: 1 TB of holes would take an hour."""
+    with (tmp_path / "f").open("wb") as file:
+        file.truncate(1 << 40)
+    (tmp_path / "g").write_bytes(b"abc")
+    large, small = file_units(tmp_path, ["f", "g"], 3)
+    assert (large.digest, small.digest) == ("", hashlib.sha256(b"abc").hexdigest())
+    message = f"{tmp_path}/f: 1,099,511,627,776 bytes, expected at most 3; correct or remove the file"
+    with pytest.raises(BadUnit, match=message):
+        read_unit(tmp_path, large)

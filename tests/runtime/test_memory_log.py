@@ -156,3 +156,15 @@ def test_the_plan_and_the_table_read_a_torn_log(here):
         file.write('{"time": 1.0, "sta')
     assert [record.event for record in preprocess.read_logs(0)] == ["start", "end"]
     assert plan._durations("process", "splendor")["splendor-b0"][1] == 3
+
+
+@pytest.mark.parametrize(
+    ("stage", "advice"),
+    [
+        ("discover", "raise MEMORY_GB"),
+        ("process", "raise MEMORY_GB, or lower JOBS or the dataset's batch_size"),
+        ("merge", "raise MEMORY_GB, or lower the dataset's batch_size"),
+    ],
+)
+def test_the_advice_is_one_that_helps_in_the_stage(here, stage, advice):
+    assert str(MemoryLog(stage, "splendor").watch.error()).endswith(f" of the budget); {advice}")

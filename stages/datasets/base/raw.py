@@ -1,8 +1,10 @@
 """The bytes of the raw folder: read, hashed, checked against what discover saw, and found again by line."""
 
 import contextlib
+import os
 import stat
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,7 +18,7 @@ HASH_CHUNK = 256  # files hashed per task
 PIECE_BYTES = 1 << 20  # read at a time to hash
 
 
-def file_units(raw_dir: Path, files: Iterable[str]) -> list[Unit]:
+def file_units(raw_dir: Path, files: Iterable[str], most_bytes: int | None = None) -> list[Unit]:
     """Make one unit of each file, keyed by its path, with its digest; hashing runs on threads.
 
     Parameters
@@ -25,11 +27,13 @@ def file_units(raw_dir: Path, files: Iterable[str]) -> list[Unit]:
         The dataset's raw folder.
     files
         Paths relative to it.
+    most_bytes
+        Size above which a file cannot be of this dataset; it is not read.
 
     Returns
     -------
     list of Unit
-        Sorted by key. A file that cannot be read has an empty digest.
+        Sorted by key. A file that cannot be read, or is too large, has an empty digest.
     """
     names = sorted(files)
     for name in names:
@@ -37,21 +41,26 @@ def file_units(raw_dir: Path, files: Iterable[str]) -> list[Unit]:
             name.encode()
         except UnicodeEncodeError:
             raise ExpectedError(f"{raw_dir}: file name {name!r} is not UTF-8; rename the file") from None
-    tasks = [(raw_dir, names[i : i + HASH_CHUNK]) for i in range(0, len(names), HASH_CHUNK)]
-    digests = [digest for chunk in ordered(_digest_files, tasks, "threading") for digest in chunk]
-    return [Unit(name, (Source(name),), digest) for name, digest in zip(names, digests, strict=True)]
+    tasks = [(raw_dir, names[i : i + HASH_CHUNK], most_bytes) for i in range(0, len(names), HASH_CHUNK)]
+    return [unit for units in ordered(_file_units, tasks, "threading") for unit in units]
 
 
-def _digest_files(task: tuple[Path, list[str]]) -> list[str]:
-    raw_dir, names = task
-    return [_digest_or_empty(raw_dir, Source(name)) for name in names]
+def _file_units(task: tuple[Path, list[str], int | None]) -> list[Unit]:
+    raw_dir, names, most_bytes = task
+    return [_file_unit(raw_dir, Source(name), most_bytes) for name in names]
 
 
-def _digest_or_empty(raw_dir: Path, source: Source) -> str:
-    try:
-        return digest_of(source_pieces(raw_dir, source), {})
-    except BadUnit:
-        return ""
+def _file_unit(raw_dir: Path, source: Source, most_bytes: int | None) -> Unit:
+    """Return the unit of a file; one that is too large says so in its context."""
+    digest, context = "", {}
+    with contextlib.suppress(BadUnit), open_source(raw_dir, source) as file:
+        n_bytes = os.fstat(file.fileno()).st_size
+        if most_bytes is not None and n_bytes > most_bytes:
+            why = f"{n_bytes:,} bytes, expected at most {most_bytes:,}; correct or remove the file"
+            context = {"bad": f"{source.path}: {why}"}
+        else:
+            digest = digest_of(iter(partial(file.read, PIECE_BYTES), b""), {})
+    return Unit(source.path, (source,), digest, context)
 
 
 def read_source(raw_dir: Path, source: Source) -> bytes:
@@ -105,10 +114,12 @@ def read_unit(raw_dir: Path, unit: Unit) -> bytes:
     Raises
     ------
     BadUnit
-        When a source cannot be read.
+        When a source cannot be read, or discover refused the unit.
     ExpectedError
         When the bytes are not those that discover saw.
     """
+    if not unit.digest and "bad" in unit.context:
+        raise BadUnit(f"{raw_dir}/{unit.context['bad']}")
     where = raw_dir / unit.sources[0].path
     working_on(unit.key)
     try:

@@ -18,6 +18,7 @@ from stages.core.units import Source, Unit
 from stages.datasets.base.raw import read_source
 from stages.datasets.hex.reading.keys import key_of
 from stages.datasets.hex.schema import parse_options
+from stages.runtime.notes import working_on
 
 logger = logging.getLogger("batchwise")
 
@@ -57,6 +58,7 @@ def find(raw_dir: Path, entry: Mapping[str, Any]) -> list[Unit]:
 
 def _units(raw_dir: Path, path: str, n_lines: int) -> list[Unit]:
     """Return the pieces of a file, or the file as a unit without a digest if it cannot be read."""
+    working_on(str(raw_dir / path))
     try:
         return list(_pieces(raw_dir, path, n_lines))
     except BadUnit:

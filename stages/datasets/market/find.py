@@ -89,7 +89,7 @@ def find(raw_dir: Path, options: Mapping[str, Any]) -> list[Unit]:
 
 def _units(raw_dir: Path, path: str, instrument: str, options: Options) -> list[Unit]:
     """Return the units of one file."""
-    working_on(path)
+    working_on(str(raw_dir / path))
     file = _scan(raw_dir, path, instrument, options)
     if file is None:
         return []
@@ -152,7 +152,8 @@ def _in_order(raw_dir: Path, path: str, instrument: str, options: Options, bar_n
 
 
 def _out_of_order(raw_dir: Path, path: str, instrument: str, options: Options) -> File:
-    """Read a file whose rows are in any order."""
+    """Read a file whose rows are in any order; what helps if memory does not hold them is to sort it."""
+    working_on(f"{raw_dir / path}, out of order: sorted by time it would need little,")
     pieces, faults = Pieces(raw_dir, path, instrument, options), Faults()
     rows = disorder.gather(pieces, options.zone(instrument))
     faults.add(rows.fault, rows.line)

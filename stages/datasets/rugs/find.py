@@ -36,6 +36,7 @@ from stages.datasets.rugs.reading.games import name_games
 from stages.datasets.rugs.reading.records import Records, Sorter
 from stages.datasets.rugs.reading.store import FOREIGN, NOT_NEEDED, Reader, Rows, files, hashes
 from stages.datasets.rugs.schema import GAME_BYTES, GSU, OTHER, PLAYER, Options
+from stages.runtime.notes import working_on
 
 logger = logging.getLogger("batchwise")
 
@@ -173,6 +174,7 @@ def _gather(reader: Reader, paths: list[str], key: bytes, needed: Sorter, others
     """Read all files, some MB at a time; what stays of their rows goes to `needed` and `others`."""
     result = _Gathered()
     for piece in reader.pieces(paths):
+        working_on(str(reader.raw_dir / paths[int(piece.file[-1])]))
         rows = piece.take(piece.kind != FOREIGN)
         is_needed = rows.kind != NOT_NEEDED
         is_placed = rows.session >= 0
