@@ -19,7 +19,7 @@ from stages.core.complete import complete
 from stages.core.errors import ExpectedError
 from stages.core.params import Params
 from stages.discover import discover
-from stages.pipeline import dvc, lock, verbs
+from stages.pipeline import dvc, lock, merges, verbs
 from stages.processed import Processed
 from stages.runtime import cli
 
@@ -47,6 +47,7 @@ def preprocess(params: Params, datasets: Sequence[str]) -> None:
     ExpectedError
         When a stage fails; DVC and the stage have then said why.
     """
+    merges.check()
     for line in complete():
         logger.info(line)
     simulates = may_simulate()

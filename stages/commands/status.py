@@ -14,7 +14,7 @@ from stages.core import manifests, paths, units
 from stages.core.errors import ExpectedError
 from stages.core.params import DatasetParams, Params
 from stages.datasets import base
-from stages.pipeline import dvc, internals, verbs
+from stages.pipeline import dvc, internals, merges, verbs
 from stages.runtime import cli
 
 MISSING = ("deleted", "not in cache")
@@ -238,6 +238,7 @@ def main() -> int:
     """Run the command."""
 
     def action(params: Params, dataset: str) -> None:
+        merges.check()
         if not_simulated(dataset, params):
             text = f"{dataset}: nothing has run here yet; `dvc repro` simulates the sample and builds all\n"
         else:

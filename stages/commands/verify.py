@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from stages.commands import push
 from stages.commands.verify_parts import order_faults, part_faults, time_faults
 from stages.core import arrays, fields, manifests, part_files, paths
 from stages.core.arrays import read_npz
@@ -177,7 +178,7 @@ def main() -> int:
     """Run the command."""
 
     def action(params: Params, datasets: Sequence[str]) -> None:
-        n_faults = 0
+        n_faults = push.remote_faults()
         for dataset in datasets:
             faults = verify(dataset, params)
             n_faults += len(faults)

@@ -1,0 +1,171 @@
+"""What a git merge may leave behind: files with conflict markers, and folders that lack what one side had added.
+
+Both look like a repository in order to DVC's commands, or like one with a syntax error; so the commands of ours ask
+here first.
+"""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from stages.core.errors import ExpectedError
+from stages.core.files import write_text
+from stages.pipeline import folders, git, internals
+
+logger = logging.getLogger("batchwise")
+
+READ_BY_DVC = ("*.dvc", "dvc.lock", "data/manifests/*/batches.yaml")
+SETTLED = Path(".dvc/tmp/settled-merge")  # the last merge commit whose files were all seen to be there
+MARKERS = ("<<<<<<<", ">>>>>>>")
+
+
+@dataclass(frozen=True)
+class Merge:
+    """Two commits that are or were merged, the one from which they parted, and the merge commit, if there is one."""
+
+    base: str
+    ours: str
+    theirs: str
+    commit: str = ""
+
+    def texts(self, path: str) -> tuple[str, str, str]:
+        """Return a file as it was in the base and on both sides, empty where it was not."""
+        base = git.show(self.base, path) if self.base else ""
+        return base, git.show(self.ours, path), git.show(self.theirs, path)
+
+
+def check() -> None:
+    """Refuse to work with files that are not merged, or lack what a merge should have brought.
+
+    Raises
+    ------
+    ExpectedError
+        Which they are, and what to do.
+    """
+    refuse_unmerged()
+    refuse_lost()
+
+
+def refuse_unmerged() -> None:
+    """Refuse files that DVC reads and that git has not merged, or that hold conflict markers.
+
+    Raises
+    ------
+    ExpectedError
+        Which they are, and what to do.
+    """
+    if paths := unmerged():
+        raise ExpectedError(f"{', '.join(paths)}: not merged, expected no conflict; `make merge` ends the merge")
+
+
+def unmerged() -> list[str]:
+    """Return the files that DVC reads and git has not merged, or that hold conflict markers, by path."""
+    found = set()
+    for line in git.lines("ls-files", "--stage", "--", *READ_BY_DVC):
+        words, _, path = line.partition("\t")
+        if words.split()[2] != "0" or _has_markers(Path(path)):
+            found.add(path)
+    return sorted(found)
+
+
+def _has_markers(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    text = "\n" + path.read_text(encoding="utf-8", errors="replace")
+    return any(f"\n{marker}" in text for marker in MARKERS)
+
+
+def tracked_files() -> list[str]:
+    """Return the ``.dvc`` files that git knows, by path."""
+    return sorted(set(git.lines("ls-files", "--", "*.dvc")))
+
+
+def last_merge() -> Merge | None:
+    """Return the merge that is under way, else the last one in the history of HEAD, else None."""
+    under_way = git.commit_id("MERGE_HEAD")
+    if under_way:
+        head = git.commit_id("HEAD")
+        return Merge(git.merge_base(head, under_way), head, under_way)
+    found = git.try_output("rev-list", "--merges", "--max-count=1", "--parents", "HEAD").split()
+    if len(found) != 3:  # none, or one of more than two sides
+        return None
+    commit, ours, theirs = found
+    return Merge(git.merge_base(ours, theirs), ours, theirs, commit)
+
+
+def refuse_lost() -> None:
+    """Refuse a tracked folder that lacks files which others added: DVC would take it as it is for the new version.
+
+    A merge that was once seen to be complete is not looked at again: a file that is missing later was removed later.
+
+    Raises
+    ------
+    ExpectedError
+        Which files are missing, and what to do.
+    """
+    paths = tracked_files()
+    if not paths:
+        return
+    store = internals.open_store()
+    for path in paths:
+        _refuse_not_checked_out(store, path)
+    merge = last_merge()
+    if merge is None or (merge.commit and merge.commit == _settled()):
+        return
+    for path in paths:
+        texts = merge.texts(path)
+        if len({*texts}) == len(texts):  # where only one side changed it, git takes that one
+            _refuse_lost_of(store, path, merge, texts)
+    if merge.commit:
+        write_text(SETTLED, merge.commit + "\n")
+
+
+def _refuse_not_checked_out(store: internals.Store, path: str) -> None:
+    """Refuse a folder whose version in git is another one that was never here, as after a bare `git pull`.
+
+    What was on this machine once, `dvc add` or `dvc pull` has put into DVC's cache.
+    """
+    folder, md5 = _here(path)
+    if folder.is_dir() and not store.object(md5).exists():
+        raise ExpectedError(f"{folder}: not the version that {path} names, which was never here; `dvc pull {path}`")
+
+
+def _here(path: str) -> tuple[Path, str]:
+    """Return the folder that a ``.dvc`` file tracks now, and the MD5 of its list."""
+    folder, md5 = folders.tracked(Path(path).read_text(encoding="utf-8"), path)
+    return Path(path).parent / folder, md5
+
+
+def _settled() -> str:
+    return SETTLED.read_text(encoding="utf-8").strip() if SETTLED.is_file() else ""
+
+
+def _refuse_lost_of(store: internals.Store, path: str, merge: Merge, texts: tuple[str, str, str]) -> None:
+    try:
+        base, ours, theirs = (folders.files(store, text, path) for text in texts)
+    except ExpectedError as error:
+        logger.warning("whether the last merge lost files cannot be seen: %s", error)
+        return
+    folder, _ = _here(path)
+    gone = set(_removed_later(store, path, merge))
+    lost = sorted(folders.to_be_kept(base, ours, theirs) - gone - _present(folder))
+    if lost:
+        accept = f"; if they are to go, `echo {merge.commit} > {SETTLED}`" if merge.commit else ""
+        raise ExpectedError(
+            f"{folder}: {len(lost)} files of the last merge are missing, as {lost[0]}, and neither side removed them; "
+            f"`make merge` brings them{accept}"
+        )
+
+
+def _removed_later(store: internals.Store, path: str, merge: Merge) -> Iterator[str]:
+    """Yield the files that the merge had and a later commit has not."""
+    if not merge.commit:
+        return
+    then, now = git.show(merge.commit, path), git.show("HEAD", path)
+    if then != now:
+        yield from folders.files(store, then, path).keys() - folders.files(store, now, path).keys()
+
+
+def _present(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
