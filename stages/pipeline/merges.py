@@ -113,12 +113,17 @@ def refuse_lost() -> None:
     merge = last_merge()
     if merge is None or (merge.commit and merge.commit == _settled()):
         return
+    seen = True
     for path in paths:
         texts = merge.texts(path)
         if len({*texts}) == len(texts):  # where only one side changed it, git takes that one
-            _refuse_lost_of(store, path, merge, texts)
-    if merge.commit:
+            seen &= _refuse_lost_of(store, path, merge, texts)
+    if merge.commit and (seen or not _is_mine(merge)):  # what others merged, they have looked at
         write_text(SETTLED, merge.commit + "\n")
+
+
+def _is_mine(merge: Merge) -> bool:
+    return git.try_output("show", "--no-patch", "--format=%ce", merge.commit) == git.try_output("config", "user.email")
 
 
 def _refuse_not_checked_out(store: internals.Store, path: str) -> None:
@@ -141,14 +146,15 @@ def _settled() -> str:
     return SETTLED.read_text(encoding="utf-8").strip() if SETTLED.is_file() else ""
 
 
-def _refuse_lost_of(store: internals.Store, path: str, merge: Merge, texts: tuple[str, str, str]) -> None:
+def _refuse_lost_of(store: internals.Store, path: str, merge: Merge, texts: tuple[str, str, str]) -> bool:
+    """Refuse one folder that lacks files; return whether that could be seen."""
     try:
         base, ours, theirs = (folders.files(store, text, path) for text in texts)
+        gone = set(_removed_later(store, path, merge))
     except ExpectedError as error:
         logger.warning("whether the last merge lost files cannot be seen: %s", error)
-        return
+        return False
     folder, _ = _here(path)
-    gone = set(_removed_later(store, path, merge))
     lost = sorted(folders.to_be_kept(base, ours, theirs) - gone - _present(folder))
     if lost:
         accept = f"; if they are to go, `echo {merge.commit} > {SETTLED}`" if merge.commit else ""
@@ -156,6 +162,7 @@ def _refuse_lost_of(store: internals.Store, path: str, merge: Merge, texts: tupl
             f"{folder}: {len(lost)} files of the last merge are missing, as {lost[0]}, and neither side removed them; "
             f"`make merge` brings them{accept}"
         )
+    return True
 
 
 def _removed_later(store: internals.Store, path: str, merge: Merge) -> Iterator[str]:
