@@ -8,7 +8,6 @@ that the other's batches come from the run cache. Where both sides changed the s
 ``TAKE=ours`` or ``TAKE=theirs`` says whose counts; for all other files it says nothing.
 """
 
-import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -22,8 +21,6 @@ from stages.discover import discover
 from stages.pipeline import dvc, folders, git, internals, lock, merges
 from stages.pipeline.merges import Merge
 from stages.runtime import cli
-
-logger = logging.getLogger("batchwise")
 
 OWN = ("dvc.lock", "data/manifests/*/batches.yaml")  # what a run makes anew from one's own version
 AGAIN = "correct it and `make merge` again; nothing is lost"
@@ -53,18 +50,31 @@ def merge(take: folders.Side | None) -> None:
 def _to_be_ended() -> Merge | None:
     """Return the merge that is under way, or the last one if it left markers or lost files; else None."""
     last = merges.last_merge()
-    if last is None or not last.commit:
+    if last is not None and not last.commit:
         return last
+    if paths := merges.unmerged():
+        return _of_markers(paths, last)
+    if last is None:
+        return None
     try:
         merges.check()
-    except ExpectedError as error:
-        logger.info("%s", error)
-        return last
+    except ExpectedError:
+        return last if merges.lost_files(internals.open_store(), last) else None
     return None
+
+
+def _of_markers(paths: Sequence[str], last: Merge | None) -> Merge:
+    """Return the last merge if it is the one from which conflict markers come, and not a rebase or a stash."""
+    if last is None or not all(merges.holds_markers(git.show(last.commit, path)) for path in paths):
+        raise ExpectedError(
+            f"{', '.join(paths)}: not merged, but by no merge; end that first, as with `git rebase --abort`"
+        )
+    return last
 
 
 def _begun() -> Merge | None:
     """Begin to merge what the branch follows; return None if that brings nothing."""
+    merges.check()
     _refuse_changed_folders()
     git.output("fetch")
     theirs = git.commit_id("@{upstream}")
@@ -93,11 +103,27 @@ def _refuse_changed_folders() -> None:
 
 
 def _resolve_folders(under_way: Merge, take: folders.Side | None) -> None:
-    """Write each ``.dvc`` file that both sides changed anew, from the three versions that the commits hold."""
+    """Write each ``.dvc`` file that both sides changed anew, from the three versions that the commits hold.
+
+    One of a merge that was committed and looks whole has perhaps changed since: it gets the lost files only.
+    """
     for path in _changed_by_both(under_way):
         base, ours, theirs = under_way.texts(path)
-        write_text(Path(path), folders.merge_texts(base, ours, theirs, path, take))
+        now = Path(path).read_text(encoding="utf-8") if Path(path).is_file() else ""
+        if under_way.commit and now and not merges.holds_markers(now):
+            text = _with_lost(under_way, path, now)
+        else:
+            text = folders.merge_texts(base, ours, theirs, path, take)
+        write_text(Path(path), text)
         git.output("add", "--", path)
+
+
+def _with_lost(ended: Merge, path: str, now: str) -> str:
+    store = internals.open_store()
+    _, ours, theirs = (folders.files(store, text, path) for text in ended.texts(path))
+    lost = merges.lost_files(store, ended).get(path, set())
+    found = {**ours, **theirs}
+    return folders.text_of(store, {name: found[name] for name in lost} | folders.files(store, now, path), now, path)
 
 
 def _changed_by_both(under_way: Merge) -> list[str]:

@@ -117,18 +117,27 @@ def merge_texts(base: str, ours: str, theirs: str, where: str, take: Side | None
         When a list, or a file of theirs, is neither here nor on the remote, or both changed the same file.
     """
     store = internals.open_store()
-    _, our_list = tracked(ours, where)
     base_files, our_files, their_files = (files(store, text, where) for text in (base, ours, theirs))
-    result = merged(base_files, our_files, their_files, take)
-    internals.fetch_missing(store, result.values())
-    missing = sorted(name for name, md5 in result.items() if not store.object(md5).exists())
+    return text_of(store, merged(base_files, our_files, their_files, take), ours, where)
+
+
+def text_of(store: Store, content: Files, text: str, where: str) -> str:
+    """Return the text of a ``.dvc`` file with other files in its folder; put the folder's list into the cache.
+
+    Raises
+    ------
+    ExpectedError
+        When a file is in neither DVC's cache nor the remote.
+    """
+    internals.fetch_missing(store, content.values())
+    missing = sorted(name for name, md5 in content.items() if not store.object(md5).exists())
     if missing:
         raise ExpectedError(
             f"{where}: {len(missing)} files, as {missing[0]}, are in neither DVC's cache nor the remote; {PUSH_FIRST}"
         )
-    size = sum(store.object(md5).stat().st_size for md5 in result.values())
-    values = {"md5": _write_list(store, result), "size": size, "nfiles": len(result)}
-    return _with_values(ours, values) if values["md5"] != our_list else ours
+    size = sum(store.object(md5).stat().st_size for md5 in content.values())
+    values = {"md5": _write_list(store, content), "size": size, "nfiles": len(content)}
+    return _with_values(text, values)
 
 
 def _write_list(store: Store, content: Files) -> str:

@@ -5,7 +5,7 @@ here first.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,16 +64,15 @@ def unmerged() -> list[str]:
     found = set()
     for line in git.lines("ls-files", "--stage", "--", *READ_BY_DVC):
         words, _, path = line.partition("\t")
-        if words.split()[2] != "0" or _has_markers(Path(path)):
+        text = Path(path).read_text(encoding="utf-8", errors="replace") if Path(path).is_file() else ""
+        if words.split()[2] != "0" or holds_markers(text):
             found.add(path)
     return sorted(found)
 
 
-def _has_markers(path: Path) -> bool:
-    if not path.is_file():
-        return False
-    text = "\n" + path.read_text(encoding="utf-8", errors="replace")
-    return any(f"\n{marker}" in text for marker in MARKERS)
+def holds_markers(text: str) -> bool:
+    """Say whether git's conflict markers are in a text."""
+    return any(line.startswith(MARKERS) for line in text.splitlines())
 
 
 def tracked_files() -> list[str]:
@@ -113,17 +112,17 @@ def refuse_lost() -> None:
     merge = last_merge()
     if merge is None or (merge.commit and merge.commit == _settled()):
         return
-    seen = True
-    for path in paths:
-        texts = merge.texts(path)
-        if len({*texts}) == len(texts):  # where only one side changed it, git takes that one
-            seen &= _refuse_lost_of(store, path, merge, texts)
-    if merge.commit and (seen or not _is_mine(merge)):  # what others merged, they have looked at
+    try:
+        lost = lost_files(store, merge)
+    except ExpectedError as error:
+        logger.warning("whether the last merge lost files cannot be seen: %s", error)
+        if merge.commit and not _is_mine(merge):  # what others merged, they have looked at
+            write_text(SETTLED, merge.commit + "\n")
+        return
+    for path, names in lost.items():
+        raise ExpectedError(_told(path, names, merge))
+    if merge.commit:
         write_text(SETTLED, merge.commit + "\n")
-
-
-def _is_mine(merge: Merge) -> bool:
-    return git.try_output("show", "--no-patch", "--format=%ce", merge.commit) == git.try_output("config", "user.email")
 
 
 def _refuse_not_checked_out(store: internals.Store, path: str) -> None:
@@ -131,47 +130,61 @@ def _refuse_not_checked_out(store: internals.Store, path: str) -> None:
 
     What was on this machine once, `dvc add` or `dvc pull` has put into DVC's cache.
     """
-    folder, md5 = _here(path)
+    folder, md5 = here(path)
     if folder.is_dir() and not store.object(md5).exists():
         raise ExpectedError(f"{folder}: not the version that {path} names, which was never here; `dvc pull {path}`")
 
 
-def _here(path: str) -> tuple[Path, str]:
+def here(path: str) -> tuple[Path, str]:
     """Return the folder that a ``.dvc`` file tracks now, and the MD5 of its list."""
     folder, md5 = folders.tracked(Path(path).read_text(encoding="utf-8"), path)
     return Path(path).parent / folder, md5
+
+
+def _is_mine(merge: Merge) -> bool:
+    return git.try_output("show", "--no-patch", "--format=%ce", merge.commit) == git.try_output("config", "user.email")
 
 
 def _settled() -> str:
     return SETTLED.read_text(encoding="utf-8").strip() if SETTLED.is_file() else ""
 
 
-def _refuse_lost_of(store: internals.Store, path: str, merge: Merge, texts: tuple[str, str, str]) -> bool:
-    """Refuse one folder that lacks files; return whether that could be seen."""
-    try:
+def _told(path: str, names: Collection[str], merge: Merge) -> str:
+    accept = f"; if they are to go, `echo {merge.commit} > {SETTLED}`" if merge.commit else ""
+    return (
+        f"{here(path)[0]}: {len(names)} files of the last merge are missing, as {min(names)}, and neither side removed "
+        f"them; `make merge` brings them{accept}"
+    )
+
+
+def lost_files(store: internals.Store, merge: Merge) -> dict[str, set[str]]:
+    """Return the files that a merge should have brought and that tracked folders lack, by ``.dvc`` file.
+
+    Those that a commit after the merge removed are not among them.
+
+    Raises
+    ------
+    ExpectedError
+        When DVC's list of a version is neither here nor on the remote.
+    """
+    found = {}
+    for path in tracked_files():
+        texts = merge.texts(path)
+        if len({*texts}) < len(texts):  # where only one side changed it, git takes that one
+            continue
         base, ours, theirs = (folders.files(store, text, path) for text in texts)
-        gone = set(_removed_later(store, path, merge))
-    except ExpectedError as error:
-        logger.warning("whether the last merge lost files cannot be seen: %s", error)
-        return False
-    folder, _ = _here(path)
-    lost = sorted(folders.to_be_kept(base, ours, theirs) - gone - _present(folder))
-    if lost:
-        accept = f"; if they are to go, `echo {merge.commit} > {SETTLED}`" if merge.commit else ""
-        raise ExpectedError(
-            f"{folder}: {len(lost)} files of the last merge are missing, as {lost[0]}, and neither side removed them; "
-            f"`make merge` brings them{accept}"
-        )
-    return True
+        names = folders.to_be_kept(base, ours, theirs) - _removed_later(store, path, merge) - _present(here(path)[0])
+        if names:
+            found[path] = names
+    return found
 
 
-def _removed_later(store: internals.Store, path: str, merge: Merge) -> Iterator[str]:
-    """Yield the files that the merge had and a later commit has not."""
-    if not merge.commit:
-        return
-    then, now = git.show(merge.commit, path), git.show("HEAD", path)
-    if then != now:
-        yield from folders.files(store, then, path).keys() - folders.files(store, now, path).keys()
+def _removed_later(store: internals.Store, path: str, merge: Merge) -> set[str]:
+    """Return the files that the merge had and HEAD has not; none for a merge committed with its markers."""
+    then, now = git.show(merge.commit, path) if merge.commit else "", git.show("HEAD", path)
+    if then in ("", now) or holds_markers(then):
+        return set()
+    return folders.files(store, then, path).keys() - folders.files(store, now, path).keys()
 
 
 def _present(folder: Path) -> set[str]:

@@ -128,6 +128,32 @@ def test_a_merge_that_kept_only_ours_is_refused(two):
     assert "as 3.csv, and neither side removed them; `make merge` brings them" in refusal(two.bob)
 
 
+@slow
+def test_what_a_merge_lost_comes_back_beside_what_was_added_since(two):
+    publish(two.ann, **{"3.csv": "three\n"})
+    change(two.bob, **{"4.csv": "four\n"})
+    mine = (two.bob.folder / "games.dvc").read_text()
+    pull(two.bob)
+    (two.bob.folder / "games.dvc").write_text(mine)
+    two.bob.run("git", "commit", "-q", "--amend", "-am", "only ours")
+    change(two.bob, **{"5.csv": "five\n", "2.csv": None})
+    assert "as 3.csv" in refusal(two.bob)
+    code = "from stages.commands import merge as m; m._resolve_folders(m._to_be_ended(), None); m._check_out()"
+    ours(two.bob, "-c", code)
+    assert sorted(games(two.bob)) == ["1.csv", "3.csv", "4.csv", "5.csv"]
+    assert refusal(two.bob) == ""
+
+
+@slow
+def test_a_rebase_is_not_taken_for_the_last_merge(two):
+    change(two.ann, **{"1.csv": "ann\n"})
+    change(two.bob, **{"1.csv": "bob\n"})
+    two.ann.run("git", "push", "-q")
+    two.bob.run("git", "pull", "--rebase", check=False)
+    code = "from stages.commands import merge as m; m._to_be_ended()"
+    assert "by no merge; end that first, as with `git rebase --abort`" in ours(two.bob, "-c", code, check=False).stderr
+
+
 def ours_after_add(clone):
     clone.run("git", "add", "-A")
     return refusal(clone)

@@ -228,12 +228,12 @@ def test_two_users_who_added_files_get_the_bytes_of_one_who_added_both(finished,
     assert len(second.run("git", "log", "-1", "--format=%P").stdout.split()) == 2
 
 
-def shorten(clone, game, n_rows):
-    """Take the last rows from a game."""
+def shorten(clone, game, n_rounds):
+    """Take the last rounds from a game; its folder begins with the number of players."""
     path = clone.folder / "data/games" / game.parent.name / game.name
     rows = path.read_text().splitlines(keepends=True)
     path.unlink()
-    path.write_text("".join(rows[:-n_rows]))
+    path.write_text("".join(rows[: -n_rounds * int(game.parent.name[0])]))
 
 
 def same_batches(clone, other):
