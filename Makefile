@@ -14,19 +14,23 @@ SIMULATE ?=
 DATASET ?=
 PART ?= train
 ROW ?= 0
+# ours or theirs: whose version of a raw file counts that both sides of a merge changed.
+TAKE ?=
+# yes: verify reads the objects of the remote as well.
+REMOTE ?=
 URL ?=
 NAME ?=
 
 # Recipes take these from their environment, as the text that was typed: neither make nor the shell reads `$(...)`, `;`
 # or `*` in it, and after `--` no program takes it for an option. `set -f` leaves only blanks to divide at.
-TYPED := JOBS MEMORY_GB BACKEND DASK_SCHEDULER LOG SIMULATE DATASET PART ROW URL NAME
+TYPED := JOBS MEMORY_GB BACKEND DASK_SCHEDULER LOG SIMULATE DATASET PART ROW TAKE REMOTE URL NAME
 $(foreach name,$(TYPED),$(eval override $(name) := $$(value $(name))))
 export $(TYPED)
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup preprocess lock test test-slow test-all check lint format bench status plan report verify repair remote push pull work dag trace slim clean dataset
+.PHONY: help setup preprocess lock test test-slow test-all check lint format bench status plan report verify repair remote push pull merge work dag trace slim clean dataset
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,7 +43,7 @@ $(READY): pyproject.toml .requirements.txt
 	@$(VENV)/bin/dvc config --local cache.type >/dev/null 2>&1 \
 		|| cp --reflink=always pyproject.toml $(VENV)/.reflink 2>/dev/null \
 		|| $(VENV)/bin/dvc config --local cache.type hardlink,copy
-	@git config merge.dvc.driver 'dvc git-hook merge-driver --ancestor %O --our %A --their %B' || true
+	@git config merge.folder.driver '"$(abspath $(VENV))/bin/python" -m stages.pipeline.merge_driver %O %A %B %P || { git merge-file -L "yours; type make merge" -L before -L theirs %A %O %B; false; }' || true
 	@touch $@
 
 setup: $(READY)  ## Make the virtual environment and install the pinned packages
@@ -90,7 +94,7 @@ plan: $(READY)  ## Say what a run would do and cost; runs nothing
 report: $(READY)  ## Write data/reports/index.html, a page of plots and figures, and the data cards
 	@set -f; exec python -m stages.report -- $$DATASET
 
-verify: $(READY)  ## Read everything again and check bytes, rows, groups and values
+verify: $(READY)  ## Read everything again and check bytes, rows, groups and values; with REMOTE=yes the remote too
 	@set -f; exec python -m stages.commands.verify -- $$DATASET
 
 repair: $(READY)  ## Mend what a kill left half written of DVC's own files
@@ -99,11 +103,14 @@ repair: $(READY)  ## Mend what a kill left half written of DVC's own files
 remote: $(READY)  ## Set the remote to share through: make remote URL=ssh://host/path, s3://bucket/path or a folder
 	@exec python -m stages.commands.remote -- "$$URL"
 
-push: $(READY)  ## Send arrays and run cache to the remote
-	@dvc push --run-cache
+push: $(READY)  ## Send arrays and run cache to the remote, and see that all of it is there
+	@python -m stages.commands.push
 
 pull: $(READY)  ## Get arrays and run cache from the remote; runs nothing
 	@dvc pull --run-cache
+
+merge: $(READY)  ## Join your work with what others pushed, data included; TAKE=ours or theirs where both changed a file
+	@python -m stages.commands.merge
 
 work: $(READY)  ## Build batches together with other machines that share the remote
 	@set -f; exec python -m stages.commands.work -- $$DATASET

@@ -17,7 +17,7 @@ from stages.core import manifests, paths
 from stages.core.errors import ExpectedError
 from stages.core.params import Params
 from stages.discover import discover
-from stages.pipeline import dvc, lock, verbs
+from stages.pipeline import dvc, lock, merges, verbs
 from stages.processed import Processed
 from stages.runtime import cli, memory_log
 from stages.runtime.memory_log import Record
@@ -34,6 +34,7 @@ def preprocess(params: Params, datasets: Sequence[str]) -> None:
     ExpectedError
         When a stage fails; DVC and the stage have then said why.
     """
+    merges.check()
     dvc.complete_params()
     look_first(params, datasets)
     witness.refuse_damaged()

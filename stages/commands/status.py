@@ -15,7 +15,7 @@ from stages.core import manifests, paths, units
 from stages.core.errors import ExpectedError
 from stages.core.params import DatasetParams, Params
 from stages.datasets import base
-from stages.pipeline import dvc, internals, verbs
+from stages.pipeline import dvc, internals, merges, verbs
 from stages.runtime import cli
 from stages.runtime.text import printable
 
@@ -240,6 +240,7 @@ def main() -> int:
     """Run the command."""
 
     def action(params: Params, datasets: Sequence[str]) -> None:
+        merges.check()
         dvc.complete_params()
         look_first(params, datasets)
         for dataset in datasets:

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from stages.commands import push
 from stages.commands.repair import look_first
 from stages.commands.verify_bytes import damaged_files
 from stages.commands.verify_parts import file_faults, order_faults, part_faults, time_faults
@@ -134,7 +135,7 @@ def main() -> int:
 
     def action(params: Params, datasets: Sequence[str]) -> None:
         look_first(params, datasets)
-        n_faults = 0
+        n_faults = push.remote_faults()
         for dataset in datasets:
             found = verify(dataset, params)
             n_faults += len(found)

@@ -298,3 +298,61 @@ def set_remote(name: str, url: str) -> list[str]:
     except ConfigError as error:
         raise ExpectedError(f"{url}: {error}; correct .dvc/config or .dvc/config.local") from None
     return foreign
+
+
+def outputs_to_push() -> list[tuple[Path, str]]:
+    """Return path and MD5 of all that `dvc push` sends: outputs of stages that exist, and what `dvc add` tracks."""
+    from dvc.repo import Repo
+
+    with Repo() as repo:
+        stages = [stage for stage in repo.index.stages if not stage.is_repo_import]
+        outs = [out for stage in stages for out in stage.outs if out.use_cache and out.can_push and out.hash_info]
+    return [(Path(str(out)), str(out.hash_info.value)) for out in outs]
+
+
+def remote_name() -> str:
+    """Return the name of the default remote, empty if none is set."""
+    from dvc.repo import Repo
+
+    with Repo() as repo:
+        return str(repo.config["core"].get("remote") or "")
+
+
+def remote_sizes(fs: Any, root: str) -> dict[str, int]:
+    """Return the bytes of each object that a remote holds, by MD5, as the remote itself lists them at this moment."""
+    fs.fs.invalidate_cache()
+    found = fs.fs.find(fs.join(root, "files", "md5"), detail=True)
+    if not isinstance(found, dict):  # that of a folder gives names only
+        found = {path: fs.info(path) for path in found}
+    return {"".join(fs.parts(path)[-2:]): int(info["size"]) for path, info in found.items()}
+
+
+def forget_remote_index() -> None:
+    """Empty DVC's local record of what the remote holds, which it trusts more than the remote.
+
+    It is ``index/`` below DVC's site cache (``/var/tmp/dvc/repo/...``). A `.dir` that is there, or that the remote
+    holds, stands for all of its files.
+    """
+    from contextlib import closing
+
+    from dvc.repo import Repo
+    from dvc_data.hashfile.db import get_index
+
+    with Repo() as repo, closing(get_index(repo.cloud.get_remote_odb(None, "push"))) as index:
+        index.clear()
+
+
+def fetch_missing(store: Store, md5s: Iterable[str]) -> None:
+    """Get single objects that the cache lacks from the remote, if one is set; `dvc fetch` gets those of commits only.
+
+    What the remote does not hold stays missing.
+    """
+    missing = {md5 for md5 in md5s if not store.object(md5).exists()}
+    if not missing:
+        return
+    from dvc.repo import Repo
+    from dvc_data.hashfile.hash_info import HashInfo
+
+    with Repo() as repo:
+        if repo.config["core"].get("remote"):
+            repo.cloud.pull({HashInfo("md5", md5) for md5 in missing})

@@ -142,3 +142,22 @@ def answers(url: str) -> bool:
     except OSError:
         return False
     return True
+
+
+SERVERS = {"folder": folder_server, "ssh": ssh_server, "s3": s3_server}
+
+
+def reach(clone, remote: Remote):
+    """Give a clone the secrets of a remote, which git does not carry."""
+    for name, value in remote.secrets.items():
+        clone.run("dvc", "remote", "modify", "--local", "store", name, value)
+    return clone
+
+
+def connect(clone, remote: Remote):
+    """Set the remote as `make remote` does, then what the server needs besides, and commit it."""
+    clone.run("dvc", "remote", "add", "--force", "--default", "store", remote.url)
+    for name, value in {"verify": "true", **remote.settings}.items():
+        clone.run("dvc", "remote", "modify", "store", name, value)
+    clone.run("git", "commit", "-qam", "remote")
+    return reach(clone, remote)

@@ -10,49 +10,17 @@ import yaml
 
 from stages.datasets.splendor import simulate
 from tests.helpers.clones import Clone, make_clone
-from tests.helpers.servers import folder_server, s3_server, ssh_server
+from tests.helpers.servers import SERVERS, connect, folder_server, reach
+from tests.helpers.tracked_folders import VENV, git_clone, introduce
 
 pytestmark = pytest.mark.slow
 
-VENV = Path(sys.executable).parents[1]
 N_GAMES = 40
-SERVERS = {"folder": folder_server, "ssh": ssh_server, "s3": s3_server}
 
 
 def make(clone, *targets, check=True):
     """Run make with the environment that runs the tests; `-o` keeps it from being made anew."""
     return clone.run("make", "-o", str(VENV / ".ready"), f"VENV={VENV}", *targets, check=check)
-
-
-def introduce(clone):
-    """Do what a user does once after `git clone`: a name for commits, and DVC's merge driver as `make setup` has it."""
-    for name, value in (("user.name", "t"), ("user.email", "t@localhost"), ("core.editor", "true")):
-        clone.run("git", "config", name, value)
-    lines = (clone.folder / "Makefile").read_text().splitlines()
-    line = next(line for line in lines if "merge.dvc.driver" in line)
-    clone.run("sh", "-c", line.strip().lstrip("@"))
-    return clone
-
-
-def git_clone(source, folder):
-    source.run("git", "clone", "-q", str(source.folder), str(folder))
-    return introduce(Clone(folder))
-
-
-def reach(clone, remote):
-    """Give a clone the secrets of a remote, which git does not carry."""
-    for name, value in remote.secrets.items():
-        clone.run("dvc", "remote", "modify", "--local", "store", name, value)
-    return clone
-
-
-def connect(clone, remote):
-    """Set the remote with the one command of the README, then what the server needs besides, and commit it."""
-    make(clone, "remote", f"URL={remote.url}")
-    for name, value in remote.settings.items():
-        clone.run("dvc", "remote", "modify", "store", name, value)
-    clone.run("git", "commit", "-qam", "remote")
-    return reach(clone, remote)
 
 
 def use_own_games(clone, games, batch_size=8):
@@ -221,14 +189,8 @@ def flip_a_byte(path):
     return bytes(content)
 
 
-def readme_commands(clone, after):
-    """Return the first block of commands in the README after a sentence."""
-    text = (clone.folder / "README.md").read_text()
-    return re.search(r"```\n(.*?)```", text[text.index(after) :], re.DOTALL)[1]
-
-
 def test_two_users_who_added_files_get_the_bytes_of_one_who_added_both(finished, all_games, tmp_path):
-    """Each adds games; one of both batches overflows; git cannot merge dvc.lock; then exactly the README's commands."""
+    """Each adds games and both change one; one of both batches overflows; git cannot merge dvc.lock."""
     more = all_games[N_GAMES:]
     with folder_server(tmp_path / "server") as remote:
         hub = tmp_path / "hub"
@@ -239,29 +201,39 @@ def test_two_users_who_added_files_get_the_bytes_of_one_who_added_both(finished,
         first, second, both = (git_clone(Clone(hub), tmp_path / name) for name in ("ann", "bob", "both"))
         for clone, games in ((first, more[:6]), (second, more[6:12]), (both, more[:12])):
             make(clone, "pull")
+            shorten(clone, all_games[0], 1 if clone is first else 2)
             add_games(clone, games)
             preprocess(clone)
         of_first, of_second = (same_batches(clone, both) - same_batches(clone, finished) for clone in (first, second))
         for clone in (first, second):
             make(clone, "push")
         first.run("git", "push", "-q")
-        sentence = "Two people who each added files"
-        second.run("sh", "-c", readme_commands(second, sentence), check=False)
+
+        second.run("git", "pull", "-q", "--no-rebase", check=False)
         conflicts = second.run("git", "diff", "--name-only", "--diff-filter=U").stdout.split()
-        assert "dvc.lock" in conflicts
-        assert "data/games.dvc" not in conflicts
-        done = second.run("sh", "-ec", readme_commands(second, "If `dvc.lock` or a batch list conflicts"))
+        assert set(conflicts) >= {"dvc.lock", "data/games.dvc"}
+        assert "not merged" in make(second, "status", check=False).stderr
+        asked = make(second, "merge", check=False)
+        assert asked.returncode != 0
+        assert f"both changed {all_games[0].parent.name}/{all_games[0].name}; " in asked.stderr
+        done = make(second, "merge", "TAKE=ours")
     assert files(second.folder / "data/games") == files(both.folder / "data/games")
     assert second.batches() == both.batches()
     assert second.arrays() == both.arrays()
-    assert of_first
-    assert of_second
     ran = second.ran(done)
     assert not {f"process@splendor-{batch}" for batch in of_first | of_second} & set(ran)
-    assert ran[0] == "discover@splendor"
     assert second.run("git", "status", "--porcelain").stdout == ""
     assert (second.folder / "data/games.dvc").read_bytes() == (both.folder / "data/games.dvc").read_bytes()
     assert locked(second) == locked(both)
+    assert len(second.run("git", "log", "-1", "--format=%P").stdout.split()) == 2
+
+
+def shorten(clone, game, n_rounds):
+    """Take the last rounds from a game; its folder begins with the number of players."""
+    path = clone.folder / "data/games" / game.parent.name / game.name
+    rows = path.read_text().splitlines(keepends=True)
+    path.unlink()
+    path.write_text("".join(rows[: -n_rounds * int(game.parent.name[0])]))
 
 
 def same_batches(clone, other):

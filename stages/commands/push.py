@@ -1,0 +1,93 @@
+"""Send arrays and run cache to the remote, and see that all of it is there: the command behind `make push`.
+
+In: dvc.lock, the ``.dvc`` files, DVC's cache. Out: the remote, and a line such as "129 of 129 objects are in store".
+`make verify REMOTE=yes` also reads the remote's objects and sends again those whose bytes are not what they were.
+"""
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+from stages.core.errors import ExpectedError
+from stages.pipeline import dvc, internals, merges, remote
+from stages.pipeline.remote import Fault
+from stages.runtime import cli
+
+logger = logging.getLogger("batchwise")
+
+FAILURE = "dvc push failed, see above; what was sent is kept, `make push` again"
+
+
+def push() -> None:
+    """Send everything, and again what did not arrive whole.
+
+    Raises
+    ------
+    ExpectedError
+        When no remote is set, DVC fails, or an object is in neither the remote nor DVC's cache.
+    """
+    merges.check()
+    store = remote.open_remote()
+    dvc.call("push", "--run-cache", failure=FAILURE)
+    objects = remote.expected(internals.open_store())
+    sizes = store.sizes()
+    faults = remote.size_faults(objects, sizes)
+    if faults:
+        _send_again(faults, sizes, store)
+        faults = remote.size_faults(objects, store.sizes())
+    remote.refuse(faults, len(objects), store)
+    sys.stdout.write(f"{len(objects):,} of {len(objects):,} objects are in {store.name}\n")
+
+
+def _send_again(faults: Sequence[Fault], sizes: dict[str, int], store: remote.Remote) -> None:
+    logger.warning("%d objects are not whole in %s, for example %s; sending again", len(faults), store.name, faults[0])
+    remote.make_way(faults, sizes, store)
+    dvc.call("push", "--quiet", failure=FAILURE)
+
+
+def remote_faults() -> int:
+    """Read every object of the remote if the environment variable ``REMOTE`` is yes, and send the wrong ones again.
+
+    Returns
+    -------
+    int
+        How many objects could not be mended; each is a line on stdout.
+    """
+    if not _is_asked():
+        return 0
+    store = remote.open_remote()
+    objects = remote.expected(internals.open_store())
+    sizes = store.sizes()
+    faults = _all_faults(objects, sizes, store)
+    if faults:
+        _send_again(faults, sizes, store)
+        faults = _all_faults(objects, store.sizes(), store)
+    again = "`make push` on a machine whose DVC cache has it"
+    sys.stdout.writelines(f"{store.name}: {fault}; {again}\n" for fault in faults)
+    n_whole = len(objects) - len(faults)
+    sys.stdout.write(f"{n_whole:,} of {len(objects):,} objects in {store.name} have the bytes of their digests\n")
+    return len(faults)
+
+
+def _all_faults(objects: Sequence[remote.Shared], sizes: dict[str, int], store: remote.Remote) -> list[Fault]:
+    faults = remote.size_faults(objects, sizes)
+    known = {fault.shared.md5 for fault in faults}
+    return faults + remote.byte_faults([shared for shared in objects if shared.md5 not in known], store)
+
+
+def _is_asked() -> bool:
+    value = os.environ.get("REMOTE", "") or "no"
+    if value not in ("yes", "no"):
+        raise ExpectedError(f"REMOTE: {value!r}, expected yes or no; correct it")
+    return value == "yes"
+
+
+def main() -> int:
+    """Run the command."""
+    cli.parser("commands.push", "Send arrays and run cache to the remote, and see that all is there.").parse_args()
+    return cli.run(push, lambda: "what was sent is kept")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
