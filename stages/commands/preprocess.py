@@ -20,7 +20,7 @@ from stages.discover import discover
 from stages.pipeline import dvc, lock, merges, verbs
 from stages.processed import Processed
 from stages.runtime import cli, memory_log
-from stages.runtime.memory_log import Record
+from stages.runtime.memory_log import LogEntry
 from stages.runtime.text import printable
 
 COLUMNS = ("dataset", "units", "run", "reused", "train rows", "val rows", "test rows", "peak MB", "seconds", "arrays")
@@ -80,13 +80,13 @@ def _dvc_repro(arguments: Sequence[str]) -> None:
     dvc.call("repro", *arguments, failure=failure)
 
 
-def read_logs(since: float) -> list[Record]:
+def read_logs(since: float) -> list[LogEntry]:
     """Return the records of all stages that were written at or after `since` (s since the epoch)."""
     logs = sorted(paths.LOG_DIR.glob("*.jsonl"))
     return [record for path in logs for record in memory_log.records(path) if record.time >= since]
 
 
-def table_row(dataset: str, entries: Sequence[Record]) -> tuple[str, ...]:
+def table_row(dataset: str, entries: Sequence[LogEntry]) -> tuple[str, ...]:
     """Return what the table says of one dataset, as text, in the order of `COLUMNS`."""
     stats: dict[str, Any] = Processed(paths.processed_dir(dataset)).stats()
     mine = [entry for entry in entries if entry.name.partition("-")[0] == dataset]
@@ -98,7 +98,7 @@ def table_row(dataset: str, entries: Sequence[Record]) -> tuple[str, ...]:
     return (dataset, f"{stats['units']:,}", str(n_run), str(n_reused), *rows, peak, f"{_seconds(mine):.1f}", where)
 
 
-def _seconds(entries: Iterable[Record]) -> float:
+def _seconds(entries: Iterable[LogEntry]) -> float:
     """Return the seconds that the stages themselves took, from their first record to their last."""
     times: dict[tuple[str, str], list[float]] = {}
     for entry in entries:

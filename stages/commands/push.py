@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from stages.core.errors import ExpectedError
 from stages.pipeline import dvc, internals, merges, remote
-from stages.pipeline.remote import Fault
+from stages.pipeline.remote import RemoteFault
 from stages.runtime import cli
 
 logger = logging.getLogger("batchwise")
@@ -40,7 +40,7 @@ def push() -> None:
     sys.stdout.write(f"{len(objects):,} of {len(objects):,} objects are in {store.name}\n")
 
 
-def _send_again(faults: Sequence[Fault], sizes: dict[str, int], store: remote.Remote) -> None:
+def _send_again(faults: Sequence[RemoteFault], sizes: dict[str, int], store: remote.RemoteStore) -> None:
     logger.warning("%d objects are not whole in %s, for example %s; sending again", len(faults), store.name, faults[0])
     remote.make_way(faults, sizes, store)
     dvc.call("push", "--quiet", failure=FAILURE)
@@ -70,7 +70,9 @@ def remote_faults() -> int:
     return len(faults)
 
 
-def _all_faults(objects: Sequence[remote.Shared], sizes: dict[str, int], store: remote.Remote) -> list[Fault]:
+def _all_faults(
+    objects: Sequence[remote.Shared], sizes: dict[str, int], store: remote.RemoteStore
+) -> list[RemoteFault]:
     faults = remote.size_faults(objects, sizes)
     known = {fault.shared.md5 for fault in faults}
     return faults + remote.byte_faults([shared for shared in objects if shared.md5 not in known], store)

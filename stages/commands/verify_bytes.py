@@ -28,7 +28,7 @@ class OutputFile(NamedTuple):
     is_list: bool = False
 
 
-class Fault(Enum):
+class Damage(Enum):
     """What is wrong with an output: its batch list, its object, or its workspace file, with or without an object."""
 
     LIST = "not the list that {stage} wrote"
@@ -69,31 +69,31 @@ def digests(files: Sequence[OutputFile]) -> Iterator[tuple[OutputFile, tuple[str
     yield from zip(files, ordered(CachedFile.digests, [output.file for output in files], "threading"), strict=True)
 
 
-def fault_of(output: OutputFile, workspace: str | None, cached: str | None) -> Fault | None:
+def fault_of(output: OutputFile, workspace: str | None, cached: str | None) -> Damage | None:
     """Return what is wrong with an output, given the MD5 of the workspace file and of the object."""
     md5 = output.file.md5
     if output.is_list:  # git holds it, and DVC cannot start without it
-        return None if workspace == md5 else Fault.LIST
+        return None if workspace == md5 else Damage.LIST
     if cached not in (md5, None):
-        return Fault.OBJECT
+        return Damage.OBJECT
     if workspace == md5:
         return None
     if workspace is None:
-        return Fault.LOST if cached is None else Fault.MISSING
-    return Fault.ONLY if cached is None else Fault.WORKSPACE
+        return Damage.LOST if cached is None else Damage.MISSING
+    return Damage.ONLY if cached is None else Damage.WORKSPACE
 
 
-def faults(found: Sequence[tuple[OutputFile, Fault]], store: Store) -> Iterator[str]:
+def faults(found: Sequence[tuple[OutputFile, Damage]], store: Store) -> Iterator[str]:
     """Yield a line for all files of one stage with one fault, with the command that repairs them.
 
     They must be mended together: a stage that runs again is given the damaged object of another file of it.
     """
     entries = lock.read()
-    groups: dict[tuple[str, Fault], list[CachedFile]] = {}
+    groups: dict[tuple[str, Damage], list[CachedFile]] = {}
     for output, fault in found:
         groups.setdefault((output.stage, fault), []).append(output.file)
     for (stage, fault), files in groups.items():
-        named = [file.object if fault is Fault.OBJECT else file.path for file in files]
+        named = [file.object if fault is Damage.OBJECT else file.path for file in files]
         where = ", ".join(map(str, named[:MOST_NAMED])) + (
             f" and {n} more" if (n := len(named) - MOST_NAMED) > 0 else ""
         )
@@ -101,20 +101,20 @@ def faults(found: Sequence[tuple[OutputFile, Fault]], store: Store) -> Iterator[
 
 
 def _cure(
-    entries: Mapping[str, lock.Entry], stage: str, fault: Fault, files: Sequence[CachedFile], store: Store
+    entries: Mapping[str, lock.Entry], stage: str, fault: Damage, files: Sequence[CachedFile], store: Store
 ) -> list[str]:
     """Return the commands that repair some files of a stage, and what was made of damaged ones."""
     names = " ".join(str(file.path) for file in files)
     checkout = [f"dvc checkout --force {stage}"]
-    if fault is Fault.LIST:
+    if fault is Damage.LIST:
         return [f"rm -f {names}", f"python -m stages.{stage.replace('@', ' ')}", "dvc repro"]
-    if fault in (Fault.MISSING, Fault.LOST):
-        return checkout if fault is Fault.MISSING else [store.repro]
+    if fault in (Damage.MISSING, Damage.LOST):
+        return checkout if fault is Damage.MISSING else [store.repro]
     # Forgotten before they are mended: whoever is interrupted is told of it again.
     is_read = any(readers(entries, file.path) for file in files)
     forget = [f"python -m stages.commands.forget {names}"] if is_read else []
     anew = [f"{store.repro} --no-run-cache" if is_read else store.repro]
-    if fault is Fault.OBJECT:
+    if fault is Damage.OBJECT:
         return [*forget, f"rm -f {' '.join(str(file.object) for file in files)} {names}", *anew]
-    mend = anew if fault is Fault.ONLY else [*checkout, *(anew if is_read else [])]
+    mend = anew if fault is Damage.ONLY else [*checkout, *(anew if is_read else [])]
     return [*forget, f"rm -f {names}", *mend]

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from stages.commands.verify_bytes import Fault, digests, fault_of, faults, recorded
+from stages.commands.verify_bytes import Damage, digests, fault_of, faults, recorded
 from stages.core.errors import ExpectedError
 from stages.core.files import write_text
 from stages.pipeline import lock
@@ -59,7 +59,7 @@ def _faults(changed: Collection[Path], hidden: Collection[Path]) -> Iterator[str
     stages = {output.stage: None for output in _recorded() if any(_is_in(path, output.path) for path in changed)}
     files = [output for output in recorded(stages, store)[0] if output.file.path in changed]
     found = [(output, fault) for output, digest in digests(files) if (fault := fault_of(output, *digest))]
-    yield from faults([(o, fault) for o, fault in found if fault is Fault.OBJECT or o.file.path in hidden], store)
+    yield from faults([(o, fault) for o, fault in found if fault is Damage.OBJECT or o.file.path in hidden], store)
 
 
 def _is_in(path: Path, output: Path) -> bool:

@@ -36,7 +36,7 @@ class Shared:
 
 
 @dataclass(frozen=True)
-class Fault:
+class RemoteFault:
     """An object that the remote lacks or holds wrongly."""
 
     shared: Shared
@@ -54,7 +54,7 @@ class Fault:
 
 
 @dataclass(frozen=True)
-class Remote:
+class RemoteStore:
     """The default remote: its name, its file system and the folder there."""
 
     name: str
@@ -84,7 +84,7 @@ class Remote:
         internals.forget_remote_index()
 
 
-def open_remote() -> Remote:
+def open_remote() -> RemoteStore:
     """Open the default remote.
 
     Raises
@@ -93,7 +93,7 @@ def open_remote() -> Remote:
         When none is set.
     """
     fs, root = internals.default_remote()
-    return Remote(internals.remote_name(), fs, root)
+    return RemoteStore(internals.remote_name(), fs, root)
 
 
 def expected(store: Store) -> list[Shared]:
@@ -124,29 +124,29 @@ def _objects(store: Store, path: Path, md5: str) -> list[CachedFile]:
     return [itself, *store.files(path, md5)] if is_listed else [itself]
 
 
-def size_faults(objects: Iterable[Shared], sizes: Mapping[str, int]) -> list[Fault]:
+def size_faults(objects: Iterable[Shared], sizes: Mapping[str, int]) -> list[RemoteFault]:
     """Return the objects that are missing on the remote or have another size than in DVC's cache."""
     faults = []
     for shared in objects:
         held = shared.file.object
         there = sizes.get(shared.md5)
         if there is None:
-            faults.append(Fault(shared, "missing", is_there=False))
+            faults.append(RemoteFault(shared, "missing", is_there=False))
         elif held.is_file() and held.stat().st_size != there:
             size = held.stat().st_size
-            faults.append(Fault(shared, f"{there:,} bytes, expected {size:,}", is_there=True))
+            faults.append(RemoteFault(shared, f"{there:,} bytes, expected {size:,}", is_there=True))
     return faults
 
 
-def byte_faults(objects: Iterable[Shared], remote: Remote) -> list[Fault]:
+def byte_faults(objects: Iterable[Shared], remote: RemoteStore) -> list[RemoteFault]:
     """Return the objects whose bytes on the remote are not those of their digest; all of them are read."""
     read = list(objects)
     digests = ordered(remote.digest, [shared.md5 for shared in read], "threading")
     wrong = [shared for shared, digest in zip(read, digests, strict=True) if digest != shared.md5.removesuffix(".dir")]
-    return [Fault(shared, "its bytes are not those of its digest", is_there=True) for shared in wrong]
+    return [RemoteFault(shared, "its bytes are not those of its digest", is_there=True) for shared in wrong]
 
 
-def make_way(faults: Iterable[Fault], sizes: Mapping[str, int], remote: Remote) -> None:
+def make_way(faults: Iterable[RemoteFault], sizes: Mapping[str, int], remote: RemoteStore) -> None:
     """Remove from the remote what keeps `dvc push` from sending the objects of faults again.
 
     An object that is wrong stays if this machine could not send it again: another one may, and a `.dir` must go then.
@@ -161,7 +161,7 @@ def make_way(faults: Iterable[Fault], sizes: Mapping[str, int], remote: Remote) 
     remote.remove(sorted(md5 for md5 in doomed if md5 in sizes))
 
 
-def refuse(faults: list[Fault], n_objects: int, remote: Remote) -> None:
+def refuse(faults: list[RemoteFault], n_objects: int, remote: RemoteStore) -> None:
     """Say which objects the remote still lacks.
 
     Raises

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from stages.runtime.memory_log import Record, records
+from stages.runtime.memory_log import LogEntry, records
 
 MAX_SAMPLES = 4096
 MAX_COUNTS = 50
@@ -68,7 +68,7 @@ class Run:
         """Time from the first record to the last."""
         return max(0.0, self.ended - self.started)
 
-    def add(self, record: Record) -> None:
+    def add(self, record: LogEntry) -> None:
         """Take in one record."""
         time = record.time
         self.ended = max(self.ended, time)
@@ -85,7 +85,7 @@ class Run:
                 self.is_finished = record.event == "end"
                 self.counts = _counts(record)
 
-    def _add_memory(self, record: Record) -> None:
+    def _add_memory(self, record: LogEntry) -> None:
         used = next((v for key in ("pss_mb", "tree_mb", "rss_mb") if (v := record.number(key)) is not None), None)
         peak = record.number("peak_mb") or 0.0
         self.budget_mb = record.number("budget_mb") or self.budget_mb
@@ -97,7 +97,7 @@ class Run:
             pairs = zip(self.samples[::2], self.samples[1::2], strict=True)
             self.samples = [max(pair, key=lambda sample: sample[1]) for pair in pairs]
 
-    def _add_chunk(self, record: Record) -> None:
+    def _add_chunk(self, record: LogEntry) -> None:
         started, seconds = record.number("started"), record.number("seconds")
         if started is not None and seconds is not None:
             counts = (_count(record, "n_units", 0) or 0, _count(record, "n_rows", 0) or 0)
@@ -120,12 +120,12 @@ def read_runs(folder: Path, dataset: str) -> list[Run]:
     return sorted(runs.values(), key=lambda run: (run.started, run.stage, run.name))
 
 
-def _counts(record: Record) -> dict[str, float]:
+def _counts(record: LogEntry) -> dict[str, float]:
     """Return what an event says in numbers of its own."""
     own = {key: number for key in record.content if key not in MEASURED and (number := record.number(key)) is not None}
     return dict(list(own.items())[:MAX_COUNTS])
 
 
-def _count(record: Record, key: str, default: int | None) -> int | None:
+def _count(record: LogEntry, key: str, default: int | None) -> int | None:
     value = record.number(key)
     return default if value is None else int(value)

@@ -159,7 +159,7 @@ def _end_last_line(path: Path) -> None:
 
 
 @dataclass(frozen=True)
-class Record:
+class LogEntry:
     """A line of a log: its time, stage, name and event, and all that it says by its keys."""
 
     time: float
@@ -173,7 +173,7 @@ class Record:
         return _number(self.content.get(key))
 
 
-def records(path: Path) -> Iterator[Record]:
+def records(path: Path) -> Iterator[LogEntry]:
     """Yield the records of a log, if it is there; a line that is torn or not ours is left out."""
     n_left_out = 0
     if path.is_file():
@@ -187,7 +187,7 @@ def records(path: Path) -> Iterator[Record]:
         logger.debug("%s: left out %d lines that are no records", path, n_left_out)
 
 
-def _record(line: str) -> Record | None:
+def _record(line: str) -> LogEntry | None:
     try:
         content = json.loads(line)
     except (ValueError, RecursionError):
@@ -199,7 +199,7 @@ def _record(line: str) -> Record | None:
     if time_s is None or None in words:
         return None
     stage, name, event = map(str, words)
-    return Record(time_s, stage, name, event, content)
+    return LogEntry(time_s, stage, name, event, content)
 
 
 def _number(value: object) -> float | None:

@@ -1,19 +1,36 @@
-"""The greatest memory of a process that finds the units of a raw folder."""
+"""The greatest memory of a process that finds, or reads and encodes, the units of a raw folder."""
 
 import subprocess
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PROGRAM = """
+FIND = """
 import pathlib, re, sys
 from stages.datasets.{dataset}.find import find
-find(pathlib.Path(sys.argv[1]), {{}})
+raw_dir = pathlib.Path(sys.argv[1])
+units = find(raw_dir, {{}})
+"""
+ENCODE = """
+from stages.processing.chunks import Chunk, encode_chunk
+assert not encode_chunk(Chunk("{dataset}", raw_dir, {{}}, units, 0, 0.0)).bad
+"""
+PEAK = """
 print(re.search(r"VmHWM:\\s+(\\d+)", pathlib.Path("/proc/self/status").read_text())[1])
 """
 
 
 def peak_of_find_mb(dataset: str, raw_dir: Path) -> float:
-    """Return the greatest resident size of such a process in MB, as the kernel saw it: samples may miss it."""
-    command = [sys.executable, "-c", PROGRAM.format(dataset=dataset), str(raw_dir)]
+    """Return the greatest resident size in MB of a process that finds units."""
+    return _peak_mb(FIND + PEAK, dataset, raw_dir)
+
+
+def peak_of_encode_mb(dataset: str, raw_dir: Path) -> float:
+    """Return the same of one that encodes all of them as one chunk."""
+    return _peak_mb(FIND + ENCODE + PEAK, dataset, raw_dir)
+
+
+def _peak_mb(program: str, dataset: str, raw_dir: Path) -> float:
+    """Return the greatest resident size of a program, as the kernel saw it: samples may miss it."""
+    command = [sys.executable, "-c", program.format(dataset=dataset), str(raw_dir)]
     return int(subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout) / 1024

@@ -23,7 +23,7 @@ from stages.report import __main__ as command
 from stages.report import bundle, columns, data_charts, facts, figure, lock, logs, markup, run_charts
 from stages.report.figure import Figure, own_figures
 from stages.report.page import page, section
-from stages.runtime.memory_log import Record
+from stages.runtime.memory_log import LogEntry
 from tests.helpers.places import REPOSITORY
 from tests.helpers.report_logs import START, append, write_run
 
@@ -191,7 +191,7 @@ EVIL = """"'></script></style><img src=x onerror=alert(1)><script>alert(2)</scri
 
 
 def record(time, event, **content):
-    return Record(time, "process", "x", event, content)
+    return LogEntry(time, "process", "x", event, content)
 
 
 def facts_named(name):

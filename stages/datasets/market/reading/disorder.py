@@ -15,7 +15,7 @@ from stages.datasets.market.schema import LOOKBACK, Options
 
 
 @dataclass(frozen=True)
-class File:
+class FileRows:
     """What stays of the N rows of a file.
 
     Attributes
@@ -42,17 +42,17 @@ class File:
     edges: np.ndarray
 
 
-def gather(pieces: Pieces, zone: str) -> File:
+def gather(pieces: Pieces, zone: str) -> FileRows:
     """Return what stays of all rows of a file, one at least."""
     parts = [vars(piece).copy() for piece in pieces]
     columns = {name: np.concatenate([part.pop(name) for part in parts]) for name in list(parts[0])}
     columns["start"] = np.append(columns["start"], pieces.stop)
     time, fault, is_twice = rows.utc(columns.pop("ns"), columns.pop("is_utc"), columns.pop("fault"), zone)
     time = segments.fill(time, fault & rows.NO_TIME == 0)
-    return File(time=time, fault=fault, is_twice=is_twice, **columns)
+    return FileRows(time=time, fault=fault, is_twice=is_twice, **columns)
 
 
-def months_of(file: File, options: Options) -> tuple[list[Month], np.ndarray]:
+def months_of(file: FileRows, options: Options) -> tuple[list[Month], np.ndarray]:
     """Return the months of a file, and the times of its bars in order, int64 ns UTC."""
     line = segments.timeline(file.time, file.fault > 0)
     bars = line.order[line.bars]
@@ -75,7 +75,7 @@ def _month(months: "_Months", number: int) -> Month:
     return Month(number, *spans, months.segment_start(first), _backward(file, own_rows))
 
 
-def _spans(file: File, chosen: np.ndarray) -> tuple[Span, ...]:
+def _spans(file: FileRows, chosen: np.ndarray) -> tuple[Span, ...]:
     """Return the byte ranges of some rows, int64 in the order of the file."""
     if not len(chosen):
         return ()
@@ -85,7 +85,7 @@ def _spans(file: File, chosen: np.ndarray) -> tuple[Span, ...]:
     return tuple(zip(file.start[low].tolist(), file.start[high].tolist(), strict=True))
 
 
-def _backward(file: File, own: np.ndarray) -> tuple[int, int] | None:
+def _backward(file: FileRows, own: np.ndarray) -> tuple[int, int] | None:
     """Return how many own rows are earlier than the row before, and the line of the first one."""
     is_back = file.time[own] < file.time[np.maximum(own - 1, 0)]
     if not is_back.any():
@@ -102,7 +102,7 @@ class _Months:
     the first bar of each bar's segment.
     """
 
-    file: File
+    file: FileRows
     line: segments.Timeline
     row_time: np.ndarray
     bar_time: np.ndarray

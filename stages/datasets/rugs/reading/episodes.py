@@ -14,7 +14,7 @@ Span = tuple[int | None, int | None]
 
 
 @dataclass(slots=True)
-class Episode:
+class EpisodeRows:
     """A game that owns rows.
 
     Attributes
@@ -71,7 +71,7 @@ class Episodes:
         self._n_rows = 0
         self._files = list[np.ndarray]()
         self._stretches = list[np.ndarray]()
-        self.by_game: dict[int, Episode] = {}
+        self.by_game: dict[int, EpisodeRows] = {}
 
     def add(self, rows: np.ndarray) -> None:
         """Take the next rows, records of `stages.datasets.rugs.find.NEEDED`."""
@@ -88,7 +88,7 @@ class Episodes:
         self._carry(rows, marks, float(cash[-1]), int(player[-1]))
         self._n_rows += len(rows)
 
-    def in_order(self) -> list[Episode]:
+    def in_order(self) -> list[EpisodeRows]:
         """Return the episodes that have a frame, in the order of their first rows."""
         return sorted((one for one in self.by_game.values() if one.has_frame), key=lambda one: one.first)
 
@@ -137,7 +137,7 @@ class Episodes:
                 continue
             if game not in self.by_game:
                 place = int(rows["ts_ns"][row]), int(rows["seq"][row])
-                self.by_game[game] = Episode(game, self._n_rows + row, place, int(player_before[row]))
+                self.by_game[game] = EpisodeRows(game, self._n_rows + row, place, int(player_before[row]))
             self.by_game[game].n_rows += count
 
     def _see_frames(self, rows: np.ndarray, owner: np.ndarray, cash: np.ndarray) -> None:
