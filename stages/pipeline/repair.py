@@ -112,16 +112,19 @@ def _is_alive(holder: dict[str, Any]) -> bool:
         return False
     if not words or started > RWLOCK.stat().st_mtime + CLOCK_SLACK_S:
         return False
-    return _is_python(words) and _last_names(holder["cmd"].split()[-1:]) & _last_names(words[-1:]) != set()
+    return _is_python(words) and _last_names(holder["cmd"]) & _last_names(words[-1]) != set()
 
 
 def _is_python(words: list[str]) -> bool:
     return any(name in Path(words[0]).name for name in ("python", "dvc"))
 
 
-def _last_names(words: list[str]) -> set[str]:
-    """Return a word and, if it names a module, the module's last name: `python -m a.b` is known as `a/b.py`."""
-    return {name for word in words for name in (word, Path(word).stem, word.rpartition(".")[2])}
+def _last_names(text: str) -> set[str]:
+    """Return the last word and, if it names a module, the module's last name: `python -m a.b` is known as `a/b.py`.
+
+    DVC joins the arguments with spaces, and one may hold spaces itself.
+    """
+    return {name for word in text.split()[-1:] for name in (word, Path(word).stem, word.rpartition(".")[2])}
 
 
 def _remove_rwlock(path: Path) -> str:

@@ -8,7 +8,7 @@ import yaml
 from stages.core.errors import ExpectedError
 from stages.pipeline import internals, lock, verbs
 
-PARAMS = "datasets:\n  b: {raw: r}\n  a: {raw: r}\n  a-bars: {raw: r}\n"
+PARAMS = "datasets:\n  b: {raw: r}\n  a: {raw: r}\n  a_bars: {raw: r}\n"
 
 
 def entry(md5="1"):

@@ -8,7 +8,6 @@ import sys
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 import yaml
 
@@ -209,11 +208,20 @@ def test_nothing_is_touched_while_a_dvc_holds_its_locks(repository, monkeypatch)
     assert len(repair.mend()) == 2
 
 
-def test_what_a_living_dvc_wrote_into_rwlock_is_taken_for_its_own(repository):
-    """The words of DVC's own record, of this process as DVC writes them."""
-    process = psutil.Process()
-    write_rwlock({"pid": process.pid, "cmd": " ".join(sys.argv)})
-    assert repair._is_alive({"pid": process.pid, "cmd": f"x {process.cmdline()[-1]}"})
+@pytest.mark.parametrize(
+    ("words", "recorded"),
+    [
+        (("-m", "dvc", "repro"), "/lib/dvc/__main__.py repro"),
+        (("/bin/dvc", "exp", "run", "-n", "two words"), "/bin/dvc exp run -n two words"),
+        (("-m", "stages.commands.work"), "/a b/stages/commands/work.py"),
+    ],
+)
+def test_what_a_living_process_wrote_into_rwlock_is_taken_for_its_own(repository, running, words, recorded):
+    """DVC records `sys.argv`, joined with spaces."""
+    write_rwlock({"pid": running(*words).pid, "cmd": recorded})
+    before = repair.RWLOCK.read_bytes()
+    assert repair.mend() == []
+    assert repair.RWLOCK.read_bytes() == before
 
 
 def test_tidying_writes_the_lock_whole_and_in_the_bytes_of_dvc(repository, monkeypatch):
