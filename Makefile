@@ -110,7 +110,7 @@ pull: $(READY)  ## Get arrays and run cache from the remote; runs nothing
 	@dvc pull --run-cache
 
 merge: $(READY)  ## Join your work with what others pushed, data included; TAKE=ours or theirs where both changed a file
-	@python -m stages.commands.merge
+	@python -m stages.commands.join
 
 work: $(READY)  ## Build batches together with other machines that share the remote
 	@set -f; exec python -m stages.commands.work -- $$DATASET

@@ -138,7 +138,7 @@ def test_what_a_merge_lost_comes_back_beside_what_was_added_since(two):
     two.bob.run("git", "commit", "-q", "--amend", "-am", "only ours")
     change(two.bob, **{"5.csv": "five\n", "2.csv": None})
     assert "as 3.csv" in refusal(two.bob)
-    code = "from stages.commands import merge as m; m._resolve_folders(m._to_be_ended(), None); m._check_out()"
+    code = "from stages.commands import join as m; m._resolve_folders(m._to_be_ended(), None); m._check_out()"
     ours(two.bob, "-c", code)
     assert sorted(games(two.bob)) == ["1.csv", "3.csv", "4.csv", "5.csv"]
     assert refusal(two.bob) == ""
@@ -150,7 +150,7 @@ def test_a_rebase_is_not_taken_for_the_last_merge(two):
     change(two.bob, **{"1.csv": "bob\n"})
     two.ann.run("git", "push", "-q")
     two.bob.run("git", "pull", "--rebase", check=False)
-    code = "from stages.commands import merge as m; m._to_be_ended()"
+    code = "from stages.commands import join as m; m._to_be_ended()"
     assert "by no merge; end that first, as with `git rebase --abort`" in ours(two.bob, "-c", code, check=False).stderr
 
 

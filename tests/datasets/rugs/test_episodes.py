@@ -12,8 +12,8 @@ from stages.datasets.rugs.find import NEEDED, ORDER, find, scan
 from stages.datasets.rugs.reading import order, records
 from stages.datasets.rugs.reading.episodes import Episodes, first_games
 from stages.datasets.rugs.reading.records import Sorter
-from tests.helpers.peaks import peak_of_encode_mb, peak_of_find_mb
-from tests.helpers.rugs_rows import COLUMNS, SCHEMA, make_row, session_rows, write_file, write_rows
+from tests.helpers.peaks import peak_of_find_mb
+from tests.helpers.rugs_rows import COLUMNS, SCHEMA, make_row, session_rows, write_rows
 
 EVENTS = ("gameStateUpdate", "playerUpdate", "standard/newTrade", "usernameStatus", "", "ping")
 
@@ -110,15 +110,3 @@ def test_memory_does_not_grow_with_the_number_of_events(tmp_path):
     """Four times the events take at most a quarter more."""
     small, large = (peak_of_find_mb("rugs", write_sessions(tmp_path / str(n), n)) for n in (40, 160))
     assert large <= 1.25 * small
-
-
-@pytest.mark.slow
-def test_payloads_of_an_episode_are_not_in_memory_together(tmp_path):
-    """300 MB of them are read for columns of 30 MB."""
-    game, pad = "20251228-0000000000000001", "x" * 5000
-    for part in range(60):
-        seqs = range(1000 * part, 1000 * (part + 1))
-        frames = [{"gameId": game, "tickCount": seq, "price": 1.5, "active": True, "pad": pad} for seq in seqs]
-        rows = [make_row(seq, "gameStateUpdate", frame, game) for seq, frame in zip(seqs, frames, strict=True)]
-        write_file(rows, tmp_path / f"{part:03}.parquet")
-    assert peak_of_encode_mb("rugs", tmp_path) < 350

@@ -192,7 +192,7 @@ def _take() -> folders.Side | None:
 
 def main() -> int:
     """Run the command."""
-    cli.parser("commands.merge", "Join your work with what others have pushed, data included.").parse_args()
+    cli.parser("commands.join", "Join your work with what others have pushed, data included.").parse_args()
     return cli.run(lambda: merge(_take()), lambda: "the merge is under way")
 
 
