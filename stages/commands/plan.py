@@ -141,8 +141,8 @@ def main() -> int:
     """Run the command."""
 
     def action(params: Params, datasets: Sequence[str]) -> None:
-        dvc.complete_params()
         look_first(params, datasets)
+        dvc.complete_params()
         rows: list[tuple[str, ...]] = [COLUMNS]
         for dataset in datasets:
             if not_simulated(dataset, params):

@@ -35,8 +35,8 @@ def preprocess(params: Params, datasets: Sequence[str]) -> None:
         When a stage fails; DVC and the stage have then said why.
     """
     merges.check()
-    dvc.complete_params()
     look_first(params, datasets)
+    dvc.complete_params()
     witness.refuse_damaged()
     simulates = may_simulate()
     simulated = [verbs.stage_name("simulate", dataset) for dataset in datasets if dataset in params.simulate]

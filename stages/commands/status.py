@@ -241,8 +241,8 @@ def main() -> int:
 
     def action(params: Params, datasets: Sequence[str]) -> None:
         merges.check()
-        dvc.complete_params()
         look_first(params, datasets)
+        dvc.complete_params()
         for dataset in datasets:
             if not_simulated(dataset, params):
                 text = f"{dataset}: nothing has run here yet; `dvc repro` simulates the sample and builds all\n"

@@ -1,4 +1,4 @@
-"""The greatest memory of a process that finds, or reads and encodes, the units of a raw folder."""
+"""The greatest memory of a process that finds the units of a raw folder."""
 
 import subprocess
 import sys
@@ -11,10 +11,6 @@ from stages.datasets.{dataset}.find import find
 raw_dir = pathlib.Path(sys.argv[1])
 units = find(raw_dir, {{}})
 """
-ENCODE = """
-from stages.processing.chunks import Chunk, encode_chunk
-assert not encode_chunk(Chunk("{dataset}", raw_dir, {{}}, units, 0, 0.0)).bad
-"""
 PEAK = """
 print(re.search(r"VmHWM:\\s+(\\d+)", pathlib.Path("/proc/self/status").read_text())[1])
 """
@@ -23,11 +19,6 @@ print(re.search(r"VmHWM:\\s+(\\d+)", pathlib.Path("/proc/self/status").read_text
 def peak_of_find_mb(dataset: str, raw_dir: Path) -> float:
     """Return the greatest resident size in MB of a process that finds units."""
     return _peak_mb(FIND + PEAK, dataset, raw_dir)
-
-
-def peak_of_encode_mb(dataset: str, raw_dir: Path) -> float:
-    """Return the same of one that encodes all of them as one chunk."""
-    return _peak_mb(FIND + ENCODE + PEAK, dataset, raw_dir)
 
 
 def _peak_mb(program: str, dataset: str, raw_dir: Path) -> float:

@@ -138,7 +138,7 @@ def test_closing_the_terminal_stops_at_once(tmp_path, backend):
         assert time.monotonic() - started < MOST_S
     assert alive(tree) == []
     assert here.left_overs() == []
-    assert here.finished() == here.batches()[:3]
+    assert here.finished() == here.batches()[:1]
 
 
 def test_nohup_goes_on_after_a_hang_up(tmp_path):

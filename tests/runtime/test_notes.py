@@ -38,8 +38,14 @@ def test_an_idle_worker_is_left_out():
 
 
 def test_who_is_not_registered_tells_nothing():
-    notes.working_on("a.csv")
-    assert notes.worker_name().startswith("process ")
+    names = []
+
+    def work():
+        notes.working_on("a.csv")
+        names.append(notes.worker_name())
+
+    in_thread(work)
+    assert names == [f"process {os.getpid()}"]
 
 
 def _work_in(folder, note):
