@@ -1,6 +1,7 @@
 """What each worker is busy with."""
 
 import multiprocessing
+import os
 import threading
 from pathlib import Path
 
