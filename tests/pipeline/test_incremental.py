@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -286,7 +287,8 @@ def add_dataset(clone):
         path.write_text(path.read_text().replace("stages.datasets.splendor", "stages.datasets.copy"))
     shutil.copytree(clone.folder / "data/games", clone.folder / "data/other")
     params = yaml.safe_load((clone.folder / "params.yaml").read_text())
-    params["datasets"]["copy"] = {**params["datasets"]["splendor"], "raw": "data/other", "batch_size": 2 * BATCH_SIZE}
+    entry = {**deepcopy(params["datasets"]["splendor"]), "raw": "data/other", "batch_size": 2 * BATCH_SIZE}
+    params["datasets"]["copy"] = entry  # a copy: PyYAML writes what stands twice as an anchor and an alias
     (clone.folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     line = "  - data/manifests/splendor/batches.yaml\n"
     edit(clone, "dvc.yaml", line, line + line.replace("splendor", "copy"))
