@@ -230,7 +230,7 @@ def test_ctrl_c_ends_within_two_seconds_and_the_cluster_goes_on_with_nothing(clo
     code = """if True:
         import sys, time
         from pathlib import Path
-        from stages import cli, workers
+        from stages.runtime import cli, workers
         def slow(item):
             Path(f"begun.{item}").touch()
             time.sleep(0.4)
@@ -243,6 +243,7 @@ def test_ctrl_c_ends_within_two_seconds_and_the_cluster_goes_on_with_nothing(clo
         text=True,
     )
     while not list(clone.folder.glob("begun.*")):
+        assert running.poll() is None
         time.sleep(0.01)
     running.send_signal(signal.SIGINT)
     started = time.monotonic()
