@@ -82,22 +82,6 @@ class Permutation:
         return row * np.uint64(self._n_columns) + column
 
 
-@dataclass(frozen=True)
-class Shard:
-    """Every n-th position of an order, from the i-th on."""
-
-    order: Order
-    i: int
-    n: int
-
-    def __len__(self) -> int:
-        return max(0, -(-(len(self.order) - self.i) // self.n))
-
-    def at(self, positions: np.ndarray) -> np.ndarray:
-        """Return the samples at some positions."""
-        return self.order.at(positions * self.n + self.i)
-
-
 class Mixed:
     """One epoch of a mixture: `takes[i]` samples from source i, which has `sizes[i]`, see the module.
 
@@ -160,11 +144,6 @@ def firsts(sizes: np.ndarray) -> np.ndarray:
 def of_epoch(n_samples: int, seed: int | None, epoch: int) -> Order:
     """Return the order of one epoch of a single source."""
     return FileOrder(n_samples) if seed is None else Permutation(n_samples, seed, epoch)
-
-
-def shared(order: Order, shard: tuple[int, int]) -> Order:
-    """Return an order, or this shard's share of it."""
-    return order if shard[1] == 1 else Shard(order, *shard)
 
 
 def randoms(seed: int | None, epoch: int, samples: np.ndarray) -> np.ndarray:

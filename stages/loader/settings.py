@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from stages.core.errors import ExpectedError
+from stages.loader.layout import REMAINDERS, Remainder
 
 Batch = dict[str, np.ndarray]
 Transform = Callable[[Batch, np.ndarray], Batch]
@@ -36,7 +37,7 @@ class Settings:
     Attributes
     ----------
     batch_size
-        Samples (rows or windows) of a batch; the last one of an epoch may be smaller.
+        Samples (rows or windows) of a batch, which several ranks share: see stages/loader/layout.py.
     shuffle_seed
         Order of the samples together with the epoch's number; None is the order of the files.
     epoch, epochs
@@ -60,7 +61,12 @@ class Settings:
     adaptive
         None keeps `batch_size`.
     shard
-        ``(i, n)``: give only the i-th of n equal shares of each epoch, for n trainers that share the work.
+        ``(i, n)``: this process is the i-th of n ranks and gets its slice of each batch. None asks torch.distributed,
+        then the variables RANK and WORLD_SIZE; (0, 1) is all of each batch, whatever they say.
+    remainder
+        What becomes of the last samples of an epoch if they fill no batch: "drop" leaves them out, "pad" repeats the
+        first ones of the epoch and adds the field ``repeated``, bool (k,), to each batch; "keep" gives them as a
+        smaller batch. None is "drop" for several ranks, else "keep".
     transform
         A pure function of a batch and of one random uint64 for each sample, which depends on seed, epoch and sample
         alone; it runs in the background thread.
@@ -84,7 +90,8 @@ class Settings:
     epoch_samples: int | None = None
     prefetch: int = 2
     adaptive: Adaptive | None = None
-    shard: tuple[int, int] = (0, 1)
+    shard: tuple[int, int] | None = None
+    remainder: Remainder | None = None
     transform: Transform | None = None
     checkpoint_dir: Path | None = None
     checkpoint_frequency: int = 100
@@ -97,13 +104,15 @@ class Settings:
         _check(self.epoch >= 0, "epoch", self.epoch, "at least 0")
         _check(self.epoch_samples is None or self.epoch_samples >= 1, "epoch_samples", self.epoch_samples, "at least 1")
         _check(self.fields is None or len(self.fields) > 0, "fields", self.fields, "at least one, or None")
-        _check(0 <= self.shard[0] < self.shard[1], "shard", self.shard, "(i, n) with 0 <= i < n")
+        is_rank = self.shard is None or 0 <= self.shard[0] < self.shard[1]
+        _check(is_rank, "shard", self.shard, "(i, n) with 0 <= i < n, or None")
+        _check(self.remainder in (None, *REMAINDERS), "remainder", self.remainder, f"one of {REMAINDERS}, or None")
 
     @property
     def identity(self) -> Mapping[str, Any]:
         """What decides which samples come in which order; the rest may change between a run and its resumption."""
         fields = None if self.fields is None else list(self.fields)
-        return {"shuffle_seed": self.shuffle_seed, "fields": fields, "window": self.window, "shard": list(self.shard)}
+        return {"shuffle_seed": self.shuffle_seed, "fields": fields, "window": self.window}
 
 
 def _check(is_good: bool, name: str, found: object, expected: str) -> None:

@@ -2,7 +2,8 @@
 
 What a trainer can rely on:
 
-- each sample of an epoch exactly once, in an order that depends on the seed and the epoch alone;
+- each sample of an epoch exactly once, in an order that depends on the seed and the epoch alone (what becomes of those
+  behind the last whole batch, and who takes what of a batch, `layout` says);
 - the end is said by the thread, never guessed from an empty queue;
 - a failure in the thread is raised, with its traceback, where the trainer asks for the next batch;
 - at most `prefetch` batches are made or waiting, beside the one that the trainer holds;
@@ -20,11 +21,11 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Self
 
-import numpy as np
-
-from stages.loader import checkpoint
+from stages.core.errors import ExpectedError
+from stages.loader import checkpoint, layout
+from stages.loader.layout import REPEATED, Epoch, Layout
 from stages.loader.mixture import Folders, Mixture, open_source
-from stages.loader.order import randoms, shared
+from stages.loader.order import Order, randoms
 from stages.loader.part_arrays import Digests, PartArrays
 from stages.loader.settings import Batch, Settings
 from stages.loader.sizes import Sizes
@@ -32,7 +33,7 @@ from stages.loader.sizes import Sizes
 
 @dataclass(frozen=True, order=True)
 class Place:
-    """A position in the order of an epoch."""
+    """A position in the order of an epoch: where a global batch begins."""
 
     epoch: int
     next: int
@@ -42,9 +43,9 @@ class Place:
 class Metrics:
     """What one finished batch cost.
 
-    `epoch` and `first` say where it began, `size` how many samples it had. `seconds` passed from asking for it to
-    asking for the next one, `wait_s` of them before it was there; `read_s` is what the thread took to make it.
-    `memory_mb` is the proportional size of the process tree at that time.
+    `epoch` and `first` say where it began, `size` how many samples of it this process had. `seconds` passed from asking
+    for it to asking for the next one, `wait_s` of them before it was there; `read_s` is what the thread took to make
+    it. `memory_mb` is the proportional size of the process tree at that time.
     """
 
     epoch: int
@@ -59,11 +60,12 @@ class Metrics:
 
 @dataclass(frozen=True)
 class _Made:
-    """A batch on its way to the trainer: its place, and the place after it."""
+    """A batch on its way to the trainer: its place, the place of the next one, and how many samples it has."""
 
     batch: Batch
     place: Place
     after: Place
+    size: int
     read_s: float
     memory_mb: float
 
@@ -71,8 +73,8 @@ class _Made:
 class _Maker:
     """What the thread does; it knows nothing of the stream, which can so be dropped while the thread runs."""
 
-    def __init__(self, source: PartArrays | Mixture, settings: Settings, start: Place) -> None:
-        self._source, self._settings, self._start = source, settings, start
+    def __init__(self, source: PartArrays | Mixture, settings: Settings, here: Layout, start: Place) -> None:
+        self._source, self._settings, self._here, self._start = source, settings, here, start
         self._sizes = Sizes(settings.batch_size, settings.adaptive)
         self._is_stopped = False
         self.slots = threading.Semaphore(settings.prefetch)
@@ -98,25 +100,39 @@ class _Maker:
 
     def _batches(self) -> Iterator[_Made]:
         place, settings = self._start, self._settings
+        of_others = (self._here.n_workers - 1) * settings.batch_size
         while place.epoch < settings.epoch + settings.epochs:
-            order = shared(self._source.order(settings.shuffle_seed, place.epoch), settings.shard)
-            while place.next < len(order):
+            order = self._source.order(settings.shuffle_seed, place.epoch)
+            epoch = Epoch(len(order), settings.batch_size, layout.remainder_of(self._here, settings.remainder))
+            end = epoch.end(place.next)
+            while place.next < end:
                 self.slots.acquire()  # before the batch is made: what waits is bounded
                 if self._is_stopped:
                     return
                 started = time.perf_counter()
-                size = min(self._sizes.next(), len(order) - place.next)
-                after = Place(place.epoch, place.next + size)
-                batch = self._batch(place.epoch, order.at(np.arange(place.next, after.next)))
-                yield _Made(batch, place, after, time.perf_counter() - started, self._sizes.used_mb)
+                behind = min(place.next + self._sizes.next(), end)
+                batch, size = self._batch(order, epoch, place, behind)
+                after = Place(place.epoch, behind + of_others)
+                yield _Made(batch, place, after, size, time.perf_counter() - started, self._sizes.used_mb)
                 place = after
-            place = Place(place.epoch + 1, 0)
+            place = first_of(place.epoch + 1, settings, self._here)
 
-    def _batch(self, epoch: int, samples: np.ndarray) -> Batch:
+    def _batch(self, order: Order, epoch: Epoch, place: Place, behind: int) -> tuple[Batch, int]:
+        """Return this rank's slice of the global batch from a place to before `behind`, and its size."""
+        first, last = self._here.share(behind - place.next)
+        positions, is_repeated = epoch.positions(place.next + first, place.next + last)
+        samples = order.at(positions)
         batch = self._source.read(samples)
-        if self._settings.transform is None:
-            return batch
-        return self._settings.transform(batch, randoms(self._settings.shuffle_seed, epoch, samples))
+        if self._settings.transform is not None:
+            batch = self._settings.transform(batch, randoms(self._settings.shuffle_seed, place.epoch, samples))
+        if epoch.remainder == "pad":
+            batch[REPEATED] = is_repeated
+        return batch, len(samples)
+
+
+def first_of(epoch: int, settings: Settings, here: Layout) -> Place:
+    """Return where an epoch begins for this process."""
+    return Place(epoch, here.worker * settings.batch_size)
 
 
 class Stream:
@@ -132,13 +148,20 @@ class Stream:
 
     metrics: Metrics | None = None
 
-    def __init__(self, source: PartArrays | Mixture, settings: Settings) -> None:
+    def __init__(
+        self,
+        source: PartArrays | Mixture,
+        settings: Settings,
+        here: Layout | None = None,
+        start: Place | None = None,
+    ) -> None:
+        self._here = here or layout.of_process(settings.shard)
+        _require_batches(source, settings, self._here)
         self.source, self._settings = source, settings
-        of_source = {"window_rows": source.window_rows, "mixture": source.mixture}
-        self._identity = {"part": source.part, **settings.identity, **of_source}
+        self._identity = identity_of(source, settings)
         self._data: Digests | None = None
-        self._finished = self._given = self._saved = self._start()
-        self._maker = _Maker(source, settings, self._given)
+        self._finished = self._given = self._saved = start or self._start()
+        self._maker = _Maker(source, settings, self._here, self._given)
         self._stop = weakref.finalize(self, self._maker.stop)
         self._now: tuple[_Made, float, float] | None = None  # the batch in hand, when it was asked for and given
         self._n_finished, self._is_at_end = 0, False
@@ -171,11 +194,16 @@ class Stream:
         self._now = None
         self._save()
 
+    @property
+    def place(self) -> Place:
+        """Where the batch begins that comes behind the one in hand."""
+        return self._given
+
     def state(self) -> checkpoint.State:
         """Return where the stream is behind the batch in hand, for `Settings.resume_from`.
 
-        It is plain JSON. A trainer that saves it together with its own state, when it is done with the batch, goes on
-        with both exactly.
+        It is plain JSON, and the same for each rank: any number of ranks goes on from it. A trainer that saves it
+        together with its own state, when it is done with the batch, goes on with both exactly.
         """
         return self._state(self._given)
 
@@ -187,7 +215,7 @@ class Stream:
             state = checkpoint.opened(settings.resume_from)
         if folder and state is None:
             self._data = self.source.digests({})
-        first = Place(settings.epoch, 0)
+        first = first_of(settings.epoch, settings, self._here)
         if state is None:
             return first
         self._data = self.source.digests(state["data"])
@@ -212,16 +240,16 @@ class Stream:
             return
         made, asked, given = self._now
         self._now, self._finished, self._n_finished = None, made.after, self._n_finished + 1
-        seconds, size = time.perf_counter() - asked, made.after.next - made.place.next
+        seconds = time.perf_counter() - asked
         self.metrics = Metrics(
             epoch=made.place.epoch,
             first=made.place.next,
-            size=size,
+            size=made.size,
             seconds=seconds,
             wait_s=given - asked,
             read_s=made.read_s,
             memory_mb=made.memory_mb,
-            samples_per_s=size / seconds,
+            samples_per_s=made.size / seconds,
         )
         if self._settings.log:
             with Path(self._settings.log).open("a", encoding="utf-8") as file:
@@ -230,8 +258,11 @@ class Stream:
             self._save()
 
     def _save(self) -> None:
-        """Write a checkpoint of what is finished, if there is a folder for it and something new to say."""
-        if self._settings.checkpoint_dir and self._finished != self._saved:
+        """Write a checkpoint of what is finished, if there is a folder for it and something new to say.
+
+        All ranks stand at the same place: the first one writes for all of them.
+        """
+        if self._settings.checkpoint_dir and self._here.rank == 0 and self._finished != self._saved:
             checkpoint.save(Path(self._settings.checkpoint_dir), self._state(self._finished))
             self._saved = self._finished
 
@@ -269,4 +300,46 @@ def batches(folder: Folders, part: str, settings: Settings | None = None, **opti
         When a file is not complete.
     """
     settings = replace(settings or Settings(), **options)
-    return Stream(open_source(folder, part, settings), settings)
+    source, here = open_source(folder, part, settings), layout.of_process(settings.shard)
+    layout.tell(here, epoch_of(source, settings, here))
+    return Stream(source, settings, here)
+
+
+def identity_of(source: PartArrays | Mixture, settings: Settings) -> checkpoint.State:
+    """Return what decides which samples come in which order, beside the arrays and the batch size; as plain JSON."""
+    of_source = {"window_rows": source.window_rows, "mixture": source.mixture}
+    return {"part": source.part, **settings.identity, **of_source}
+
+
+def epoch_of(source: PartArrays | Mixture, settings: Settings, here: Layout) -> Epoch:
+    """Return how an epoch of a source is cut into batches."""
+    return Epoch(len(source), settings.batch_size, layout.remainder_of(here, settings.remainder))
+
+
+def _require_batches(source: PartArrays | Mixture, settings: Settings, here: Layout) -> None:
+    """Refuse epochs of no batch, ranks whose batches would differ, and an end that no fixed size defines.
+
+    Raises
+    ------
+    ExpectedError
+        When a batch is larger than the epoch that drops it or smaller than the number of ranks, or when its size may
+        change and there are several ranks or no last samples.
+    """
+    epoch = epoch_of(source, settings, here)
+    if epoch.n_batches == 0:
+        raise ExpectedError(
+            f"loader: batch_size is {settings.batch_size} and part {source.part!r} has {epoch.n_samples} samples an "
+            "epoch, of which remainder drop leaves no batch; lower it, or set remainder to keep or pad"
+        )
+    if settings.batch_size < here.n_ranks:
+        raise ExpectedError(
+            f"loader: batch_size is {settings.batch_size} for {here.n_ranks} ranks, which share each batch, expected "
+            "at least a sample for each; raise it"
+        )
+    if not settings.adaptive:
+        return
+    if here.n_ranks > 1 or settings.remainder in ("drop", "pad"):
+        raise ExpectedError(
+            f"loader: adaptive with {here.n_ranks} ranks and remainder {settings.remainder!r}, expected one rank that "
+            "keeps the remainder, as the size of a batch follows this process's memory; leave adaptive out"
+        )

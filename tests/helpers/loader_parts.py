@@ -31,8 +31,9 @@ def write_part(folder, n_rows=N_ROWS, part="train", starts=None):
 
 
 def rows_of(stream):
-    """Return the first row of each batch's samples."""
-    return [batch["X"].reshape(len(batch["X"]), -1)[:, 0].astype(int).tolist() for batch in stream]
+    """Return the first row of each batch's samples, as arrays or tensors."""
+    firsts = (np.asarray(batch["X"])[(slice(None), *[0] * (batch["X"].ndim - 1))] for batch in stream)
+    return [first.astype(int).tolist() for first in firsts]
 
 
 def flat(lists):

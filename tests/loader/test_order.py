@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from stages.loader import Settings, batches
-from stages.loader.order import FileOrder, Permutation, Shard, of_epoch, randoms, shared
-from tests.helpers.loader_parts import N_ROWS, WINDOW, flat, write_part
+from stages.loader.order import Permutation, randoms
+from tests.helpers.loader_parts import N_ROWS, WINDOW, write_part
 
 GOLDEN_ORDER = [13537400191, 689482970412, 739093771279]
 GOLDEN_RANDOMS = [9149820811325744099, 7961445619028394550]
@@ -48,14 +48,6 @@ def test_the_order_depends_on_seed_and_epoch_alone():
     assert not np.array_equal(Permutation(50, 1, 0).at(at), Permutation(50, 2, 0).at(at))
     assert Permutation(10**12, 42, 5).at(np.array([0, 1, 10**12 - 1])).tolist() == GOLDEN_ORDER
     assert randoms(42, 5, np.array([0, 1])).tolist() == GOLDEN_RANDOMS
-
-
-@pytest.mark.parametrize("n", [0, 1, 2, 10])
-def test_shards_share_an_order(n):
-    """Also when there are more shards than samples."""
-    orders = [Shard(FileOrder(n), i, 3) for i in range(3)]
-    assert sorted(flat(order.at(np.arange(len(order))).tolist() for order in orders)) == list(range(n))
-    assert len(shared(of_epoch(10, 1, 0), (0, 1))) == 10
 
 
 def test_random_numbers_belong_to_samples(folder):

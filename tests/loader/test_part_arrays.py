@@ -8,7 +8,7 @@ import pytest
 from stages.core import arrays, bits
 from stages.core.errors import ExpectedError
 from stages.core.files import atomic_dir
-from stages.loader import PartArrays, Settings, batches
+from stages.loader import Adaptive, PartArrays, Settings, batches
 from stages.loader.order import Permutation
 from tests.helpers.loader_parts import N_ROWS, WINDOW, flat, rows_of, run_script, write_part
 
@@ -68,6 +68,10 @@ def test_giving_pages_back_changes_no_value(folder, kept_mb, monkeypatch):
         ({"fields": ()}, r"fields is \(\), expected at least one, or None"),
         ({"batch_size": 0}, r"batch_size is 0, expected at least 1"),
         ({"shard": (2, 2)}, r"shard is \(2, 2\), expected"),
+        ({"remainder": "cut"}, r"remainder is 'cut', expected one of \('drop', 'pad', 'keep'\), or None"),
+        ({"shard": (0, 4), "batch_size": 3}, r"batch_size is 3 for 4 ranks, .* expected at least a sample for each"),
+        ({"remainder": "drop", "batch_size": 10**6}, r"part 'train' has \d+ samples an epoch, .* leaves no batch"),
+        ({"shard": (0, 2), "adaptive": Adaptive(8, 64)}, r"adaptive with 2 ranks .* expected one rank"),
     ],
 )
 def test_wrong_settings_are_named(folder, settings, message):

@@ -1,0 +1,169 @@
+"""The stream as a torch IterableDataset; torch is not among this package's own requirements.
+
+Give it to `TorchLoader`, or to ``DataLoader(dataset, batch_size=None, num_workers=n)``: batches are made here, and each
+of the n worker processes makes whole ones in turn. A pass over it is an epoch, and the next pass the next epoch, also
+with ``persistent_workers=True``.
+"""
+
+# mypy: disable-error-code="import-not-found, misc"
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch.utils.data import IterableDataset, get_worker_info
+from torch.utils.data._utils.collate import default_collate_fn_map
+
+from stages.core.errors import ExpectedError
+from stages.loader import checkpoint, layout
+from stages.loader.layout import Layout
+from stages.loader.mixture import Mixture
+from stages.loader.part_arrays import PartArrays
+from stages.loader.settings import Batch, Settings
+from stages.loader.stream import Place, Stream, epoch_of, first_of, identity_of
+from stages.loader.torch_adapter.passes import Passes
+
+
+class TensorBatch(dict[str, Any]):
+    """One batch: tensors by field; arrays of text stay NumPy's."""
+
+
+def _refuse(*_: object, **__: object) -> None:
+    raise ExpectedError(
+        "loader: DataLoader would make batches of batches, expected batch_size=None, as these are batches already; "
+        "write DataLoader(dataset, batch_size=None), and set batch_size in Settings"
+    )
+
+
+default_collate_fn_map[TensorBatch] = _refuse  # of a DataLoader that has a batch_size; it is 1 if none is given
+
+
+class TorchBatches(IterableDataset[TensorBatch]):
+    """Batches of a source as dicts of tensors.
+
+    Parameters
+    ----------
+    source
+        What `open_source` gives.
+    settings
+        As for a `Stream`; epochs are passes here, and where to go on is said by `load_state_dict`.
+
+    Raises
+    ------
+    ExpectedError
+        When a setting does not go with it.
+    """
+
+    def __init__(self, source: PartArrays | Mixture, settings: Settings) -> None:
+        _require_passes(settings)
+        self.source, self.settings = source, settings
+        self.passes = Passes(Place(settings.epoch, 0))
+        self._pinned: Layout | None = None  # where this is a copy in a worker process
+        self._stream: Stream | None = None
+        self._own: Place | None = None  # where this worker goes on
+        self._data: Mapping[str, Mapping[str, str]] | None = None
+        layout.tell(self.layout, epoch_of(source, settings, self.layout))
+
+    @property
+    def layout(self) -> Layout:
+        """Rank and worker of this process."""
+        here, worker = self._pinned or layout.of_process(self.settings.shard), get_worker_info()
+        return replace(here, worker=worker.id, n_workers=worker.num_workers) if worker else here
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that the next pass is."""
+        return self.passes.next.epoch
+
+    @epoch.setter
+    def epoch(self, epoch: int) -> None:
+        self.set_epoch(epoch)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Let the next pass be an epoch, from its begin."""
+        self.passes.set(Place(epoch, 0))
+        self._stream = None
+
+    def __len__(self) -> int:
+        """Return the number of batches of an epoch, the same for each rank."""
+        return epoch_of(self.source, self.settings, self.layout).n_batches
+
+    def __iter__(self) -> Iterator[TensorBatch]:
+        """Begin the next pass, at once: its workers agree on it, and torchdata asks for its state before a batch."""
+        here, own = self.layout, self._own
+        begin = self.passes.begin(own)
+        start = own or Place(begin.epoch, begin.next + first_of(begin.epoch, self.settings, here).next)
+        self._own, self._stream = None, Stream(self.source, replace(self.settings, epoch=begin.epoch), here, start)
+        return _tensors_of(self._stream)
+
+    def state_dict(self) -> checkpoint.State:
+        """Return where this process is behind the batch that it gave last; in a worker, of its own share alone.
+
+        It is what torchdata's StatefulDataLoader asks for. The state of a `TorchLoader` is that of all workers.
+        """
+        place = self._stream.place if self._stream is not None else self.passes.next
+        return self.state_at(place)
+
+    def state_at(self, place: Place) -> checkpoint.State:
+        """Return the state of a trainer that has finished what comes before a place."""
+        here, self._data = self.layout, self._data or self.source.digests({})
+        content = {"epoch": place.epoch, "next": place.next, "data": self._data}
+        settings = {**identity_of(self.source, self.settings), **_worker(here)}
+        return checkpoint.sealed({**content, "settings": settings})
+
+    def load_state_dict(self, state: checkpoint.State) -> None:
+        """Let the next pass go on where a state says.
+
+        Raises
+        ------
+        ExpectedError
+            When it is damaged, or of other arrays, another order, or one worker of several.
+        """
+        content, here = checkpoint.opened(state), self.layout
+        self._data = self.source.digests(content["data"])
+        settings = {"worker": None, **identity_of(self.source, self.settings), **_worker(here)}
+        checkpoint.require_same("loader: load_state_dict", content, self._data, settings)
+        place, self._stream = Place(content["epoch"], content["next"]), None
+        if here.n_workers > 1:
+            self._own = place
+        else:
+            self.passes.set(self._begin(place))
+
+    def _begin(self, place: Place) -> Place:
+        """Return a place, or the begin of the next epoch if no batch follows it."""
+        epoch = epoch_of(self.source, self.settings, self.layout)
+        return place if place.next < epoch.end(place.next) else Place(place.epoch + 1, 0)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the stream in this process, and take its rank along, which a worker process could not ask for."""
+        return {**self.__dict__, "_stream": None, "_pinned": replace(self.layout, worker=0, n_workers=1)}
+
+
+def _tensors_of(stream: Stream) -> Iterator[TensorBatch]:
+    with stream:
+        yield from map(tensors, stream)
+
+
+def tensors(batch: Batch) -> TensorBatch:
+    """Return a batch as tensors on the memory of its arrays."""
+    is_text = {name: values.dtype.kind in "SU" for name, values in batch.items()}
+    return TensorBatch((name, values if is_text[name] else torch.from_numpy(values)) for name, values in batch.items())
+
+
+def _worker(here: Layout) -> dict[str, Any]:
+    """Return what a state says of the worker that it is of; nothing where there is only one."""
+    return {"worker": [here.worker, here.n_workers]} if here.n_workers > 1 else {}
+
+
+def _require_passes(settings: Settings) -> None:
+    if settings.checkpoint_dir or settings.resume_from:
+        raise ExpectedError(
+            "loader: checkpoint_dir or resume_from for torch, whose workers fetch ahead of the trainer, expected "
+            "neither; save TorchLoader.state_dict() beside the model and give it to load_state_dict"
+        )
+    if settings.epochs != 1:
+        raise ExpectedError(
+            f"loader: epochs is {settings.epochs}, expected 1, as each pass over the dataset is one epoch; "
+            "iterate as often as you want"
+        )

@@ -1,0 +1,70 @@
+"""A DataLoader of batches that knows where its trainer is.
+
+Workers fetch ahead, so that only this side knows what the trainer got. The state is one place in the order of the
+global batches: saved with any number of ranks and workers, it goes on with any other.
+"""
+
+# mypy: disable-error-code="import-not-found, misc"
+
+from collections.abc import Iterator
+from typing import Any
+
+from torch.utils.data import DataLoader
+
+from stages.core.errors import ExpectedError
+from stages.loader import checkpoint
+from stages.loader.stream import Place
+from stages.loader.torch_adapter.batches import TensorBatch, TorchBatches
+
+MADE_BY_SETTINGS = ("batch_size", "shuffle", "sampler", "batch_sampler", "drop_last", "collate_fn")
+INSTEAD = "Settings has batch_size, shuffle_seed, remainder and transform"
+
+
+class TorchLoader(DataLoader[TensorBatch]):
+    """A `torch.utils.data.DataLoader` whose state can be saved and loaded.
+
+    Parameters
+    ----------
+    dataset
+        What is read; each pass over the loader is its next epoch.
+    **options
+        Of `DataLoader`, such as ``num_workers``, ``persistent_workers``, ``pin_memory`` and ``prefetch_factor``.
+
+    Raises
+    ------
+    ExpectedError
+        When an option would make batches or an order of its own.
+    """
+
+    def __init__(self, dataset: TorchBatches, **options: Any) -> None:
+        if given := [name for name in MADE_BY_SETTINGS if options.pop(name, None)]:
+            raise ExpectedError(f"loader: TorchLoader got {', '.join(given)}, expected none of them; {INSTEAD}")
+        super().__init__(dataset, batch_size=None, **options)
+        self._at: Place | None = None  # behind the batch in hand; None before the first pass and behind the last batch
+
+    def set_epoch(self, epoch: int) -> None:
+        """Let the next pass be an epoch, from its begin."""
+        self.dataset.set_epoch(epoch)
+        self._at = None
+
+    def __iter__(self) -> Iterator[TensorBatch]:
+        begin, size = self.dataset.passes.next, self.dataset.settings.batch_size
+        for number, batch in enumerate(super().__iter__(), 1):
+            self._at = Place(begin.epoch, begin.next + number * size)
+            yield batch
+        self._at = None
+
+    def state_dict(self) -> checkpoint.State:
+        """Return where the trainer is behind the batch in hand, as plain JSON; the same for each rank."""
+        return self.dataset.state_at(self._at or self.dataset.passes.next)
+
+    def load_state_dict(self, state: checkpoint.State) -> None:
+        """Let the next pass go on where a state says, in whatever layout it was saved.
+
+        Raises
+        ------
+        ExpectedError
+            When it is damaged, or of other arrays or another order.
+        """
+        self.dataset.load_state_dict(state)
+        self._at = None
