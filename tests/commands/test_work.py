@@ -60,7 +60,7 @@ def share_raw(clone, remote):
 
 
 def start_work(clone):
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("DVC_", "GIT_"))}
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("DVC_", "GIT_", "MAKE"))}
     with log_file(clone).open("wb") as log:
         return subprocess.Popen(
             ["make", "-o", str(VENV / ".ready"), f"VENV={VENV}", "work"],
