@@ -23,6 +23,7 @@ from stages.commands.verify_parts import file_faults, order_faults, part_faults,
 from stages.core import arrays, checksum, fields, manifests, part_files, paths
 from stages.core.arrays import read_npz
 from stages.core.errors import ExpectedError
+from stages.core.merge_report import read_report
 from stages.core.params import DatasetParams, Params
 from stages.core.part_files import LEFT_OUT, PARTS
 from stages.datasets import base
@@ -84,7 +85,7 @@ def _redo(verb: str, dataset: str, batch: str = "") -> str:
 
 def _merged(dataset: str, params: DatasetParams) -> Iterator[str]:
     """Check that merged has the rows and groups of all batches but the duplicates."""
-    report = json.loads(paths.report(dataset).read_text(encoding="utf-8"))
+    report = read_report(dataset)
     n_rows, n_groups = -report["duplicates"]["rows"], -report["duplicates"]["groups"]
     for batch in manifests.read_batch_list(dataset):
         path = paths.intermediate(dataset, batch)

@@ -3,6 +3,7 @@
 It is read here, put into an order that does not depend on history, kept as a copy, and compared with an earlier one.
 """
 
+import logging
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from stages.core.errors import ExpectedError
 from stages.core.files import write_text
 from stages.core.params import load
 from stages.pipeline import internals, verbs
+
+logger = logging.getLogger("batchwise")
 
 LOCK = Path("dvc.lock")
 COPY = Path(".dvc/tmp/batchwise/dvc.lock")  # of the last one that was whole
@@ -39,7 +42,7 @@ class RecordedOutput:
 
 
 def read() -> dict[str, Entry]:
-    """Return the entries of dvc.lock by stage name.
+    """Return the entries of dvc.lock by stage name, without those of stages that were forgotten.
 
     Raises
     ------
@@ -48,7 +51,8 @@ def read() -> dict[str, Entry]:
     """
     if not LOCK.is_file():
         raise ExpectedError(f"{LOCK}: not found, expected the record of a run; `dvc repro`")
-    return parsed(LOCK.read_text(encoding="utf-8"), str(LOCK))
+    entries = parsed(LOCK.read_text(encoding="utf-8"), str(LOCK))
+    return {stage: entry for stage, entry in entries.items() if "outs" in entry}
 
 
 def parsed(text: str, where: str) -> dict[str, Entry]:
@@ -135,6 +139,13 @@ def add(entries: Mapping[str, Entry]) -> None:
                 stages[name] = entry
 
 
+def forget(stages: Collection[str]) -> None:
+    """Forget what some stages read and wrote, so that DVC runs them again; their places stay, with their commands."""
+    with internals.modified(LOCK) as content:
+        for stage in stages:
+            content["stages"][stage] = {"cmd": content["stages"][stage]["cmd"]}
+
+
 # Tidying.
 
 
@@ -142,7 +153,7 @@ def tidy(dataset: str, batches: Collection[str]) -> None:
     """Make dvc.lock independent of history: drop batches that are no more, put the rest into the order of a first run.
 
     DVC keeps the entries of such batches, and reads them, for ever. It reads the file anew after each stage, so it may
-    be changed while a stage runs.
+    be changed while a stage runs: its lock is free then. If another DVC holds it, the file stays as it is for now.
 
     Parameters
     ----------
@@ -151,15 +162,20 @@ def tidy(dataset: str, batches: Collection[str]) -> None:
     batches
         The present list.
     """
-    text = LOCK.read_text(encoding="utf-8") if LOCK.is_file() else ""
-    rank = _rank(list(load().datasets))
-    if _is_tidy(text, dataset, batches, rank):
+    if not LOCK.is_file():
         return
-    with internals.modified(LOCK) as content:
-        entries = content["stages"]
-        _drop_placeholders(entries, dataset)
-        _drop_vanished_batches(entries, dataset, batches)
-        _sort(entries, rank)
+    rank = _rank(list(load().datasets))
+    if _is_tidy(LOCK.read_text(encoding="utf-8"), dataset, batches, rank):
+        return
+    try:
+        with internals.locked(), internals.modified(LOCK) as content:
+            entries = content["stages"]
+            _drop_placeholders(entries, dataset)
+            _drop_vanished_batches(entries, dataset, batches)
+            _sort(entries, rank)
+    except internals.DvcAtWork:
+        logger.debug("%s: left in its order, another DVC is at work", LOCK)
+        return
     keep_copy()
 
 
@@ -193,7 +209,7 @@ def _is_batch_of(name: str, dataset: str) -> bool:
 
 
 def _is_placeholder(entry: Entry) -> bool:
-    return any(out.get("md5") == EMPTY_MD5 for out in entry["outs"])
+    return any(out.get("md5") == EMPTY_MD5 for out in entry.get("outs", ()))
 
 
 def _drop_vanished_batches(entries: dict[str, Any], dataset: str, batches: Collection[str]) -> None:

@@ -13,9 +13,10 @@ import pytest
 from stages.commands import verify
 from stages.core import arrays, manifests
 from stages.core.errors import ExpectedError
+from stages.core.merge_report import report_text
 from stages.core.params import load
 from stages.processed import Processed
-from tests.helpers.clones import Clone, flip, rewrite, small_clone
+from tests.helpers.clones import Clone, flip, in_order_of_a_first_run, recorded, rewrite, small_clone
 from tests.helpers.merged_fields import sealed
 
 DATASET = "splendor"
@@ -80,6 +81,7 @@ def assert_named_and_repaired(clone, name, before):
     again = run_verify(clone)
     assert again.returncode == 0, again.stdout
     assert outputs(clone) == before
+    assert recorded(clone) == in_order_of_a_first_run(clone)
 
 
 MERGED_FIELD = "data/merged/splendor/game_id.npy"
@@ -180,7 +182,20 @@ def flip_x(folder):
 
 def flip_report(folder):
     path = folder / "data/reports/splendor.json"
+    report = {key: value for key, value in json.loads(path.read_text()).items() if key != "check"}
+    rewrite(path, report_text({**report, "units": report["units"] + 9}).encode())
+
+
+@pytest.mark.slow
+def test_split_does_not_take_in_a_flipped_bit_of_what_merge_reports(clone_of, expected):
+    clone = clone_of("hardlink")
+    path = clone.folder / "data/reports/splendor.json"
     rewrite(path, re.sub(rb'"units": \d', b'"units": 9', path.read_bytes(), count=1))
+    done = reseeded(clone)
+    assert done.returncode != 0
+    where = "data/reports/splendor.json"
+    assert f"error: {where}: checksum does not match what was written; `make verify` says what to type" in done.stderr
+    assert_named_and_repaired(clone, where, expected)
 
 
 @pytest.mark.slow
@@ -428,6 +443,17 @@ def test_a_file_of_the_parts_or_of_merged_that_is_not_as_written_is_named(comple
         found = list(check(DATASET, complete.dataset(DATASET)))
         assert f"{path}: checksum does not match" in found[0]
         assert "`dvc repro --force --single-item" in found[0]
+
+
+def test_a_report_of_merge_that_is_not_as_written_is_named(complete):
+    """Also where DVC took it in."""
+    path = Path("data/reports/splendor.json")
+    text = path.read_text()
+    flipped = re.sub(r'"units": \d', '"units": 9', text, count=1)
+    assert flipped != text
+    path.write_text(flipped)
+    with pytest.raises(ExpectedError, match=r"^data/reports/splendor\.json: checksum does not match .*`make verify`"):
+        list(verify._merged(DATASET, complete.dataset(DATASET)))
 
 
 def test_a_group_that_merged_holds_twice_is_named(complete):
