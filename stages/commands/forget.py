@@ -2,8 +2,9 @@
 
 DVC records of a stage the digests of what it read, and trusts a file whose size and times are as before. So arrays that
 were made from a damaged file stand in dvc.lock, and in the run cache, as made from the right one. Both forget what
-stages that read the file have made; what comes after them follows, if what they make now differs. Until they ran again, verify
-says that they are missing from dvc.lock. Nothing is deleted from the workspace or from the cache of objects.
+stages that read the file have made; what comes after them follows, if what they make now differs. Until they ran again,
+verify says that they are missing from dvc.lock, where only their places are left. Nothing is deleted from the workspace
+or from the cache of objects.
 """
 
 import logging

@@ -76,8 +76,8 @@ def assert_named_and_repaired(clone, name, before):
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert name in done.stdout
-    for line in done.stdout.splitlines():
-        clone.run("bash", "-c", re.search("`(.*)`", line).group(1))
+    for command in re.findall("`(.*)`", done.stdout):
+        clone.run("bash", "-c", command)
     again = run_verify(clone)
     assert again.returncode == 0, again.stdout
     assert outputs(clone) == before
@@ -142,6 +142,24 @@ def test_two_damaged_files_of_one_stage_are_repaired_one_after_the_other(clone_o
     for name in ("game_id", "turn_number"):
         flip(clone.folder / f"data/merged/splendor/{name}.npy")
     assert_named_and_repaired(clone, "data/merged/splendor/turn_number.npy", before)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("link", ["hardlink", "copy"])
+def test_damage_in_three_stages_at_once_is_repaired_by_one_command(clone_of, link):
+    """A run that mends one of them would read, or be given from the cache, what is still damaged of another."""
+    clone = clone_of(link)
+    before = outputs(clone)
+    damaged = ("data/intermediate/splendor/b0.npz", MERGED_FIELD, "data/merged/splendor/X.npy")
+    for path in (*damaged, "data/processed/splendor/X_train.npy"):
+        if not (clone.folder / path).samefile(cache_object(clone, path)):
+            flip(cache_object(clone, path))
+        flip(clone.folder / path)
+    (clone.folder / "data/manifests/splendor/expanded.yaml").unlink()
+    stdout = run_verify(clone).stdout
+    assert len(re.findall("`.*`", stdout)) == 1
+    assert stdout.count("; the last such line mends it too\n") == 3
+    assert_named_and_repaired(clone, "X_train.npy" if link == "hardlink" else "damaged", before)
 
 
 def reseeded(clone):
@@ -218,7 +236,7 @@ def test_a_repair_that_was_interrupted_is_asked_for_again(clone_of, expected):
     clone = clone_of("hardlink")
     flip_x(clone.folder)
     assert reseeded(clone).returncode == 0
-    commands = [re.search("`(.*)`", line).group(1) for line in run_verify(clone).stdout.splitlines()]
+    commands = re.findall("`(.*)`", run_verify(clone).stdout)
     for command in commands:  # the files are mended, and what follows is never run
         clone.run("bash", "-c", command.rpartition(" && ")[0])
     clone.run("dvc", "repro", "merge@splendor")
