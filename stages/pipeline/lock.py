@@ -3,7 +3,6 @@
 It is read here, put into an order that does not depend on history, kept as a copy, and compared with an earlier one.
 """
 
-import logging
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,8 +15,6 @@ from stages.core.errors import ExpectedError
 from stages.core.files import write_text
 from stages.core.params import load
 from stages.pipeline import internals, verbs
-
-logger = logging.getLogger("batchwise")
 
 LOCK = Path("dvc.lock")
 COPY = Path(".dvc/tmp/batchwise/dvc.lock")  # of the last one that was whole
@@ -153,7 +150,7 @@ def tidy(dataset: str, batches: Collection[str]) -> None:
     """Make dvc.lock independent of history: drop batches that are no more, put the rest into the order of a first run.
 
     DVC keeps the entries of such batches, and reads them, for ever. It reads the file anew after each stage, so it may
-    be changed while a stage runs: its lock is free then. If another DVC holds it, the file stays as it is for now.
+    be changed while a stage runs.
 
     Parameters
     ----------
@@ -167,15 +164,11 @@ def tidy(dataset: str, batches: Collection[str]) -> None:
     rank = _rank(list(load().datasets))
     if _is_tidy(LOCK.read_text(encoding="utf-8"), dataset, batches, rank):
         return
-    try:
-        with internals.locked(), internals.modified(LOCK) as content:
-            entries = content["stages"]
-            _drop_placeholders(entries, dataset)
-            _drop_vanished_batches(entries, dataset, batches)
-            _sort(entries, rank)
-    except internals.DvcAtWork:
-        logger.debug("%s: left in its order, another DVC is at work", LOCK)
-        return
+    with internals.modified(LOCK) as content:
+        entries = content["stages"]
+        _drop_placeholders(entries, dataset)
+        _drop_vanished_batches(entries, dataset, batches)
+        _sort(entries, rank)
     keep_copy()
 
 
