@@ -31,7 +31,6 @@ from stages.merging import groups
 from stages.merging.account import account
 from stages.merging.batches import Batch, common_fields, open_batch
 from stages.merging.groups import Groups
-from stages.pipeline import lock
 from stages.runtime import cli
 from stages.runtime.display import Display, StepProgress
 from stages.runtime.memory_log import MemoryLog
@@ -64,7 +63,6 @@ def merge(dataset: str, max_bad_units: int) -> None:
             _write(dataset, fields, batches, table, steps)
         write_text(paths.report(dataset), report_text(report))
         _remove_unlisted(dataset, names)
-        lock.tidy(dataset, names)  # a batch that was new to DVC when this run began is at the end of dvc.lock
         counts = {"n_rows": report["rows"], "n_groups": report["groups"]}
         log.record("end", **counts, n_duplicates=report["duplicates"]["groups"])
 

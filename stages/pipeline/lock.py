@@ -172,9 +172,34 @@ def tidy(dataset: str, batches: Collection[str]) -> None:
     keep_copy()
 
 
+def reserve(dataset: str, batches: Collection[str]) -> None:
+    """Give the stages of a dataset that dvc.lock lacks their places, each with its command alone.
+
+    DVC writes the entry of a stage that is new to the file behind all others, and fills one that is there. It takes a
+    place for a stage that never ran.
+
+    Parameters
+    ----------
+    dataset, batches
+        Of the stages from process on; the present list.
+    """
+    names = verbs.stage_names(verbs.VERBS[verbs.VERBS.index("expand") :], dataset, batches)
+    text = LOCK.read_text(encoding="utf-8") if LOCK.is_file() else ""
+    if not text or set(names) <= set(_names(text)):
+        return
+    with internals.modified(LOCK) as content:
+        for name in names:
+            content["stages"].setdefault(name, {"cmd": verbs.command(name)})
+        _sort(content["stages"], _rank(list(load().datasets)))
+
+
+def _names(text: str) -> list[str]:
+    return re.findall(r"^  (\S+@\S+):$", text, re.MULTILINE)
+
+
 def _is_tidy(text: str, dataset: str, batches: Collection[str], rank: Rank) -> bool:
     """Say whether nothing is to be done, from the lines of the text alone; reading its YAML takes 50 ms."""
-    names = re.findall(r"^  (\S+@\S+):$", text, re.MULTILINE)
+    names = _names(text)
     has_vanished = any(_is_vanished(name, dataset, batches) for name in names)
     return not has_vanished and EMPTY_MD5 not in text and names == sorted(names, key=rank)
 
