@@ -98,6 +98,17 @@ def small_clone(folder, link):
     return clone
 
 
+def recorded(clone):
+    """Return the names of the stages in dvc.lock, in order."""
+    return re.findall(r"^  (\S+@\S+):$", (clone.folder / "dvc.lock").read_text(), re.MULTILINE)
+
+
+def in_order_of_a_first_run(clone):
+    """Return the same names, of a clone of one dataset, in the order in which a first run writes them."""
+    verbs = ("simulate", "discover", "process", "expand", "merge", "split")
+    return sorted(recorded(clone), key=lambda name: (verbs.index(name.partition("@")[0]), name))
+
+
 def flip(path):
     """Change one bit in the middle."""
     content = bytearray(path.read_bytes())
