@@ -100,12 +100,6 @@ class Rows:
         return Rows(*(column.take(index) for column in vars(self).values()))
 
 
-def join(parts: Sequence[Rows]) -> Rows:
-    """Return the rows of all parts, one part at least, as one."""
-    columns = zip(*(vars(part).values() for part in parts), strict=True)
-    return Rows(*(pa.concat_arrays(c) if isinstance(c[0], pa.Array) else np.concatenate(c) for c in columns))
-
-
 def hashes(rows: Rows) -> np.ndarray:
     """Return the SHA-256 of each row, all that arrays can depend on: uint8 (N, 32)."""
     heads, raws = rows.head.to_pylist(), rows.raw.to_pylist()
