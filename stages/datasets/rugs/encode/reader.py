@@ -51,16 +51,55 @@ def own_rows(raw_dir: Path, units: Sequence[Unit], columns_of: Callable[[Rows], 
     # Read each file once. The code of a unit's game is the unit's place, so other games have larger codes.
     paths = sorted({source.path for unit in units for source in unit.sources})
     reader = Reader(raw_dir, games={unit.key: i for i, unit in enumerate(units)})
-    parts = [_own(reader, rows, units, columns_of) for rows in reader.pieces(paths)]
+    gathered = _Gathered(sum(unit.context["n_rows"] for unit in units))
+    for rows in reader.pieces(paths):
+        gathered.add(_own(reader, rows, units, columns_of))
     for fault in reader.faults.values():
         raise ExpectedError(f"{fault}; discover could read it: run `dvc repro` again")
 
-    # Unit by unit, in canonical order, each row once; a column of the pieces goes as soon as it is joined.
-    columns = {name: np.concatenate([part.pop(name) for part in parts]) for name in list(parts[0])}
+    # Unit by unit, in canonical order, each row once.
+    columns = gathered.columns()
+    if not columns:
+        raise ExpectedError(f"{raw_dir / paths[0]}: no row, discover saw some; run `dvc repro` again")
     kept, _ = order.ordered(columns["unit"], columns.pop("place"), *(columns.pop(f"key_{name}") for name in PLACES))
     if len(kept) < len(columns["unit"]) or (np.diff(kept) != 1).any():
         columns = {name: columns.pop(name)[kept] for name in list(columns)}
     return OwnRows(columns, np.searchsorted(columns["unit"], np.arange(len(units) + 1)), paths)
+
+
+class _Gathered:
+    """Columns to which rows are added.
+
+    They are copied into arrays that have room for them: kept as they come and joined at the end, small arrays between
+    the payloads' left holes in the heap, 180 MB beside 146 MB of columns.
+
+    Parameters
+    ----------
+    n_rows
+        How many are expected; there may be more.
+    """
+
+    def __init__(self, n_rows: int) -> None:
+        self._arrays: Columns = {}
+        self._room, self._n_rows = n_rows, 0
+
+    def add(self, columns: Columns) -> None:
+        """Add rows, which have the same columns each time."""
+        start, stop = self._n_rows, self._n_rows + len(columns["unit"])
+        if not self._arrays:
+            self._arrays = {name: np.empty((self._room, *c.shape[1:]), c.dtype) for name, c in columns.items()}
+        if stop > self._room:
+            self._room = stop + stop // 4
+            for name, array in self._arrays.items():
+                self._arrays[name] = np.empty((self._room, *array.shape[1:]), array.dtype)
+                self._arrays[name][:start] = array[:start]
+        for name, column in columns.items():
+            self._arrays[name][start:stop] = column
+        self._n_rows = stop
+
+    def columns(self) -> Columns:
+        """Return the rows."""
+        return {name: self._arrays.pop(name)[: self._n_rows] for name in list(self._arrays)}
 
 
 def _own(reader: Reader, rows: Rows, units: Sequence[Unit], columns_of: Callable[[Rows], Columns]) -> Columns:
