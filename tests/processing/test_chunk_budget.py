@@ -40,7 +40,7 @@ def pacer(sizes_mb, folder, memory=None, most_units=4, room=1000.0, team=None):
         with (folder / f"{number}.csv").open("wb") as file:
             file.truncate(round(size * 2**20))
     chosen = [Unit(f"{number}.csv", (Source(f"{number}.csv"),), "") for number in range(len(sizes_mb))]
-    whole = Chunk("toy", folder, {}, chosen, 0, 0.0)
+    whole = Chunk("skeleton", folder, {}, chosen, 0, 0.0)
     return Pacer(whole, most_units, team or Team(), memory or Memory(), room)
 
 

@@ -91,8 +91,9 @@ def batch_rows(file: BinaryIO, metadata: pq.FileMetaData, names: list[str], wher
 
 def _is_small(chunk: pq.ColumnChunkMetaData) -> bool:
     """Say whether the rows of a batch take little, however they lie in the pages."""
+    n_bytes = chunk.total_uncompressed_size
     n_times = min(chunk.num_values, BATCH_ROWS) if chunk.has_dictionary_page else 1
-    return bool(chunk.total_uncompressed_size * n_times <= 8 * FEW_BYTES)
+    return bool(n_bytes <= FEW_BYTES and n_bytes * n_times <= 8 * FEW_BYTES)
 
 
 def _refuse_large(pages: list[Page], name: str, first: int, where: str) -> None:
