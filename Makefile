@@ -28,9 +28,11 @@ $(foreach name,$(TYPED),$(eval override $(name) := $$(value $(name))))
 export $(TYPED)
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 READY := $(VENV)/.ready
+TORCH := $(VENV)/.torch
+TEST_TORCH := $(VENV)/.test-torch
 
 .DEFAULT_GOAL := help
-.PHONY: help setup preprocess lock test test-slow test-all check lint format bench status plan report verify repair remote push pull merge work dag trace slim clean dataset
+.PHONY: help setup preprocess lock test test-slow test-train test-all check lint format bench status plan report verify repair remote push pull merge work dag trace slim clean dataset
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,23 +48,37 @@ $(READY): pyproject.toml .requirements.txt
 	@git config merge.folder.driver '"$(abspath $(VENV))/bin/python" -m stages.pipeline.merge_driver %O %A %B %P || { git merge-file -L "yours; type make merge" -L before -L theirs %A %O %B; false; }' || true
 	@touch $@
 
+$(TORCH): $(READY)
+	$(VENV)/bin/python -m pip install --quiet --no-build-isolation --editable '.[train]'
+	@touch $@
+
+$(TEST_TORCH): $(TORCH)
+	$(VENV)/bin/python -m pip install --quiet --no-build-isolation --editable '.[train,test-train]'
+	@touch $@
+
 setup: $(READY)  ## Make the virtual environment and install the pinned packages
 
 preprocess: $(READY)  ## Make sample data if configured, run the pipeline, say what it made and where
 	@set -f; exec python -m stages.commands.preprocess -- $$DATASET
 
+# All extras but those with torch.
+PINNED := $(addprefix --extra ,cluster report test remote rl bench dev build)
+
 lock: $(READY)  ## Pin all packages of pyproject.toml in .requirements.txt, each with the hashes of its files
 	@$(VENV)/bin/python -m pip install --quiet uv
-	@$(VENV)/bin/python -m uv --quiet pip compile --universal --python-version 3.11 --all-extras --generate-hashes \
+	@$(VENV)/bin/python -m uv --quiet pip compile --universal --python-version 3.11 $(PINNED) --generate-hashes \
 		--no-annotate --no-header --no-emit-index-url --no-emit-find-links --output-file .requirements.txt pyproject.toml
 
 test: $(READY)  ## Run the tests, without those marked slow
 	@python -m pytest -m 'not slow' --numprocesses auto --dist loadfile
 
 test-slow: $(READY)  ## Run the tests marked slow: real DVC repositories, kills, remotes
-	@python -m pytest -m slow --numprocesses auto --dist loadfile
+	@python -m pytest -m 'slow and not train' --numprocesses auto --dist loadfile
 
-test-all: test test-slow  ## Run all tests
+test-train: $(TEST_TORCH)  ## Install torch, and run the tests that need it
+	@python -m pytest -m train --numprocesses auto --dist loadfile
+
+test-all: test test-slow test-train  ## Run all tests
 
 check: lint test  ## Check style, types and tests; changes nothing
 

@@ -11,11 +11,12 @@ In: the folder that split writes. Out: dicts of arrays, made in a background thr
 - `part_arrays`: the arrays of one part, and how rows or windows are gathered from them;
 - `mixture`: several folders as one source; `agreement` says whether they fit together;
 - `integrity`: whether the files are those that split wrote;
+- `layout`: who takes what of a batch, among ranks and workers;
 - `order`: which sample comes at which position, a function of seed and epoch alone;
 - `sizes`: how many samples travel together;
 - `stream`: the thread between, its end, its failures and its metrics;
 - `checkpoint`: where a killed run goes on;
-- `torch_adapter`: the same as an IterableDataset, where torch is installed.
+- `torch_adapter`: the same as an IterableDataset and a DataLoader, where torch is installed.
 """
 
 from stages.loader.mixture import Mixture, Share, open_source

@@ -176,6 +176,40 @@ class PartArrays:
         batch = {name: self._gather(file, values, rows) for name, (file, values) in self._fields.items()}
         return batch | {name: bits.unpack(batch[name], shape) for name, shape in self._bits.items()}
 
+    def __getitem__(self, which: int | slice | Sequence[int] | np.ndarray) -> Batch:
+        """Return one sample without the axis of samples, or several as `read` does; for samplers and notebooks.
+
+        Parameters
+        ----------
+        which
+            A number, from the end if negative; a slice; or numbers or bool (n,) as NumPy takes them.
+
+        Raises
+        ------
+        IndexError
+            When there is no such sample.
+        """
+        if isinstance(which, int | np.integer):
+            batch = self.read(np.array([range(len(self))[which]]))
+            return {name: values[0] for name, values in batch.items()}
+        if isinstance(which, slice):
+            return self.read(np.arange(len(self))[which])
+        numbers = np.asarray(which)
+        if numbers.dtype == bool:
+            numbers = np.flatnonzero(numbers) if len(numbers) == len(self) else np.array([len(self)])
+        numbers = numbers.astype(np.int64, casting="same_kind") if numbers.size else numbers.astype(np.int64)
+        outside = (numbers < -len(self)) | (numbers >= len(self))
+        if outside.any():
+            raise IndexError(
+                f"{self.folder}: sample {numbers[outside][0]} of part {self.part!r}, which has {len(self)}"
+            )
+        return self.read(np.where(numbers < 0, numbers + len(self), numbers))
+
+    def __getitems__(self, numbers: Sequence[int]) -> list[Batch]:
+        """Return some samples one by one, gathered at once: what a torch DataLoader asks for and then collates."""
+        batch = self[numbers]
+        return [{name: values[i] for name, values in batch.items()} for i in range(len(numbers))]
+
     def order(self, seed: int | None, epoch: int) -> Order:
         """Return the order of the samples in an epoch."""
         return of_epoch(len(self), seed, epoch)

@@ -186,3 +186,33 @@ def test_memory_does_not_grow_with_the_file(tmp_path):
     process = run_script(MEASURE, folder, tmp_path)
     grown_mb = float(process.communicate(timeout=120)[0])
     assert grown_mb < 40
+
+
+@pytest.mark.parametrize("window", [None, "X"])
+def test_samples_are_had_by_number(tmp_path, window):
+    """One, several, a slice, a mask; fields of bits unpacked; windows too."""
+    folder = write_part(tmp_path / "toy", starts=np.arange(0, N_ROWS - WINDOW + 1, 3))
+    packed_part(folder)
+    source = PartArrays(folder, "train", ("X", "board"), window)
+    every = source.read(np.arange(len(source)))
+    for which in (7, -1, np.int64(3)):
+        one = source[which]
+        assert all(np.array_equal(one[name], every[name][which]) for name in ("X", "board"))
+    of_half = np.arange(len(source)) % 2 == 0
+    for which in ([3, 5], [-1, 0], slice(10, 20), slice(None, None, -50), of_half, np.array([], int)):
+        for name, values in source[which].items():
+            assert np.array_equal(values, every[name][which])
+    one, two = source.__getitems__([3, 5])
+    assert np.array_equal(two["X"], every["X"][5])
+    assert one["X"].shape == every["X"].shape[1:]
+
+
+@pytest.mark.parametrize("which", [N_ROWS, -N_ROWS - 1, [0, N_ROWS], [0, -N_ROWS - 1], np.ones(3, bool)])
+def test_a_sample_that_is_not_there_is_an_index_error(folder, which):
+    with pytest.raises(IndexError):
+        PartArrays(folder, "train")[which]
+
+
+def test_iterating_ends(folder):
+    """A sequence is iterated by number until an IndexError."""
+    assert sum(1 for _ in PartArrays(folder, "train", ("X",))) == N_ROWS

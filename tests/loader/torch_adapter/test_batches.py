@@ -212,3 +212,8 @@ def test_an_order_of_the_data_loader_is_refused(folder):
 def test_settings_that_torch_has_otherwise_are_refused(folder, setting):
     with pytest.raises(ExpectedError, match=r"loader: (checkpoint_dir|epochs is 2)"):
         dataset(folder, **setting)
+
+
+def test_a_part_is_a_map_for_a_sampler(folder):
+    loader = DataLoader(PartArrays(folder, "train", ("X",)), batch_size=32, shuffle=True)
+    assert sorted(flat(rows_of(loader))) == list(range(len(loader.dataset)))
