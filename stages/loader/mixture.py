@@ -21,7 +21,7 @@ from stages.core.errors import ExpectedError
 from stages.loader.agreement import require_alike
 from stages.loader.integrity import require_as_written
 from stages.loader.order import Mixed, Order, firsts
-from stages.loader.part_arrays import Digests, MappedFile, PartArrays, keep_small
+from stages.loader.part_arrays import Digests, Form, MappedFile, PartArrays, keep_small
 from stages.loader.settings import Batch, Settings
 
 
@@ -170,7 +170,8 @@ def _opened(folders: Folders, part: str, settings: Settings) -> PartArrays | Mix
 
 
 def _source(folder: str | Path, part: str, settings: Settings) -> PartArrays:
-    return PartArrays(folder, part, settings.fields, settings.window, settings.packed)
+    form = Form(settings.packed, settings.standardised)
+    return PartArrays(folder, part, settings.fields, settings.window, form)
 
 
 def _takes(shares: Sequence[Share], sizes: Sequence[int], epoch_samples: int | None) -> list[int]:

@@ -1,8 +1,8 @@
 """One part of a dataset's processed arrays, and rows or windows gathered from them.
 
 The names of the arrays are those of the dataset's fields: ``X`` for X_<part>.npy, ``label_<head>`` and ``mask_<head>``
-for the members of labels_<part>.npz and masks_<part>.npz, and the members of keys_<part>.npz. Features are standardised
-by split already, so values are given as they are.
+for the members of labels_<part>.npz and masks_<part>.npz, and the members of keys_<part>.npz. Features that split left
+as merged are standardised once they are gathered, at about 0.7 us of CPU for 1,308 columns; others are so already.
 
 Files are mapped (the pipeline replaces files and never changes one in place), also the members of an NPZ, which are
 stored as they are. So nothing is loaded, one read gathers a whole batch without Python's lock, and arrays stay whole
@@ -16,16 +16,18 @@ import mmap
 import os
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from stages.core import arrays, bits, part_files
 from stages.core.errors import ExpectedError
+from stages.core.standardise import DTYPE, Standard
 from stages.loader.order import Order, of_epoch
 from stages.loader.settings import Batch
 from stages.processed import Processed, windows
-from stages.processed.reader import Place
+from stages.processed.features import Place
 
 KEPT_MB = 64
 CHUNK_BYTES = 32 << 20  # mapped at once of a file that gives its pages back
@@ -85,6 +87,15 @@ class MappedFile:
 
 
 Found = tuple[MappedFile, arrays.Header]
+Mapped = tuple[MappedFile, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Form:
+    """In which form values are given; see `Settings`."""
+
+    packed: bool = False
+    standardised: bool = True
 
 
 class PartArrays:
@@ -96,13 +107,15 @@ class PartArrays:
         data/processed/<dataset>.
     part
         "train", "val" or "test".
-    fields, window, packed
+    fields, window
         As in `Settings`.
+    form
+        `packed` and `standardised` of the settings.
 
     Attributes
     ----------
-    folder, part, n_rows
-        The folder, the part and how many rows it has.
+    folder, part, form, n_rows
+        The folder, the part, the form, and how many rows the part has.
     window_rows
         Rows of a sample.
     mixture
@@ -111,9 +124,9 @@ class PartArrays:
     Raises
     ------
     ExpectedError
-        When the folder has no such part, field or windows.
+        When the folder has no such part, field or windows, or not the form that is asked for.
     DamagedFile
-        When a file is not complete, or files have different numbers of rows.
+        When a file is not complete, or files have different numbers of rows or do not fit together.
     """
 
     mixture: None = None
@@ -124,9 +137,10 @@ class PartArrays:
         part: str,
         fields: Sequence[str] | None = None,
         window: str | None = None,
-        packed: bool = False,
+        form: Form = Form(),
     ) -> None:
-        self.folder, self.part, self._recipe = Path(folder), part, (folder, part, fields, window, packed)
+        self.folder, self.part, self.form = Path(folder), part, form
+        self._recipe = folder, part, fields, window, form
         self._processed = Processed(self.folder)
         found = mapped(self._processed.places(part))
         names = tuple(fields) if fields is not None else self._default_names(found, window)
@@ -134,16 +148,15 @@ class PartArrays:
             raise ExpectedError(
                 f"{self.folder}: no field {missing[0]!r} in part {part!r}, expected some of {', '.join(found)}"
             )
-        self._starts: tuple[MappedFile, np.ndarray] | None = None
+        self._starts: Mapped | None = None
         self.window_rows = 1
         if window:
             self._starts, self.window_rows = self._open_windows(window)
         self._fields = {name: (found[name][0], found[name][0].array(found[name][1])) for name in names}
         self.n_rows = self._common_length()
-        self._bits = {} if packed else self._shapes_of_bits()
-        self._files = {file.path.name: file for file, _ in self._fields.values()}
-        if self._starts:
-            self._files[self._starts[0].path.name] = self._starts[0]
+        self._bits = {} if form.packed else self._shapes_of_bits()
+        self._standards = self._left_to_standardise(found)
+        self._files = {file.path.name: file for file in self._files_in_use()}
         keep_small(self.files)
         if not len(self):
             raise ExpectedError(f"{self.folder}: part {part!r} has no windows of {window!r}; it needs longer segments")
@@ -174,6 +187,9 @@ class PartArrays:
             rows = self._starts[1][samples]
             self._starts[0].give_back()
         batch = {name: self._gather(file, values, rows) for name, (file, values) in self._fields.items()}
+        for name, (standard, valid) in self._standards.items():
+            is_valid = None if valid is None else self._gather(*valid, rows).astype(bool)
+            batch[name] = standard.apply(batch[name], is_valid)
         return batch | {name: bits.unpack(batch[name], shape) for name, shape in self._bits.items()}
 
     def order(self, seed: int | None, epoch: int) -> Order:
@@ -189,7 +205,9 @@ class PartArrays:
     def layout(self) -> Mapping[str, tuple[str, tuple[int, ...]]]:
         """Per field the dtype and the shape of a row as `read` gives it."""
         shapes = {name: values.shape[1:] for name, (_, values) in self._fields.items()} | self._bits
-        return {name: (str(values.dtype), shapes[name]) for name, (_, values) in self._fields.items()}
+        dtypes = {name: values.dtype for name, (_, values) in self._fields.items()}
+        dtypes |= dict.fromkeys(self._standards, DTYPE)
+        return {name: (str(dtype), shapes[name]) for name, dtype in dtypes.items()}
 
     def digests(self, known: Digests) -> Digests:
         """Return for each file in use its SHA-256, and its identity: device, inode, size and times of change.
@@ -207,7 +225,43 @@ class PartArrays:
         keys = self._processed.members_path("key", self.part)
         return tuple(name for name, (file, _) in found.items() if file.path != keys)
 
-    def _open_windows(self, window: str) -> tuple[tuple[MappedFile, np.ndarray], int]:
+    def _files_in_use(self) -> Iterator[MappedFile]:
+        """Yield every file that decides a value, some twice."""
+        yield from (file for file, _ in self._fields.values())
+        if self._starts:
+            yield self._starts[0]
+        if self._standards:
+            yield MappedFile(self.folder / part_files.NORMALIZER)
+            yield from (valid[0] for _, valid in self._standards.values() if valid)
+
+    def _left_to_standardise(self, found: Mapping[str, Found]) -> dict[str, tuple[Standard, Mapped | None]]:
+        """Return by field what standardises its rows and says which are valid, of those that are stored as merged.
+
+        Raises
+        ------
+        ExpectedError
+            When values are wanted as they were merged, and a field has been standardised by split.
+        """
+        result: dict[str, tuple[Standard, Mapped | None]] = {}
+        for name in self._fields:
+            file, header = found[name]
+            standard = self._processed.standard(name, header)
+            if standard is None and not self.form.standardised and self._is_standardised(name, file, header):
+                raise ExpectedError(
+                    f"{file.path}: standardised is False, but split wrote {name!r} standardised, expected it as "
+                    "merged; set split.store: stored in params.yaml and run `dvc repro`, or drop the setting"
+                )
+            if standard and self.form.standardised:
+                valid = found.get(part_files.valid(name))
+                result[name] = standard, (valid[0], valid[0].array(valid[1])) if valid else None
+        return result
+
+    def _is_standardised(self, name: str, file: MappedFile, header: arrays.Header) -> bool:
+        """Say whether a field was standardised by split."""
+        is_feature = file.path == self._processed.feature_path(name, self.part)
+        return is_feature and header.dtype == DTYPE and self._processed.fit(name, self.part) is not None
+
+    def _open_windows(self, window: str) -> tuple[Mapped, int]:
         """Return the first rows of a field's windows, with their file, and the rows of a window."""
         path = self._processed.window_starts_path(window, self.part)
         if not path.is_file():
