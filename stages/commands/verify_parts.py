@@ -96,8 +96,8 @@ def _row_faults(path: Path, members: Mapping[str, np.ndarray], n_rows: int) -> I
 def _standard_faults(data: Processed, name: str, path: Path) -> Iterator[str]:
     """Yield what keeps a reader from standardising a feature that is stored as it was merged."""
     standard = data.standard(name, arrays.npy_header(path))
-    if standard and not np.isfinite(standard.mean / standard.scale).all():
-        yield f"{data.folder / NORMALIZER}: a mean or scale of {name} is not finite, or a scale 0, expected numbers to standardise by"
+    if standard and not (np.isfinite([standard.mean, standard.scale]).all() and (standard.scale > 0).all()):
+        yield f"{data.folder / NORMALIZER}: {name} cannot be standardised, expected finite means and scales above 0"
 
 
 def _feature_faults(path: Path, n_rows: int, shape: tuple[int, ...] | None) -> Iterator[str]:

@@ -19,9 +19,10 @@ import numpy as np
 
 from stages.core.errors import ExpectedError
 from stages.loader.agreement import require_alike
+from stages.loader.form import Form
 from stages.loader.integrity import require_as_written
 from stages.loader.order import Mixed, Order, firsts
-from stages.loader.part_arrays import Digests, Form, MappedFile, PartArrays, keep_small
+from stages.loader.part_arrays import Digests, MappedFile, PartArrays, keep_small
 from stages.loader.settings import Batch, Settings
 
 

@@ -16,14 +16,14 @@ import mmap
 import os
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from stages.core import arrays, bits, part_files
 from stages.core.errors import ExpectedError
-from stages.core.standardise import DTYPE, Standard
+from stages.core.standardise import DTYPE
+from stages.loader.form import FOR_A_TRAINER, Form
 from stages.loader.order import Order, of_epoch
 from stages.loader.settings import Batch
 from stages.processed import Processed, windows
@@ -90,14 +90,6 @@ Found = tuple[MappedFile, arrays.Header]
 Mapped = tuple[MappedFile, np.ndarray]
 
 
-@dataclass(frozen=True)
-class Form:
-    """In which form values are given; see `Settings`."""
-
-    packed: bool = False
-    standardised: bool = True
-
-
 class PartArrays:
     """Rows, or windows of rows, of one part.
 
@@ -137,7 +129,7 @@ class PartArrays:
         part: str,
         fields: Sequence[str] | None = None,
         window: str | None = None,
-        form: Form = Form(),
+        form: Form = FOR_A_TRAINER,
     ) -> None:
         self.folder, self.part, self.form = Path(folder), part, form
         self._recipe = folder, part, fields, window, form
@@ -155,7 +147,9 @@ class PartArrays:
         self._fields = {name: (found[name][0], found[name][0].array(found[name][1])) for name in names}
         self.n_rows = self._common_length()
         self._bits = {} if form.packed else self._shapes_of_bits()
-        self._standards = self._left_to_standardise(found)
+        self._standards = form.standards(self._processed, part, {name: found[name][1] for name in names})
+        valid = {name: found[part_files.valid(name)] for name in self._standards if part_files.valid(name) in found}
+        self._valid = {name: (file, file.array(header)) for name, (file, header) in valid.items()}
         self._files = {file.path.name: file for file in self._files_in_use()}
         keep_small(self.files)
         if not len(self):
@@ -187,8 +181,8 @@ class PartArrays:
             rows = self._starts[1][samples]
             self._starts[0].give_back()
         batch = {name: self._gather(file, values, rows) for name, (file, values) in self._fields.items()}
-        for name, (standard, valid) in self._standards.items():
-            is_valid = None if valid is None else self._gather(*valid, rows).astype(bool)
+        for name, standard in self._standards.items():
+            is_valid = self._gather(*self._valid[name], rows).astype(bool) if name in self._valid else None
             batch[name] = standard.apply(batch[name], is_valid)
         return batch | {name: bits.unpack(batch[name], shape) for name, shape in self._bits.items()}
 
@@ -227,39 +221,11 @@ class PartArrays:
 
     def _files_in_use(self) -> Iterator[MappedFile]:
         """Yield every file that decides a value, some twice."""
-        yield from (file for file, _ in self._fields.values())
+        yield from (file for file, _ in [*self._fields.values(), *self._valid.values()])
         if self._starts:
             yield self._starts[0]
         if self._standards:
             yield MappedFile(self.folder / part_files.NORMALIZER)
-            yield from (valid[0] for _, valid in self._standards.values() if valid)
-
-    def _left_to_standardise(self, found: Mapping[str, Found]) -> dict[str, tuple[Standard, Mapped | None]]:
-        """Return by field what standardises its rows and says which are valid, of those that are stored as merged.
-
-        Raises
-        ------
-        ExpectedError
-            When values are wanted as they were merged, and a field has been standardised by split.
-        """
-        result: dict[str, tuple[Standard, Mapped | None]] = {}
-        for name in self._fields:
-            file, header = found[name]
-            standard = self._processed.standard(name, header)
-            if standard is None and not self.form.standardised and self._is_standardised(name, file, header):
-                raise ExpectedError(
-                    f"{file.path}: standardised is False, but split wrote {name!r} standardised, expected it as "
-                    "merged; set split.store: stored in params.yaml and run `dvc repro`, or drop the setting"
-                )
-            if standard and self.form.standardised:
-                valid = found.get(part_files.valid(name))
-                result[name] = standard, (valid[0], valid[0].array(valid[1])) if valid else None
-        return result
-
-    def _is_standardised(self, name: str, file: MappedFile, header: arrays.Header) -> bool:
-        """Say whether a field was standardised by split."""
-        is_feature = file.path == self._processed.feature_path(name, self.part)
-        return is_feature and header.dtype == DTYPE and self._processed.fit(name, self.part) is not None
 
     def _open_windows(self, window: str) -> tuple[Mapped, int]:
         """Return the first rows of a field's windows, with their file, and the rows of a window."""
