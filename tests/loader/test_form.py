@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -24,10 +25,20 @@ CHOICES = {
 }
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Give the folders of both forms; not to be changed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("stores"))
+        write_merged()
+        return split_both()
+
+
 @pytest.fixture
-def folders(here):
-    write_merged()
-    return split_both()
+def folders(made, here):
+    """Give copies of them, in a working directory that has the merged arrays as well."""
+    shutil.copytree(made["stored"].parents[1], here, dirs_exist_ok=True)
+    return {store: here / store / "toy" for store in made}
 
 
 def drawn(folder, part, settings):

@@ -1,6 +1,7 @@
 """A feature as a trainer reads it: the same bits whether split standardised it or the reader does."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -13,10 +14,20 @@ from tests.helpers.stores import STORES, WITH_STANDARD, split_both, write_merged
 ALL = (*WITH_STANDARD, "left", "board")
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Give the folders of both forms; not to be changed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("stores"))
+        write_merged()
+        return split_both()
+
+
 @pytest.fixture
-def folders(here):
-    write_merged()
-    return split_both()
+def folders(made, here):
+    """Give copies of them, in a working directory that has the merged arrays as well."""
+    shutil.copytree(made["stored"].parents[1], here, dirs_exist_ok=True)
+    return {store: here / store / "toy" for store in made}
 
 
 @pytest.mark.parametrize("store", STORES)

@@ -9,6 +9,8 @@ import pytest
 from stages import split
 from stages.core import paths
 from stages.core.part_files import PARTS
+from stages.datasets.market import report as market_report
+from stages.report import columns
 from stages.splitting import parts
 from tests.helpers.merged_fields import write_fields
 from tests.helpers.stores import PARAMS, WITH_STANDARD, split_both, write_merged
@@ -54,6 +56,16 @@ def test_rows_are_those_of_merged_and_zero_where_not_valid(merged):
             found = np.load(folder / f"{name}_{part}.npy")
             assert found.dtype == values.dtype
             np.testing.assert_array_equal(found, values[row_part == number])
+
+
+def test_the_report_says_the_same_of_both(merged):
+    """Ranges, means and constant columns; the market's histograms of a feature of which not all rows are valid."""
+    found = split_both()
+    assert columns.read_columns(found["stored"]) == columns.read_columns(found["float32"])
+    assert {column.kind for column in columns.read_columns(found["stored"])} == {"constant", "varies"}
+    counts = [market_report.count(folder, "X") for folder in found.values()]
+    np.testing.assert_array_equal(*counts)
+    assert counts[0].sum() > 0
 
 
 def test_metrics_and_plots_are_the_same(here, merged, snapshot):
