@@ -248,7 +248,7 @@ def _histogram_layers(names: Sequence[str]) -> list[dict[str, Any]]:
     titles = [{"column": name, "label": -i + 0.55} for i, name in enumerate(names)]
     column = {"field": "column", "type": "nominal"}
     shared = {
-        "x": quantity("value", "value as stored"),
+        "x": quantity("value", "value as read"),
         "y": quantity("top", None, scale={"nice": False, "zero": False}, **HIDDEN),
         "color": COLOUR,
         "detail": column,
