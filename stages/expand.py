@@ -3,8 +3,8 @@
 DVC reads dvc.yaml, and with it the batch list, before the first stage runs; batches that discover then adds are not in
 the plan. If discover left its note, this stage runs `dvc repro --single-item` for the batches of the new list; the
 outer run, and every later one, finds them in DVC's run cache. It also takes the batches that are no more out of
-dvc.lock and puts the other entries into one order, so that the file does not depend on history. Then it copies the
-list.
+dvc.lock, puts the other entries into one order, and gives those of the stages that follow for the first time their
+places in it, so that the file does not depend on history. Then it copies the list.
 
 In: data/manifests/<dataset>/batches.yaml. Out: data/manifests/<dataset>/expanded.yaml, the list after which merge may
 run.
@@ -30,6 +30,7 @@ def expand(dataset: str) -> None:
     batches = manifests.read_batch_list(dataset)
     marker = paths.list_changed_marker(dataset)
     lock.tidy(dataset, batches)  # before the nested run, which must not take a placeholder from the run cache
+    lock.reserve(dataset, batches)
     if marker.exists():
         failure = f"{dataset}: the batches of the changed list failed, see above; correct it, `dvc repro`"
         dvc.nested_repro(*verbs.process_stages(dataset, batches), failure=failure)

@@ -7,7 +7,8 @@ In: data/intermediate/<dataset>/<batch>.npz of exactly the listed batches. Out:
   and the CRC-32 of its file, which split checks;
 - data/merged/<dataset>/groups.npz: ``group_id`` uint64 (G,), ``group_offsets`` int64 (G+1,), ``source`` int32 (G,) an
   index into ``units`` (text), ``row_in_unit`` int64 (G,) the row of its unit that a group begins with;
-- data/reports/<dataset>.json: rows, groups and units, in all and by batch, duplicate groups and bad units with reasons.
+- data/reports/<dataset>.json: rows, groups and units, in all and by batch, duplicate groups and bad units with reasons,
+  and a checksum of all that, which split compares.
 
 Two passes: the first reads headers and the small group tables and decides which groups stay (of groups with one id the
 first); the second copies one field of one batch, a chunk at a time. So memory does not grow with the number of batches.
@@ -24,7 +25,8 @@ import numpy as np
 from stages.core import arrays, checksum, manifests, paths
 from stages.core.errors import BadUnit, ExpectedError
 from stages.core.fields import FIELDS_FILE, NamedField, fields_text
-from stages.core.files import atomic_dir, json_text, write_text
+from stages.core.files import atomic_dir, write_text
+from stages.core.merge_report import report_text
 from stages.merging import groups
 from stages.merging.account import account
 from stages.merging.batches import Batch, common_fields, open_batch
@@ -59,7 +61,7 @@ def merge(dataset: str, max_bad_units: int) -> None:
         title = f"Merging {dataset} ({len(batches)} batches, {report['rows']:,} rows)"
         with Display(StepProgress(title, "fields", len(fields)), log.watch) as steps:
             _write(dataset, fields, batches, table, steps)
-        write_text(paths.report(dataset), json_text(report))
+        write_text(paths.report(dataset), report_text(report))
         _remove_unlisted(dataset, names)
         counts = {"n_rows": report["rows"], "n_groups": report["groups"]}
         log.record("end", **counts, n_duplicates=report["duplicates"]["groups"])

@@ -22,7 +22,6 @@ part stay in merged order, or come in the order of a hash with ``shuffle: true``
 Arrays are read and written a chunk at a time.
 """
 
-import json
 import sys
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
@@ -34,6 +33,7 @@ from stages.core import part_files, paths
 from stages.core.errors import ExpectedError
 from stages.core.fields import NamedField
 from stages.core.files import atomic_dir
+from stages.core.merge_report import read_report
 from stages.core.params import SplitParams
 from stages.core.part_files import PARTS
 from stages.runtime import cli
@@ -75,7 +75,7 @@ def _write(
     n_rows = int(merged.offsets[-1])
     fits = {field.name: normaliser.fit(merged, field) for field in merged.of_role("feature") if field.normalise}
     log.record("normaliser", n_rows=merged.n_rows()[0])
-    report = json.loads(paths.report(dataset).read_text(encoding="utf-8"))
+    report = read_report(dataset)
 
     def begin(field: NamedField) -> None:
         steps.begin(field.name, n_rows)

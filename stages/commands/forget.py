@@ -1,9 +1,10 @@
 """Forget what was made from a file that turned out to be damaged, so that `dvc repro` makes it anew.
 
 DVC records of a stage the digests of what it read, and trusts a file whose size and times are as before. So arrays that
-were made from a damaged file stand in dvc.lock, and in the run cache, as made from the right one. Both forget the
-stages that read the file; what comes after them follows, if what they make now differs. Until they ran again, verify
-says that they are missing from dvc.lock. Nothing is deleted from the workspace or from the cache of objects.
+were made from a damaged file stand in dvc.lock, and in the run cache, as made from the right one. Both forget what
+stages that read the file have made; what comes after them follows, if what they make now differs. Until they ran again,
+verify says that they are missing from dvc.lock, where only their places are left. Nothing is deleted from the workspace
+or from the cache of objects.
 """
 
 import logging
@@ -24,14 +25,12 @@ def readers(entries: Mapping[str, lock.Entry], path: Path) -> list[str]:
 
 
 def forget(paths: Iterable[Path]) -> list[str]:
-    """Drop the stages that read some files from the run cache and from dvc.lock; return their names."""
+    """Forget the stages that read some files, in the run cache and in dvc.lock; return their names."""
     entries = lock.read()
     stages = sorted({stage for path in paths for stage in readers(entries, path)})
     if stages:
         internals.forget([entries[stage] for stage in stages])
-        with internals.modified(lock.LOCK) as content:
-            for stage in stages:
-                del content["stages"][stage]
+        lock.forget(stages)
     return stages
 
 

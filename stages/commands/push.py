@@ -1,5 +1,7 @@
 """Send arrays and run cache to the remote, and see that all of it is there: the command behind `make push`.
 
+`make work` sends the batch that it built in the same way.
+
 In: dvc.lock, the ``.dvc`` files, DVC's cache. Out: the remote, and a line such as "129 of 129 objects are in store".
 `make verify REMOTE=yes` also reads the remote's objects and sends again those whose bytes are not what they were.
 """
@@ -9,14 +11,16 @@ import os
 import sys
 from collections.abc import Sequence
 
+from stages.commands.repair import look_first
 from stages.core.errors import ExpectedError
+from stages.core.params import load
 from stages.pipeline import dvc, internals, merges, remote
 from stages.pipeline.remote import RemoteFault
 from stages.runtime import cli
 
 logger = logging.getLogger("batchwise")
 
-FAILURE = "dvc push failed, see above; what was sent is kept, `make push` again"
+FAILURE = "dvc push failed, see above; what was sent is kept, run the same command again"
 
 
 def push() -> None:
@@ -27,23 +31,53 @@ def push() -> None:
     ExpectedError
         When no remote is set, DVC fails, or an object is in neither the remote nor DVC's cache.
     """
+    params = load()
+    look_first(params, sorted(params.datasets))
     merges.check()
     store = remote.open_remote()
     dvc.call("push", "--run-cache", failure=FAILURE)
-    objects = remote.expected(internals.open_store())
-    sizes = store.sizes()
-    faults = remote.size_faults(objects, sizes)
+    n_objects = _see_to(remote.expected(internals.open_store()), store)
+    sys.stdout.write(f"{n_objects:,} of {n_objects:,} objects are in {store.name}\n")
+
+
+def push_stage(stage: str) -> None:
+    """Send the outputs of one stage, without its run-cache entry, and again what did not arrive whole.
+
+    Raises
+    ------
+    ExpectedError
+        As for `push`.
+    """
+    store = remote.open_remote()
+    dvc.call("push", stage, failure=FAILURE, shows_errors_only=True)
+    _see_to(remote.expected(internals.open_store(), [stage]), store, stage)
+
+
+def _see_to(objects: Sequence[remote.Shared], store: remote.RemoteStore, *stages: str) -> int:
+    """See that the remote holds some objects, all or those of some stages; send again what it does not hold whole.
+
+    Returns
+    -------
+    int
+        How many there are.
+    """
+
+    def sizes() -> dict[str, int]:
+        return store.sizes_of(shared.md5 for shared in objects) if stages else store.sizes()
+
+    found = sizes()
+    faults = remote.size_faults(objects, found)
     if faults:
-        _send_again(faults, sizes, store)
-        faults = remote.size_faults(objects, store.sizes())
+        _send_again(faults, found, store, *stages)
+        faults = remote.size_faults(objects, sizes())
     remote.refuse(faults, len(objects), store)
-    sys.stdout.write(f"{len(objects):,} of {len(objects):,} objects are in {store.name}\n")
+    return len(objects)
 
 
-def _send_again(faults: Sequence[RemoteFault], sizes: dict[str, int], store: remote.RemoteStore) -> None:
+def _send_again(faults: Sequence[RemoteFault], sizes: dict[str, int], store: remote.RemoteStore, *stages: str) -> None:
     logger.warning("%d objects are not whole in %s, for example %s; sending again", len(faults), store.name, faults[0])
     remote.make_way(faults, sizes, store)
-    dvc.call("push", "--quiet", failure=FAILURE)
+    dvc.call("push", "--quiet", *stages, failure=FAILURE)
 
 
 def remote_faults() -> int:

@@ -7,7 +7,8 @@
 - X has no NaN or infinity; masks are 0 or 1 and hold their labels; packed rows have no bit behind their last one.
 - Rows that are shuffled are all there, each once, in the order of their hash.
 
-Each fault is one line with the files and the command that repairs them; of bytes, see stages/commands/verify_bytes.py.
+Each fault is one line with the files and the command that repairs them; damaged bytes of all datasets are repaired by
+one command, see stages/commands/verify_bytes.py.
 """
 
 import json
@@ -18,11 +19,12 @@ import numpy as np
 
 from stages.commands import push
 from stages.commands.repair import look_first
-from stages.commands.verify_bytes import damaged_files
+from stages.commands.verify_bytes import Damage, OutputFile, damaged_files, faults
 from stages.commands.verify_parts import file_faults, order_faults, part_faults, time_faults
 from stages.core import arrays, checksum, fields, manifests, part_files, paths
 from stages.core.arrays import read_npz
 from stages.core.errors import ExpectedError
+from stages.core.merge_report import read_report
 from stages.core.params import DatasetParams, Params
 from stages.core.part_files import LEFT_OUT, PARTS
 from stages.datasets import base
@@ -33,11 +35,24 @@ from stages.runtime import cli
 from stages.runtime.text import printable
 
 
-def verify(dataset: str, params: Params) -> list[str]:
-    """Return one line per fault of a dataset, none if all is well."""
-    found = list(damaged_files(dataset, dataset in params.simulate, open_store()))
-    if found:  # what the bytes already tell need not be told again
-        return found
+def verify(datasets: Sequence[str], params: Params) -> Iterator[tuple[str, bool]]:
+    """Yield a line for each fault of some datasets and one for each sound dataset, each with whether it is a fault."""
+    store = open_store()
+    damaged: list[tuple[OutputFile, Damage]] = []
+    for dataset in datasets:
+        files, lines = damaged_files(dataset, dataset in params.simulate, store)
+        damaged += files
+        if not files and not lines:  # what the bytes already tell need not be told again
+            lines = _check(dataset, params)
+        yield from ((line, True) for line in lines)
+        if not files and not lines:
+            yield f"{dataset}: every file is as written; rows, groups, values and masks agree", False
+    yield from ((line, True) for line in faults(damaged, store))
+
+
+def _check(dataset: str, params: Params) -> list[str]:
+    """Return a line for each fault that the values of a dataset tell."""
+    found: list[str] = []
     checks = (_raw, _batches, _merged, _parts)
     for check in checks:
         try:
@@ -84,7 +99,7 @@ def _redo(verb: str, dataset: str, batch: str = "") -> str:
 
 def _merged(dataset: str, params: DatasetParams) -> Iterator[str]:
     """Check that merged has the rows and groups of all batches but the duplicates."""
-    report = json.loads(paths.report(dataset).read_text(encoding="utf-8"))
+    report = read_report(dataset)
     n_rows, n_groups = -report["duplicates"]["rows"], -report["duplicates"]["groups"]
     for batch in manifests.read_batch_list(dataset):
         path = paths.intermediate(dataset, batch)
@@ -136,14 +151,11 @@ def main() -> int:
     def action(params: Params, datasets: Sequence[str]) -> None:
         look_first(params, datasets)
         n_faults = push.remote_faults()
-        for dataset in datasets:
-            found = verify(dataset, params)
-            n_faults += len(found)
-            sys.stdout.writelines(f"{printable(line)}\n" for line in found)
-            if not found:
-                sys.stdout.write(f"{dataset}: every file is as written; rows, groups, values and masks agree\n")
+        for line, is_fault in verify(datasets, params):
+            n_faults += is_fault
+            sys.stdout.write(f"{printable(line)}\n")
         if n_faults:
-            raise ExpectedError(f"{n_faults} faults, see above; repair the first and run `make verify` again")
+            raise ExpectedError(f"{n_faults} faults, see above; type what is printed and run `make verify` again")
 
     return cli.on_datasets("commands.verify", "Read everything again and check it.", action)
 

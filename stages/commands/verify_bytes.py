@@ -1,12 +1,12 @@
 """Compare the outputs, and the objects of DVC's cache behind them, with the digests in dvc.lock, and say what to type.
 
-Each fault is a line with the files of one stage and the command that repairs them. An output may be a hard link to its
-object, so that both are damaged; then both must go. The output of a stage that still has its object is checked out
-again; else the stage runs again, or is pulled where a remote is set. What may have been made from a damaged file is
-forgotten first (stages/commands/forget.py), so that it is made anew.
+Each fault is a line with the files of one stage, and the last line has the command that repairs all of them. An output
+may be a hard link to its object, so that both are damaged; then both must go. The output of a stage that still has its
+object is checked out again; else the stage runs again, or is pulled where a remote is set. What may have been made from
+a damaged file is forgotten first (stages/commands/forget.py), so that it is made anew.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum
 from typing import NamedTuple
 
@@ -39,14 +39,23 @@ class Damage(Enum):
     ONLY = "not what {stage} wrote, and DVC has no copy"
 
 
-def damaged_files(dataset: str, is_simulated: bool, store: Store) -> Iterator[str]:
-    """Yield a line for the outputs of each stage, or objects of DVC's cache, whose bytes are not those of dvc.lock."""
+DAMAGED = (Damage.OBJECT, Damage.WORKSPACE, Damage.ONLY)  # something may have been made from it
+CHECKED_OUT = (Damage.WORKSPACE, Damage.MISSING)  # DVC's cache holds it as it was
+
+
+def damaged_files(dataset: str, is_simulated: bool, store: Store) -> tuple[list[tuple[OutputFile, Damage]], list[str]]:
+    """Return the outputs whose bytes, or those of their objects, are not those of dvc.lock.
+
+    Returns
+    -------
+    list of tuple
+        Each with what is wrong.
+    list of str
+        A line for each output of which it cannot be told.
+    """
     present = [verb for verb in verbs.VERBS if is_simulated or verb != "simulate"]
     files, unread = recorded(verbs.stage_names(present, dataset, manifests.read_batch_list(dataset)), store)
-    yield from unread
-    yield from faults(
-        [(output, fault) for output, found in digests(files) if (fault := fault_of(output, *found))], store
-    )
+    return [(output, fault) for output, found in digests(files) if (fault := fault_of(output, *found))], unread
 
 
 def recorded(stages: Iterable[str], store: Store) -> tuple[list[OutputFile], list[str]]:
@@ -84,37 +93,40 @@ def fault_of(output: OutputFile, workspace: str | None, cached: str | None) -> D
 
 
 def faults(found: Sequence[tuple[OutputFile, Damage]], store: Store) -> Iterator[str]:
-    """Yield a line for all files of one stage with one fault, with the command that repairs them.
+    """Yield a line for all files of one stage with one fault; the last one has the command that repairs all of them.
 
-    They must be mended together: a stage that runs again is given the damaged object of another file of it.
+    They must be mended together: a stage that runs again is given the damaged object of another file of it, and one
+    that reads what is damaged too fails.
     """
-    entries = lock.read()
     groups: dict[tuple[str, Damage], list[CachedFile]] = {}
     for output, fault in found:
         groups.setdefault((output.stage, fault), []).append(output.file)
-    for (stage, fault), files in groups.items():
+    for number, ((stage, fault), files) in enumerate(groups.items(), 1):
         named = [file.object if fault is Damage.OBJECT else file.path for file in files]
         where = ", ".join(map(str, named[:MOST_NAMED])) + (
             f" and {n} more" if (n := len(named) - MOST_NAMED) > 0 else ""
         )
-        yield f"{where}: {fault.value.format(stage=stage)}; `{' && '.join(_cure(entries, stage, fault, files, store))}`"
+        again = f"`{' && '.join(_cure(found, store))}`" if number == len(groups) else "the last such line mends it too"
+        yield f"{where}: {fault.value.format(stage=stage)}; {again}"
 
 
-def _cure(
-    entries: Mapping[str, lock.Entry], stage: str, fault: Damage, files: Sequence[CachedFile], store: Store
-) -> list[str]:
-    """Return the commands that repair some files of a stage, and what was made of damaged ones."""
-    names = " ".join(str(file.path) for file in files)
-    checkout = [f"dvc checkout --force {stage}"]
-    if fault is Damage.LIST:
-        return [f"rm -f {names}", f"python -m stages.{stage.replace('@', ' ')}", "dvc repro"]
-    if fault in (Damage.MISSING, Damage.LOST):
-        return checkout if fault is Damage.MISSING else [store.repro]
+def _cure(found: Sequence[tuple[OutputFile, Damage]], store: Store) -> list[str]:
+    """Return the commands that repair some files, and what was made of damaged ones."""
+    entries = lock.read()
+    read = {o.file.path: readers(entries, o.file.path) for o, fault in found if fault in DAMAGED}
+    forgotten = {stage for stages in read.values() for stage in stages}
     # Forgotten before they are mended: whoever is interrupted is told of it again.
-    is_read = any(readers(entries, file.path) for file in files)
-    forget = [f"python -m stages.commands.forget {names}"] if is_read else []
-    anew = [f"{store.repro} --no-run-cache" if is_read else store.repro]
-    if fault is Damage.OBJECT:
-        return [*forget, f"rm -f {' '.join(str(file.object) for file in files)} {names}", *anew]
-    mend = anew if fault is Damage.ONLY else [*checkout, *(anew if is_read else [])]
-    return [*forget, f"rm -f {names}", *mend]
+    paths_read = [str(path) for path, stages in read.items() if stages]
+    objects = [str(o.file.object) for o, fault in found if fault is Damage.OBJECT]
+    files = [str(o.file.path) for o, fault in found if fault in (*DAMAGED, Damage.LIST)]
+    lists = dict.fromkeys(o.stage.replace("@", " ") for o, fault in found if fault is Damage.LIST)
+    # A stage that runs again anyhow need not be checked out, and has nothing in dvc.lock to check out.
+    kept = dict.fromkeys(o.stage for o, fault in found if fault in CHECKED_OUT and o.stage not in forgotten)
+    must_run = bool(forgotten) or any(fault not in CHECKED_OUT for _, fault in found)
+    return [
+        *([f"python -m stages.commands.forget {' '.join(paths_read)}"] if forgotten else []),
+        *([f"rm -f {' '.join([*objects, *files])}"] if files else []),
+        *(f"python -m stages.{verb}" for verb in lists),
+        *([f"dvc checkout --force {' '.join(kept)}"] if kept else []),
+        *([f"{store.repro} --no-run-cache" if forgotten else store.repro] if must_run else []),
+    ]

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from stages.commands import push
 from stages.commands.repair import look_first
 from stages.core import manifests, paths, units
 from stages.core.params import Params
@@ -70,8 +71,10 @@ class Remote:
         return next((entry for entry in entries if entry is not None and self._has_outputs(entry)), None)
 
     def _has_outputs(self, entry: Mapping[str, Any]) -> bool:
+        """Say whether the remote has all bytes of what an entry names: a push that was killed may leave a part."""
         objects = [self.fs.join(self.root, *internals.object_parts(out["md5"])) for out in entry["outs"]]
-        return all(self.fs.exists(path) for path in objects)
+        sizes = [out["size"] for out in entry["outs"]]
+        return [internals.remote_size(self.fs, path) for path in objects] == sizes
 
     def claim(self, key: str) -> bool:
         """Claim a stage for this worker; say whether it is this worker's now."""
@@ -208,7 +211,7 @@ def _build(remote: Remote, stage: str, key: str) -> bool:
             return False
         with remote.renewing(key):
             _dvc("repro", "--pull", "--single-item", stage)
-            _dvc("push", stage)
+            push.push_stage(stage)
             remote.publish(key, internals.run_cache_entries(stage, key))
         return True
     finally:

@@ -11,7 +11,6 @@ Both are eight hex digits.
 
 import json
 import math
-import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -152,7 +151,7 @@ def fields_text(fields: Iterable[NamedField]) -> str:
 def _check(entry: Mapping[str, Any]) -> str:
     """Return the CRC-32 of a field's object without its check, as JSON in one line with sorted keys."""
     content = {key: value for key, value in entry.items() if key != "check"}
-    return checksum.text(zlib.crc32(json.dumps(content, sort_keys=True).encode()))
+    return checksum.of_json(content)
 
 
 def _from_object(entry: Mapping[str, Any]) -> NamedField:

@@ -300,12 +300,19 @@ def set_remote(name: str, url: str) -> list[str]:
     return foreign
 
 
-def outputs_to_push() -> list[tuple[Path, str]]:
-    """Return path and MD5 of all that `dvc push` sends: outputs of stages that exist, and what `dvc add` tracks."""
+def outputs_to_push(chosen: Collection[str] = ()) -> list[tuple[Path, str]]:
+    """Return path and MD5 of all that `dvc push` sends: outputs of stages that exist, and what `dvc add` tracks.
+
+    Parameters
+    ----------
+    chosen
+        Names of stages, if only theirs are sent.
+    """
     from dvc.repo import Repo
 
     with Repo() as repo:
         stages = [stage for stage in repo.index.stages if not stage.is_repo_import]
+        stages = [stage for stage in stages if not chosen or stage.addressing in chosen]
         outs = [out for stage in stages for out in stage.outs if out.use_cache and out.can_push and out.hash_info]
     return [(Path(str(out)), str(out.hash_info.value)) for out in outs]
 
@@ -325,6 +332,15 @@ def remote_sizes(fs: Any, root: str) -> dict[str, int]:
     if not isinstance(found, dict):  # that of a folder gives names only
         found = {path: fs.info(path) for path in found}
     return {"".join(fs.parts(path)[-2:]): int(info["size"]) for path, info in found.items()}
+
+
+def remote_size(fs: Any, path: str) -> int | None:
+    """Return the bytes of one object of a remote, as the remote itself says at this moment; None without one."""
+    fs.fs.invalidate_cache()
+    try:
+        return int(fs.info(path)["size"])
+    except FileNotFoundError:
+        return None
 
 
 def forget_remote_index() -> None:

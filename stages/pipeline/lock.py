@@ -39,7 +39,7 @@ class RecordedOutput:
 
 
 def read() -> dict[str, Entry]:
-    """Return the entries of dvc.lock by stage name.
+    """Return the entries of dvc.lock by stage name, without those of stages that were forgotten.
 
     Raises
     ------
@@ -48,7 +48,8 @@ def read() -> dict[str, Entry]:
     """
     if not LOCK.is_file():
         raise ExpectedError(f"{LOCK}: not found, expected the record of a run; `dvc repro`")
-    return parsed(LOCK.read_text(encoding="utf-8"), str(LOCK))
+    entries = parsed(LOCK.read_text(encoding="utf-8"), str(LOCK))
+    return {stage: entry for stage, entry in entries.items() if "outs" in entry}
 
 
 def parsed(text: str, where: str) -> dict[str, Entry]:
@@ -135,6 +136,13 @@ def add(entries: Mapping[str, Entry]) -> None:
                 stages[name] = entry
 
 
+def forget(stages: Collection[str]) -> None:
+    """Forget what some stages read and wrote, so that DVC runs them again; their places stay, with their commands."""
+    with internals.modified(LOCK) as content:
+        for stage in stages:
+            content["stages"][stage] = {"cmd": content["stages"][stage]["cmd"]}
+
+
 # Tidying.
 
 
@@ -151,9 +159,10 @@ def tidy(dataset: str, batches: Collection[str]) -> None:
     batches
         The present list.
     """
-    text = LOCK.read_text(encoding="utf-8") if LOCK.is_file() else ""
+    if not LOCK.is_file():
+        return
     rank = _rank(list(load().datasets))
-    if _is_tidy(text, dataset, batches, rank):
+    if _is_tidy(LOCK.read_text(encoding="utf-8"), dataset, batches, rank):
         return
     with internals.modified(LOCK) as content:
         entries = content["stages"]
@@ -163,9 +172,34 @@ def tidy(dataset: str, batches: Collection[str]) -> None:
     keep_copy()
 
 
+def reserve(dataset: str, batches: Collection[str]) -> None:
+    """Give the stages of a dataset that dvc.lock lacks their places, each with its command alone.
+
+    DVC writes the entry of a stage that is new to the file behind all others, and fills one that is there. It takes a
+    place for a stage that never ran.
+
+    Parameters
+    ----------
+    dataset, batches
+        Of the stages from process on; the present list.
+    """
+    names = verbs.stage_names(verbs.VERBS[verbs.VERBS.index("expand") :], dataset, batches)
+    text = LOCK.read_text(encoding="utf-8") if LOCK.is_file() else ""
+    if not text or set(names) <= set(_names(text)):
+        return
+    with internals.modified(LOCK) as content:
+        for name in names:
+            content["stages"].setdefault(name, {"cmd": verbs.command(name)})
+        _sort(content["stages"], _rank(list(load().datasets)))
+
+
+def _names(text: str) -> list[str]:
+    return re.findall(r"^  (\S+@\S+):$", text, re.MULTILINE)
+
+
 def _is_tidy(text: str, dataset: str, batches: Collection[str], rank: Rank) -> bool:
     """Say whether nothing is to be done, from the lines of the text alone; reading its YAML takes 50 ms."""
-    names = re.findall(r"^  (\S+@\S+):$", text, re.MULTILINE)
+    names = _names(text)
     has_vanished = any(_is_vanished(name, dataset, batches) for name in names)
     return not has_vanished and EMPTY_MD5 not in text and names == sorted(names, key=rank)
 
@@ -193,7 +227,7 @@ def _is_batch_of(name: str, dataset: str) -> bool:
 
 
 def _is_placeholder(entry: Entry) -> bool:
-    return any(out.get("md5") == EMPTY_MD5 for out in entry["outs"])
+    return any(out.get("md5") == EMPTY_MD5 for out in entry.get("outs", ()))
 
 
 def _drop_vanished_batches(entries: dict[str, Any], dataset: str, batches: Collection[str]) -> None:

@@ -9,7 +9,7 @@ An object is removed only if it can be sent again: DVC's cache must hold it with
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -69,6 +69,11 @@ class RemoteStore:
         """Return the bytes of each object there, by MD5."""
         return internals.remote_sizes(self.fs, self.root)
 
+    def sizes_of(self, md5s: Iterable[str]) -> dict[str, int]:
+        """Return the bytes of some objects, as far as they are there: a few, of a remote that may hold millions."""
+        found = {md5: internals.remote_size(self.fs, self.address(md5)) for md5 in md5s}
+        return {md5: size for md5, size in found.items() if size is not None}
+
     def digest(self, md5: str) -> str:
         """Return the MD5 of an object's bytes as the remote gives them."""
         digest = hashlib.md5(usedforsecurity=False)
@@ -96,8 +101,8 @@ def open_remote() -> RemoteStore:
     return RemoteStore(internals.remote_name(), fs, root)
 
 
-def expected(store: Store) -> list[Shared]:
-    """Return each object that the remote should hold, once.
+def expected(store: Store, stages: Collection[str] = ()) -> list[Shared]:
+    """Return each object that the remote should hold, of all outputs or of those of some stages, once.
 
     DVC's list of a folder is fetched where it is not here. Of a folder without one only the list itself is expected.
 
@@ -106,7 +111,7 @@ def expected(store: Store) -> list[Shared]:
     ExpectedError
         When DVC's list of a folder is damaged: then nothing can be said of the folder's files.
     """
-    outputs = internals.outputs_to_push()
+    outputs = internals.outputs_to_push(stages)
     internals.fetch_missing(store, [md5 for _, md5 in outputs if md5.endswith(".dir")])
     files: dict[str, CachedFile] = {}
     folders: dict[str, set[str]] = {}

@@ -44,6 +44,12 @@ def stage_names(verbs: Iterable[str], dataset: str, batches: Iterable[str]) -> l
     return names
 
 
+def command(name: str) -> str:
+    """Return the command that dvc.yaml gives a stage."""
+    stage = parsed(name)
+    return " ".join(filter(None, (f"python -m stages.{stage.verb}", stage.dataset, stage.batch)))
+
+
 def parsed(name: str) -> StageName:
     """Return what the name of a stage says.
 

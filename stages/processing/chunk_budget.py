@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from stages.core.errors import ExpectedError
+from stages.datasets.base import reads_whole
 from stages.datasets.base.raw import raw_mb
 from stages.processing.chunks import Chunk
 from stages.runtime.memory import TARGET_SHARE, Watch, available_mb
@@ -101,7 +102,7 @@ class Pacer:
     def _refuse_too_large(self, chunk: Chunk) -> None:
         """Refuse a unit that cannot fit: its raw bytes alone, which are read as a whole, exceed what is free."""
         free_mb = self._watch.budget_mb - self._base_mb - self._held_mb
-        if len(chunk.units) == 1 and chunk.raw_mb > free_mb:
+        if len(chunk.units) == 1 and chunk.raw_mb > free_mb and reads_whole(chunk.dataset):
             where = self._whole.raw_dir / chunk.units[0].sources[0].path
             raise ExpectedError(
                 f"{where}: {chunk.units[0].key} needs more than its {chunk.raw_mb:,.0f} MB, expected at most "

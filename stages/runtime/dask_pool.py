@@ -3,34 +3,39 @@
 ``DASK_SCHEDULER`` holds the address of its scheduler, for example ``tcp://10.0.0.5:8786``. Workers read raw files
 themselves, by paths relative to the repository, and send arrays back: so they must be started in this folder, with this
 code, Python and NumPy. Each worker is asked when a run connects, and again with its first task, since it may join late;
-one that differs ends the run, because its bytes could differ.
+one that differs ends the run, because its bytes could differ. One that answers nothing is left out of the run.
 
 A task is ``pickle.loads`` of a call: the scheduler unpickles tasks, and needs nothing of this repository that way. A
-worker that dies costs its present items, which Dask gives to another one, up to four times each.
+worker that dies costs its present items, which Dask gives to another one, up to four times each. One that falls silent
+(see `dask_sight`) may come back, so it is left as it is, and each of its items becomes a new task, which only workers
+that are heard of may take. The old task is dropped: what it gives later, nobody takes.
 """
 
 import asyncio
 import contextlib
 import itertools
 import logging
-import os
 import pickle
 import secrets
 import threading
 import time
-import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import CancelledError, Future
 from pathlib import Path
 from typing import Any, TypeVar
 
 from stages.core.errors import ExpectedError
+from stages.runtime import dask_sight
+from stages.runtime.dask_client import connect, refused, scheduler_address, unable
+from stages.runtime.dask_result import DaskResult
+from stages.runtime.dask_sight import Key, Sight
 from stages.runtime.dask_worker import here, refusal, short, work
 
 R = TypeVar("R")
 
+logger = logging.getLogger("batchwise")
+
 TOKEN_DIR = Path(".dvc/tmp/batchwise")
-CONNECT_S = 6.0  # to reach the scheduler
 ANSWER_S = 10.0  # for a first worker to appear, and for all of them to say what they run
 LOST_S = 60.0  # without any worker, or a word of the scheduler, before a run ends
 CLOSE_S = 1.0
@@ -53,24 +58,27 @@ class DaskPool:
     Raises
     ------
     ExpectedError
-        When there is no scheduler or worker, or a worker does not run what this process runs.
+        When there is no scheduler, no worker that answers, or a worker does not run what this process runs.
     """
 
     def __init__(self) -> None:
-        self.address = _scheduler_address()
-        self._client = _connect(self.address)
+        self.address = scheduler_address()
+        self._client = connect(self.address)
         self._site = here(token=str(TOKEN_DIR / f"cluster.{secrets.token_hex(8)}"))
-        self._group, self._numbers = f"batchwise-{secrets.token_hex(4)}", itertools.count()
+        self._run, self._numbers = f"batchwise-{secrets.token_hex(4)}", itertools.count()
         self._n_threads: Mapping[str, int] = {}
         self._busy: Mapping[str, str] = {}
         self._looking = threading.Lock()  # the display looks from a thread of its own
-        self._asked: Future[Mapping[str, Any]] | None = None
-        self._asked_at, self._seen_at = 0.0, time.monotonic()
+        self._asked: Future[Sight] | None = None
+        self._asked_at, self._seen_at, self._newest = 0.0, time.monotonic(), 0.0
+        self._left_out: frozenset[str] = frozenset()  # from the start
+        self._silent: frozenset[str] = frozenset()  # now
+        self._sound: frozenset[str] = frozenset()  # all others
+        self._awaited: dict[Key, DaskResult] = {}
         try:
             TOKEN_DIR.mkdir(parents=True, exist_ok=True)
             Path(self._site.token).touch()
             self._greet()
-            self._n_threads = self._client.nthreads()
             self.n_workers = sum(self._n_threads.values())
         except BaseException:
             self.close(is_done=False)
@@ -78,15 +86,37 @@ class DaskPool:
 
     def submit(self, function: Callable[..., R], item: Any) -> "Future[R]":
         """Have a worker call `function(item)`."""
+        call = pickle.dumps(_Call(work, self._site, _dumps((function, item))))
+        return DaskResult(self, call, _label(item))
+
+    def chosen(self) -> frozenset[str]:
+        """Return the workers that a task may go to; none named where all are sound, so that later ones take it too."""
+        return self._sound if self._left_out or self._silent else frozenset()
+
+    def begin(self, result: DaskResult, call: bytes, label: str, only: Collection[str]) -> Any:
+        """Make a task of a call, whose result `result` awaits, for some workers or for all; return the task."""
         from distributed.client import ClosedClientError
 
-        call = pickle.dumps(_Call(work, self._site, _dumps((function, item))))
         number = next(self._numbers)
-        key = (self._group, number, _label(item) or f"item {number}")
+        key = (self._run, number, label or f"item {number}")
+        self._awaited[key] = result
         try:
-            return DaskResult(self, self._client.submit(pickle.loads, call, key=key, pure=False))
+            return self._client.submit(pickle.loads, call, key=key, pure=False, workers=sorted(only) or None)
         except ClosedClientError:
             raise self.lost() from None
+
+    def end(self, task: Any) -> None:
+        """Have the cluster forget a task, without waiting for it."""
+        self._awaited.pop(task.key, None)
+        task.release()
+
+    def fetch(self, task: Any) -> "Future[Any]":
+        """Begin to get the answer of the scheduler to the wish for a task's result; it does not wait for others.
+
+        Dask's own way asks for several results at once, and one that lies in a silent worker's memory holds up all.
+        """
+        question = self._client.scheduler.gather(keys=[task.key])
+        return asyncio.run_coroutine_threadsafe(question, self._client.loop.asyncio_loop)
 
     def busy(self) -> Mapping[str, str]:
         """Return what each worker has in hand, as of about a second ago."""
@@ -102,7 +132,7 @@ class DaskPool:
                 self._asked = None
             is_due = self._asked is None and time.monotonic() - self._asked_at >= POLL_S
             if is_due and self._client.status == "running":
-                question = self._client.scheduler.processing(workers=None)
+                question = dask_sight.look(self._client.scheduler, self._run)
                 self._asked = asyncio.run_coroutine_threadsafe(question, self._client.loop.asyncio_loop)
                 self._asked_at = time.monotonic()
 
@@ -128,132 +158,78 @@ class DaskPool:
             self._client.close(timeout=CLOSE_S)
 
     def _greet(self) -> None:
-        """Wait for a worker, and see that each of them runs what this process runs."""
-        question = pickle.dumps(_Call(refusal, self._site))
-        advice = f"within {ANSWER_S:.0f} s; start them in {Path.cwd()}: dask worker {self.address}"
+        """Wait for a worker, and see that each of them that answers runs what this process runs."""
         try:
-            missing = "no workers"
             self._client.wait_for_workers(1, timeout=ANSWER_S)
-            missing = "no answer of some workers"
-            answers = self._client.run(pickle.loads, question, on_error="return", callback_timeout=ANSWER_S)
+            n_threads = self._client.nthreads()
+            sight = self._client.sync(dask_sight.look, self._client.scheduler, self._run, callback_timeout=ANSWER_S)
         except (TimeoutError, OSError):
-            raise ExpectedError(f"DASK_SCHEDULER: {self.address}: {missing} {advice}") from None
+            raise self._nobody("no workers") from None
+        silence = {worker: seconds for worker, seconds in sight.silence().items() if worker in n_threads}
+        unheard = {worker: f"no word for {seconds:.0f} s" for worker, seconds in silence.items()}
+        answers = self._client.sync(self._ask, [worker for worker in n_threads if worker not in unheard])
         for worker, answer in answers.items():
-            if isinstance(answer, BaseException):
-                raise _unable(f"worker {worker}", answer)
-            if answer:
-                raise _refused(f"worker {worker} {answer}")
+            if isinstance(answer, OSError):
+                unheard[worker] = str(answer)
+            elif isinstance(answer, BaseException):
+                raise unable(f"worker {worker}", answer)
+            elif answer:
+                raise refused(f"worker {worker} {answer}")
+        self._leave_out(unheard, n_threads)
 
-    def _take_in(self, processing: Mapping[str, Any]) -> None:
-        """Note what each worker has in hand; tasks of others on the same cluster are none of our business."""
-        ours = {
-            worker: sorted(key[1:] for key in keys if isinstance(key, tuple | list) and key[0] == self._group)
-            for worker, keys in sorted(processing.items())
-        }
-        first = {worker: tasks[: self._n_threads.get(worker, 1)] for worker, tasks in ours.items() if tasks}
-        self._busy = {short(worker): ", ".join(label for _, label in tasks) for worker, tasks in first.items()}
-        if processing:
-            self._seen_at = time.monotonic()
+    def _leave_out(self, unheard: Mapping[str, str], n_threads: Mapping[str, int]) -> None:
+        """Go on without the workers that were not heard, and tell of each why."""
+        if len(unheard) == len(n_threads):
+            raise self._nobody("no answer of a worker")
+        for worker, reason in sorted(unheard.items()):
+            logger.warning("DASK_SCHEDULER: worker %s: %s; it is left out", worker, reason)
+        self._left_out = frozenset(unheard)
+        self._sound = frozenset(n_threads) - self._left_out
+        self._n_threads = {worker: n_threads[worker] for worker in sorted(self._sound)}
 
+    def _nobody(self, what: str) -> ExpectedError:
+        advice = f"within {ANSWER_S:.0f} s; start them in {Path.cwd()}: dask worker {self.address}"
+        return ExpectedError(f"DASK_SCHEDULER: {self.address}: {what} {advice}")
 
-class DaskResult(Future[Any]):
-    """The result of a task; it travels here as soon as it is there, and leaves the worker's memory."""
+    async def _ask(self, workers: Collection[str]) -> dict[str, Any]:
+        """Ask all workers at once; return what each says, or the exception that came instead, `OSError` for silence."""
+        question = pickle.dumps(_Call(refusal, self._site))
 
-    def __init__(self, pool: DaskPool, task: Any) -> None:
-        super().__init__()
-        self._pool, self._task = pool, task
-        task.add_done_callback(self._fetch)
+        async def ask(worker: str) -> Any:
+            try:
+                async with asyncio.timeout(ANSWER_S):
+                    answers = await self._client.run(pickle.loads, question, workers=[worker], on_error="return")
+            except TimeoutError:
+                return TimeoutError(f"no answer for {ANSWER_S:.0f} s")
+            except OSError as error:
+                return error
+            return answers[worker]
 
-    def result(self, timeout: float | None = None) -> Any:
-        """Wait for the result as long as the cluster lives.
+        return dict(zip(workers, await asyncio.gather(*map(ask, workers)), strict=True))
 
-        Raises
-        ------
-        ExpectedError
-            When the scheduler or all workers are gone, workers die of the task, or one refuses to work.
-        """
-        from distributed.scheduler import KilledWorker
+    def _take_in(self, sight: Sight) -> None:
+        """Note what each worker has in hand, and give to others what silent ones have."""
+        first = {worker: keys[: self._n_threads.get(worker, 1)] for worker, keys in sight.processing.items() if keys}
+        self._busy = {short(worker): ", ".join(label for *_, label in keys) for worker, keys in first.items()}
+        if (newest := sight.newest(self._left_out)) != self._newest:
+            self._newest, self._seen_at = newest, time.monotonic()
+        silence = {worker: s for worker, s in sight.silence().items() if worker not in self._left_out}
+        self._sound = frozenset(sight.last_seen) - self._left_out - frozenset(silence)
+        for worker in sorted(silence.keys() - self._silent):
+            told = "DASK_SCHEDULER: worker %s: no word for %.0f s; the %d items that it has go to others"
+            logger.warning(told, worker, silence[worker], len(sight.tasks(worker)))
+        for worker in sorted(self._sound & self._silent):
+            logger.info("DASK_SCHEDULER: worker %s: heard of again", worker)
+        self._silent = frozenset(silence)
+        if self._sound:
+            self._give_to_others(sight)
 
-        since = time.monotonic()
-        while not self.done():
-            self._pool.look()
-            self._pool.refuse_silence(since)
-            with contextlib.suppress(TimeoutError):
-                self.exception(POLL_S)
-        try:
-            reason, result = super().result()
-        except KilledWorker as error:
-            raise ExpectedError(
-                f"DASK_SCHEDULER: {self._pool.address}: {error.allowed_failures + 1} workers died while they had "
-                f"{self._task.key[2]} in hand, the last one {error.last_worker.address}; its log says why, most likely "
-                "memory: start workers with more of it"
-            ) from None
-        except CancelledError:
-            raise self._pool.lost() from None
-        except ImportError as error:
-            raise _unable("a worker", error) from error
-        if reason:
-            raise _refused(reason)
-        return result
-
-    def cancel(self) -> bool:
-        """Have the cluster forget the task, without waiting for it."""
-        self._task.release()
-        return super().cancel()
-
-    def _fetch(self, task: Any) -> None:
-        if not self.set_running_or_notify_cancel():
-            return
-        try:
-            self.set_result(task.result())
-        except BaseException as error:  # noqa: BLE001 - whatever it is, the caller of `result` gets it
-            self.set_exception(error)
-        task.release()
-
-
-def _scheduler_address() -> str:
-    address = os.environ.get("DASK_SCHEDULER", "")
-    if not address:
-        raise ExpectedError("DASK_SCHEDULER: not set, expected the scheduler's address such as tcp://10.0.0.5:8786")
-    return address
-
-
-def _connect(address: str) -> Any:
-    try:
-        from distributed import Client
-    except ModuleNotFoundError:
-        raise ExpectedError(
-            "BACKEND: dask needs the package distributed, not found; run `pip install --editable '.[cluster]'`"
-        ) from None
-    _quieten()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what differs between client and workers is told by `refusal`
-        try:
-            asyncio.run(_find_scheduler(address))
-            return Client(address, timeout=CONNECT_S, set_as_default=False)  # type: ignore[no-untyped-call]
-        except (OSError, ValueError) as error:
-            reason = " ".join(str(error).split()) or f"no answer within {CONNECT_S:.0f} s"
-            raise ExpectedError(
-                f"DASK_SCHEDULER: {address}: no scheduler there ({reason}); correct it, or start one: dask scheduler"
-            ) from None
-
-
-async def _find_scheduler(address: str) -> None:
-    """See in bounded time that a scheduler answers; a `Client` takes up to half a minute to give up."""
-    from distributed.core import rpc
-
-    async with asyncio.timeout(CONNECT_S), rpc(address) as server:  # type: ignore[no-untyped-call]
-        kind = (await server.identity())["type"]
-    if kind != "Scheduler":
-        raise ValueError(f"it is a {kind.lower()}'s")
-
-
-def _quieten() -> None:
-    """Keep Dask's own log lines back, unless with ``LOG=debug``: what a user must know is told in an error."""
-    if logging.getLogger("batchwise").isEnabledFor(logging.DEBUG):
-        return
-    for name in ("distributed", "distributed.client", "tornado.application", "asyncio"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    def _give_to_others(self, sight: Sight) -> None:
+        """Begin anew what only silent workers have, and what was meant for workers of which none is left."""
+        stuck = {key for worker in self._silent | self._left_out for key in sight.tasks(worker)}
+        for key, result in list(self._awaited.items()):
+            if key in stuck or (result.only and not result.only & self._sound):
+                result.begin_again()
 
 
 def _dumps(value: Any) -> bytes:
@@ -267,16 +243,3 @@ def _label(item: Any) -> str:
     """Return what tells an item from others: the key of its first unit, if it is a chunk."""
     units = getattr(item, "units", None)
     return units[0].key if units else ""
-
-
-def _refused(reason: str) -> ExpectedError:
-    return ExpectedError(
-        f"DASK_SCHEDULER: {reason}; its bytes could differ: start it again in the run's folder and environment"
-    )
-
-
-def _unable(worker: str, error: BaseException) -> ExpectedError:
-    return ExpectedError(
-        f"DASK_SCHEDULER: {worker} cannot run the code of this folder ({type(error).__name__}: {error}); start it "
-        f"again in {Path.cwd()}, with the same environment"
-    )

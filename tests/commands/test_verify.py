@@ -14,9 +14,10 @@ from stages import split
 from stages.commands import trace, verify
 from stages.core import arrays, manifests
 from stages.core.errors import ExpectedError
+from stages.core.merge_report import report_text
 from stages.core.params import SplitParams, load
 from stages.processed import Processed
-from tests.helpers.clones import Clone, flip, rewrite, small_clone
+from tests.helpers.clones import Clone, flip, in_order_of_a_first_run, recorded, rewrite, small_clone
 from tests.helpers.merged_fields import sealed
 from tests.helpers.stores import STORES
 
@@ -77,11 +78,12 @@ def assert_named_and_repaired(clone, name, before):
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert name in done.stdout
-    for line in done.stdout.splitlines():
-        clone.run("bash", "-c", re.search("`(.*)`", line).group(1))
+    for command in re.findall("`(.*)`", done.stdout):
+        clone.run("bash", "-c", command)
     again = run_verify(clone)
     assert again.returncode == 0, again.stdout
     assert outputs(clone) == before
+    assert recorded(clone) == in_order_of_a_first_run(clone)
 
 
 MERGED_FIELD = "data/merged/splendor/game_id.npy"
@@ -144,6 +146,24 @@ def test_two_damaged_files_of_one_stage_are_repaired_one_after_the_other(clone_o
     assert_named_and_repaired(clone, "data/merged/splendor/turn_number.npy", before)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("link", ["hardlink", "copy"])
+def test_damage_in_three_stages_at_once_is_repaired_by_one_command(clone_of, link):
+    """A run that mends one of them would read, or be given from the cache, what is still damaged of another."""
+    clone = clone_of(link)
+    before = outputs(clone)
+    damaged = ("data/intermediate/splendor/b0.npz", MERGED_FIELD, "data/merged/splendor/X.npy")
+    for path in (*damaged, "data/processed/splendor/X_train.npy"):
+        if not (clone.folder / path).samefile(cache_object(clone, path)):
+            flip(cache_object(clone, path))
+        flip(clone.folder / path)
+    (clone.folder / "data/manifests/splendor/expanded.yaml").unlink()
+    stdout = run_verify(clone).stdout
+    assert len(re.findall("`.*`", stdout)) == 1
+    assert stdout.count("; the last such line mends it too\n") == 3
+    assert_named_and_repaired(clone, "X_train.npy" if link == "hardlink" else "damaged", before)
+
+
 def reseeded(clone):
     """Change the seed of the split, so that its parts are made again."""
     path = clone.folder / "params.yaml"
@@ -182,7 +202,20 @@ def flip_x(folder):
 
 def flip_report(folder):
     path = folder / "data/reports/splendor.json"
+    report = {key: value for key, value in json.loads(path.read_text()).items() if key != "check"}
+    rewrite(path, report_text({**report, "units": report["units"] + 9}).encode())
+
+
+@pytest.mark.slow
+def test_split_does_not_take_in_a_flipped_bit_of_what_merge_reports(clone_of, expected):
+    clone = clone_of("hardlink")
+    path = clone.folder / "data/reports/splendor.json"
     rewrite(path, re.sub(rb'"units": \d', b'"units": 9', path.read_bytes(), count=1))
+    done = reseeded(clone)
+    assert done.returncode != 0
+    where = "data/reports/splendor.json"
+    assert f"error: {where}: checksum does not match what was written; `make verify` says what to type" in done.stderr
+    assert_named_and_repaired(clone, where, expected)
 
 
 @pytest.mark.slow
@@ -205,7 +238,7 @@ def test_a_repair_that_was_interrupted_is_asked_for_again(clone_of, expected):
     clone = clone_of("hardlink")
     flip_x(clone.folder)
     assert reseeded(clone).returncode == 0
-    commands = [re.search("`(.*)`", line).group(1) for line in run_verify(clone).stdout.splitlines()]
+    commands = re.findall("`(.*)`", run_verify(clone).stdout)
     for command in commands:  # the files are mended, and what follows is never run
         clone.run("bash", "-c", command.rpartition(" && ")[0])
     clone.run("dvc", "repro", "merge@splendor")
@@ -464,6 +497,17 @@ def test_a_row_is_traced_however_its_part_is_stored(complete, store):
     split.split(DATASET, SplitParams(store=store))
     assert trace.trace(DATASET, complete.dataset(DATASET), "val", 17) == expected
     assert "raw     raw/" in expected
+
+
+def test_a_report_of_merge_that_is_not_as_written_is_named(complete):
+    """Also where DVC took it in."""
+    path = Path("data/reports/splendor.json")
+    text = path.read_text()
+    flipped = re.sub(r'"units": \d', '"units": 9', text, count=1)
+    assert flipped != text
+    path.write_text(flipped)
+    with pytest.raises(ExpectedError, match=r"^data/reports/splendor\.json: checksum does not match .*`make verify`"):
+        list(verify._merged(DATASET, complete.dataset(DATASET)))
 
 
 def test_a_group_that_merged_holds_twice_is_named(complete):

@@ -60,7 +60,7 @@ def share_raw(clone, remote):
 
 
 def start_work(clone):
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("DVC_", "GIT_"))}
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("DVC_", "GIT_", "MAKE"))}
     with log_file(clone).open("wb") as log:
         return subprocess.Popen(
             ["make", "-o", str(VENV / ".ready"), f"VENV={VENV}", "work"],
@@ -183,6 +183,24 @@ def test_a_batch_counts_as_built_only_with_its_arrays(alone, tmp_path, monkeypat
         assert process_runs(builder) == process_runs(alone)
         helper = git_clone(builder, tmp_path / "helper")
         assert built_by(make(helper, "work").stderr) == []
+
+
+def test_a_batch_of_which_a_part_arrived_is_not_taken_for_built_and_is_sent_again(alone, tmp_path):
+    """`dvc push` takes any object that is there for a whole one."""
+    builder = Clone(shutil.copytree(alone.folder, tmp_path / "builder", symlinks=True))
+    with folder_server(tmp_path / "server") as remote:
+        connect(builder, remote)
+        make(builder, "work")
+        entry = re.search(r"  outs:\n    - path: \S+\n      hash: md5\n      md5: (\S+)", process_entries(builder)[0])
+        sent = remote.folder / "files/md5" / entry[1][:2] / entry[1][2:]
+        content = sent.read_bytes()
+        sent.unlink()  # it may be a link to the builder's own
+        sent.write_bytes(content[:-7])
+        sent.chmod(0o444)  # else DVC reads it before it trusts it
+        done = make(builder, "work")
+        assert len(built_by(done.stderr)) == 1
+        assert f"{len(content) - 7:,} bytes, expected {len(content):,}; sending again" in done.stderr
+        assert sent.read_bytes() == content
 
 
 def test_work_without_a_remote_is_one_line_that_names_the_command(origin):

@@ -17,7 +17,7 @@ class Clone:
         self.folder = folder
 
     def run(self, *command, check=True):
-        environment = {key: value for key, value in os.environ.items() if not key.startswith(("DVC_", "GIT_"))}
+        environment = {key: value for key, value in os.environ.items() if not key.startswith(("DVC_", "GIT_", "MAKE"))}
         environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
         done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
         assert not check or done.returncode == 0, done.stdout + done.stderr
@@ -96,6 +96,17 @@ def small_clone(folder, link):
     clone.run(sys.executable, "-m", "stages.discover", "splendor")
     clone.run("dvc", "repro")
     return clone
+
+
+def recorded(clone):
+    """Return the names of the stages in dvc.lock, in order."""
+    return re.findall(r"^  (\S+@\S+):$", (clone.folder / "dvc.lock").read_text(), re.MULTILINE)
+
+
+def in_order_of_a_first_run(clone):
+    """Return the same names, of a clone of one dataset, in the order in which a first run writes them."""
+    verbs = ("simulate", "discover", "process", "expand", "merge", "split")
+    return sorted(recorded(clone), key=lambda name: (verbs.index(name.partition("@")[0]), name))
 
 
 def flip(path):

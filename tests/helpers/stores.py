@@ -1,6 +1,5 @@
 """A small merged dataset of every kind of feature, split into standardised parts and into parts as merged."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import numpy as np
 from stages import split
 from stages.core import arrays, bits, paths
 from stages.core.files import write_text
+from stages.core.merge_report import report_text
 from stages.core.params import SplitParams, Window
 from tests.helpers.merged_fields import write_fields
 
@@ -66,7 +66,7 @@ def write_merged(dataset="toy", seed=1):
     arrays.save_npz(folder / "groups.npz", groups)
     report = {"duplicates": {"groups": 0, "rows": 0}, "bad_units": {"count": 0}, "units": 1, "batches": 1}
     report["by_batch"] = {"b": {"units": 1, "groups": len(sizes), "rows": n}}
-    write_text(paths.report(dataset), json.dumps(report))
+    write_text(paths.report(dataset), report_text(report))
 
 
 def split_both(dataset="toy", params=PARAMS):

@@ -37,6 +37,7 @@ def start(folder, files):
     folder.mkdir()
     clone = introduce_after_init(Clone(folder))
     (folder / ".gitattributes").write_text((REPOSITORY / ".gitattributes").read_text())
+    (folder / "params.yaml").write_text("datasets: {}\nsimulate: {}\nsplit: {by: group, seed: 1}\n")
     change(clone, **files)
     return clone
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tests.helpers.clones import Clone, make_clone
+from tests.helpers.clones import Clone, in_order_of_a_first_run, make_clone, recorded
 
 pytestmark = pytest.mark.slow
 
@@ -65,6 +65,19 @@ def test_a_grown_dataset_has_the_arrays_of_one_built_at_once(clone, finished):
         shutil.copy(game, clone.folder / "data/games" / game.parent.name)
     clone.repro()
     assert clone.arrays() == finished.arrays()
+
+
+def test_a_list_that_was_brought_up_to_date_by_hand_leaves_no_trace_in_the_order_of_dvc_lock(clone):
+    """DVC then has the new batches in its plan and puts their entries behind those of merge and split."""
+    others = own_games(clone, 150)
+    clone.repro()
+    before = set(clone.batches())
+    for game in others:
+        shutil.copy(game, clone.folder / "data/games" / game.parent.name)
+    clone.run(sys.executable, "-m", "stages.discover", "splendor")
+    clone.repro()
+    assert set(clone.batches()) - before
+    assert recorded(clone) == in_order_of_a_first_run(clone)
 
 
 def test_a_changed_game_runs_its_batch_alone(clone):

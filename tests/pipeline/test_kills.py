@@ -68,7 +68,7 @@ def clone(start, tmp_path):
 
 def begin(clone, *command, **variables):
     """Start a command in a process group of its own."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("DVC_", "GIT_"))}
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("DVC_", "GIT_", "MAKE"))}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     nothing = subprocess.DEVNULL
     return subprocess.Popen(

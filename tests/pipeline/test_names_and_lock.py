@@ -93,6 +93,21 @@ def test_tidying_leaves_a_tidy_lock_alone_and_has_no_need_of_dvc(repository, mon
     assert lock.LOCK.read_text() == text
 
 
+def test_stages_that_never_ran_get_their_places_and_stay_unknown_to_readers(repository):
+    write_lock(**{name: entry() for name in ("process@a-b0", "expand@b", "merge@b", "split@b")})
+    lock.reserve("a", ["b0", "b1"])
+    entries = lock.parsed(lock.LOCK.read_text(), "")
+    assert list(entries) == [
+        *("process@a-b0", "process@a-b1", "expand@b", "expand@a", "merge@b", "merge@a", "split@b", "split@a")
+    ]
+    assert entries["process@a-b1"] == {"cmd": "python -m stages.process a b1"}
+    assert list(lock.read()) == ["process@a-b0", "expand@b", "merge@b", "split@b"]
+    before = lock.LOCK.read_text()
+    assert lock.is_whole(before)
+    lock.reserve("a", ["b0", "b1"])
+    assert lock.LOCK.read_text() == before
+
+
 def test_tidying_without_a_lock_makes_none(repository):
     lock.tidy("a", ["b0"])
     assert not lock.LOCK.exists()

@@ -143,6 +143,17 @@ def n_objects(remote):
     return sum(len(names) for _, _, names in os.walk(remote.folder / "files"))
 
 
+def test_what_a_kill_left_of_dvcs_own_files_is_mended_first(clone, tmp_path):
+    """Else DVC fails with `Unable to read RWLock-file`, and the user must run `make repair`."""
+    with SERVERS["folder"](tmp_path / "server") as remote:
+        connect(clone, remote)
+        (clone.folder / ".dvc/tmp").mkdir(exist_ok=True)
+        (clone.folder / ".dvc/tmp/rwlock").write_text('{"write": {"/a": {"pi')
+        done = push(clone)
+    assert "rwlock: damaged when a DVC was killed; removed" in done.stderr
+    assert f"{N_FILES + 2} of {N_FILES + 2} objects are in store" in done.stdout
+
+
 def test_what_is_in_neither_place_is_an_error_that_names_it(clone, tmp_path):
     with SERVERS["folder"](tmp_path / "server") as remote:
         connect(clone, remote)

@@ -1,6 +1,7 @@
 """A real Dask cluster on this machine: same bytes, and a clear end to whatever goes wrong."""
 
 import hashlib
+import logging
 import os
 import re
 import shutil
@@ -18,8 +19,10 @@ import pytest
 
 pytest.importorskip("distributed", reason="needs the extra [cluster]")
 
+import cloudpickle
+
 from stages.core.errors import BadUnit, ExpectedError
-from stages.runtime import dask_pool, dask_worker
+from stages.runtime import dask_client, dask_pool, dask_sight, dask_worker
 from stages.runtime.workers import Workers, ordered
 from tests.helpers.clones import make_clone
 
@@ -219,6 +222,87 @@ def test_a_worker_killed_in_the_middle_of_process_leaves_the_same_bytes(clone, t
     assert digests(clone) == clone.expected
 
 
+def test_a_worker_that_answers_nothing_at_connect_is_left_out_while_another_is_sound(lone, monkeypatch, caplog):
+    """One that was just stopped is waited for; one that was silent for long before is not asked at all."""
+    monkeypatch.setattr(dask_pool, "ANSWER_S", 2.0)
+    stopped, sound = lone.add(2)
+    lone.wait(2)
+    stopped.send_signal(signal.SIGSTOP)
+    for reason in ("no answer for 2 s", r"no word for \d+ s"):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING), Workers() as workers:
+            assert workers.n_workers == 1
+            done = list(workers.ordered(lambda item: (item, os.getpid()), range(9)))
+        assert [each.result for each in done] == [(item, sound.pid) for item in range(9)]
+        (told,) = caplog.messages
+        assert re.fullmatch(rf"DASK_SCHEDULER: worker tcp://127\.0\.0\.1:\d+: {reason}; it is left out", told)
+        monkeypatch.setattr(dask_sight, "SILENT_S", 1.0)
+    monkeypatch.undo()
+    monkeypatch.setattr(dask_pool, "ANSWER_S", 2.0)
+    monkeypatch.setenv("DASK_SCHEDULER", lone.address)
+    sound.send_signal(signal.SIGSTOP)
+    with pytest.raises(ExpectedError, match=f"^DASK_SCHEDULER: {lone.address}: no answer of a worker within 2 s; star"):
+        dask_pool.DaskPool()
+
+
+def test_the_items_of_a_stopped_worker_go_to_others_and_late_results_are_not_taken_twice(clone, lone, caplog):
+    processes = {process.pid: process for process in lone.add(3)}
+    lone.wait(3)
+    begun = clone.folder / "begun"
+    begun.mkdir()
+
+    def slow(item):
+        (begun / f"{item}.{os.getpid()}").touch()
+        time.sleep(0.3)
+        return item
+
+    results = []
+    with caplog.at_level(logging.INFO), Workers() as workers:
+        coming = workers.ordered(slow, range(60))
+        results += [next(coming).result for _ in range(6)]
+        victim = processes[int(max(begun.iterdir(), key=lambda path: path.stat().st_mtime_ns).suffix[1:])]
+        victim.send_signal(signal.SIGSTOP)
+        stopped_at = time.monotonic()
+        while not any("go to others" in message for message in caplog.messages):
+            results.append(next(coming).result)
+        assert time.monotonic() - stopped_at < 30
+        victim.send_signal(signal.SIGCONT)  # what it had in hand is late now
+        results += [done.result for done in coming]
+    assert results == list(range(60))
+    numbers = [path.stem for path in begun.iterdir()]
+    assert len(numbers) > len(set(numbers))  # the item that was in hand was done by two
+    (told,) = [message for message in caplog.messages if "go to others" in message]
+    assert re.fullmatch(
+        r"DASK_SCHEDULER: worker tcp://\S+: no word for \d+ s; the [12] items that it has go to others", told
+    )
+    assert any(message.endswith(": heard of again") for message in caplog.messages)
+
+
+class StopsOnce:
+    """A result whose sending stops the worker, once."""
+
+    def __init__(self, item, marker):
+        self.item, self.marker = item, marker
+
+    def __reduce__(self):
+        if self.item == 4 and not self.marker.exists():
+            self.marker.touch()
+            os.kill(os.getpid(), signal.SIGSTOP)
+        return int, (self.item,)
+
+
+def test_a_result_in_the_memory_of_a_stopped_worker_is_made_again_and_holds_up_no_other(clone, lone, monkeypatch):
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])  # a worker cannot import this module
+    monkeypatch.setattr(dask_sight, "SILENT_S", 3.0)
+    lone.add(3)
+    lone.wait(3)
+    marker = clone.folder / "stopped"
+    started = time.monotonic()
+    assert list(ordered(lambda item: StopsOnce(item, marker), range(30))) == list(range(30))
+    assert marker.exists()
+    assert time.monotonic() - started < 30
+
+
 def test_a_fatal_item_ends_the_run_after_some_deaths(lone, monkeypatch):
     lone.add(4)
     lone.wait(4)
@@ -265,7 +349,7 @@ def test_without_an_address_it_says_what_to_set(monkeypatch):
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "carrier-pigeon://1", "tcp://no.such.host.invalid:8786"])
 def test_a_scheduler_that_is_away_is_named_soon(monkeypatch, address):
-    monkeypatch.setattr(dask_pool, "CONNECT_S", 1.0)
+    monkeypatch.setattr(dask_client, "CONNECT_S", 1.0)
     monkeypatch.setenv("DASK_SCHEDULER", address)
     started = time.monotonic()
     with pytest.raises(ExpectedError, match=f"^DASK_SCHEDULER: {address}: no scheduler there .*: dask scheduler$"):
@@ -275,7 +359,7 @@ def test_a_scheduler_that_is_away_is_named_soon(monkeypatch, address):
 
 def test_what_is_no_scheduler_is_named_soon(monkeypatch):
     """It accepts the connection and says nothing."""
-    monkeypatch.setattr(dask_pool, "CONNECT_S", 1.0)
+    monkeypatch.setattr(dask_client, "CONNECT_S", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as other:
         address = f"tcp://127.0.0.1:{other.getsockname()[1]}"
         monkeypatch.setenv("DASK_SCHEDULER", address)

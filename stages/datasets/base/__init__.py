@@ -56,6 +56,7 @@ __all__ = [
     "locate",
     "mix",
     "numbers",
+    "reads_whole",
     "remove_others",
     "seeded",
 ]
@@ -132,6 +133,11 @@ def check_unit(dataset: str, raw_dir: Path, unit: Unit) -> None:
         read_unit(raw_dir, unit)
     elif units.digest_of(content(raw_dir, unit), unit.context) != unit.digest:
         raise ExpectedError(f"{raw_dir}: {unit.key} changed since discover listed it; run `dvc repro` again")
+
+
+def reads_whole(dataset: str) -> bool:
+    """Say whether the encoder of a dataset holds the sources of a unit in memory: those with a `content` need not."""
+    return not hasattr(_room(dataset, "encode"), "content")
 
 
 def locate(dataset: str, raw_dir: Path, unit: Unit, line: int) -> tuple[Path, int]:

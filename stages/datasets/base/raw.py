@@ -42,7 +42,11 @@ def file_units(raw_dir: Path, files: Iterable[str], most_bytes: int | None = Non
         except UnicodeEncodeError:
             raise ExpectedError(f"{raw_dir}: file name {name!r} is not UTF-8; rename the file") from None
     tasks = [(raw_dir, names[i : i + HASH_CHUNK], most_bytes) for i in range(0, len(names), HASH_CHUNK)]
-    return [unit for units in ordered(_file_units, tasks, "threading") for unit in units]
+    found = list[Unit]()
+    for units in ordered(_file_units, tasks, "threading"):
+        found += units
+        working_on(f"{raw_dir / found[-1].key}")
+    return found
 
 
 def _file_units(task: tuple[Path, list[str], int | None]) -> list[Unit]:

@@ -120,7 +120,7 @@ def encode(table: Table, options: Mapping[str, Any]) -> dict[str, np.ndarray]:
     events, found = table.events, _rows(table, schema.parse_options(options))
     is_kept = np.array([not reason for reason in table.why_dropped], bool)
     n_steps = np.diff(table.steps.offsets)[is_kept]
-    rows = is_kept[table.steps.episode]
+    rows = slice(None) if is_kept.all() else is_kept[table.steps.episode]  # a mask copies
     source = np.flatnonzero(is_kept)
     return {name: array[rows] for name, array in found.items()} | {
         "group_id": np.array([group_id(f"rugs {events.game_ids[episode]}") for episode in source], np.uint64),

@@ -8,6 +8,7 @@ infinite, text that is no number. Numbers as text are numbers; booleans are 0 an
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import compress
 from pathlib import Path
 from typing import Any, Final
@@ -133,30 +134,32 @@ def read_events(raw_dir: Path, units: Sequence[Unit], options: Mapping[str, Any]
     checked = schema.parse_options(options)
     key = order.player_key(checked)
     working_on(units[0].key)
-    own = own_rows(raw_dir, units)
+    own = own_rows(raw_dir, units, partial(_columns, key=key))
     _check(raw_dir, units, own, key)
-    parsed = _parsed(own.rows, key)
-    findings = _findings(raw_dir, units, own, parsed.is_broken, checked)
+    is_broken = own.columns.pop("is_broken")
+    findings = _findings(raw_dir, units, own, is_broken, checked)
 
     # Where each row stands. Broken rows count here, since a line is a number among all rows of the episode.
-    episode = np.repeat(np.arange(len(units), dtype=np.int32), np.diff(own.offsets))
+    episode = own.columns.pop("unit").astype(np.int32)
     line = (np.arange(len(episode)) - own.offsets[episode] + 1).astype(np.int32)
 
     # Whose trades are the player's own.
-    known = _known(units, own.offsets, episode, parsed.own)
-    is_own = (parsed.trader == known) & (parsed.trader > 0)
-    numbers = {**parsed.numbers, "is_own": np.where(own.rows.kind == TRADE, is_own, np.nan)}
+    known = _known(units, own.offsets, episode, own.columns.pop("own"))
+    trader, kind, ts_ns = (own.columns.pop(name) for name in ("trader", "kind", "ts_ns"))
+    is_own = (trader == known) & (trader > 0)
+    own.columns["is_own"] = np.where(kind == TRADE, is_own, np.nan)
 
-    good = ~parsed.is_broken
+    # Without the broken rows; a column goes as soon as its other one is there.
+    good = ~is_broken if is_broken.any() else slice(None)
     return Events(
         episode=episode[good],
-        kind=own.rows.kind[good],
-        ts_ms=own.rows.ts_ns[good] // 10**6,
+        kind=kind[good],
+        ts_ms=ts_ns[good] // 10**6,
         line=line[good],
-        **{name: column[good] for name, column in numbers.items()},
+        **{name: own.columns.pop(name)[good] for name in (*columns.NAMES, "is_own")},
         game_ids=tuple(unit.key for unit in units),
         cash_carried=np.array([unit.context["cash"] for unit in units], np.float64),
-        start_ns=own.rows.ts_ns[own.offsets[:-1]],
+        start_ns=ts_ns[own.offsets[:-1]],
         players=known[own.offsets[1:] - 1] if key else np.zeros(len(units), np.uint64),
         offsets=np.searchsorted(episode[good], np.arange(len(units) + 1)),
         findings=tuple(findings),
@@ -167,57 +170,40 @@ def _check(raw_dir: Path, units: Sequence[Unit], own: OwnRows, key: bytes) -> No
     """Check that the rows, and the key of the pseudonyms in the context, are those that discover saw."""
     if any(unit.context.get("key") != (order.fingerprint(key) if key else None) for unit in units):
         raise ExpectedError(f"{WHERE}.player_key_file: not the key that discover used; run `dvc repro -f` for discover")
-    found = hashes(own.rows)
+    found = own.columns.pop("hash")
     for unit, start, stop in zip(units, own.offsets[:-1].tolist(), own.offsets[1:].tolist(), strict=True):
         if digest_of(found[start:stop].tobytes(), unit.context) != unit.digest:
             where = raw_dir / unit.sources[0].path
             raise ExpectedError(f"{where}: rows of {unit.key} changed since discover listed it; run `dvc repro` again")
 
 
-@dataclass(frozen=True)
-class _Parsed:
-    """What the payloads of R rows say.
+def _columns(rows: Rows, key: bytes) -> dict[str, np.ndarray]:
+    """Return what stays of R rows.
 
-    Attributes
-    ----------
-    numbers
-        float64 (R,) by the names of `columns.NAMES`.
-    is_broken
-        bool (R,): rows whose payload is not JSON.
-    own
-        uint64 (R,): pseudonym of the own player where a row tells it, else 0.
-    trader
-        uint64 (R,): pseudonym of the player of a trade; 0 in other rows.
+    Returns
+    -------
+    dict
+        The numbers of `columns.NAMES`, float64 (R,); `kind`, `ts_ns`, `file` and `row` of the rows, and their `hash`;
+        `is_broken`, bool (R,): the payload is not JSON; `own`, uint64 (R,): pseudonym of the own player where a row
+        tells it, else 0; `trader`, uint64 (R,): pseudonym of the player of a trade, 0 in other rows.
     """
-
-    numbers: dict[str, np.ndarray]
-    is_broken: np.ndarray
-    own: np.ndarray
-    trader: np.ndarray
-
-
-def _parsed(rows: Rows, key: bytes) -> _Parsed:
-    """Read the payloads, kind by kind."""
     n_rows = len(rows.seq)
-    result = _Parsed(
-        numbers=columns.missing(n_rows),
-        is_broken=np.zeros(n_rows, bool),
-        own=np.zeros(n_rows, np.uint64),
-        trader=np.zeros(n_rows, np.uint64),
-    )
+    result = columns.missing(n_rows) | {name: getattr(rows, name) for name in ("kind", "ts_ns", "file", "row")}
+    result |= {"own": np.zeros(n_rows, np.uint64), "trader": np.zeros(n_rows, np.uint64)}
+    result |= {"is_broken": np.zeros(n_rows, bool), "hash": hashes(rows)}
     for kind in (GSU, PLAYER, TRADE, PRESS, OTHER):
         chosen = np.flatnonzero(rows.kind == kind)
         payloads = payload.decode(kind, rows.raw.take(chosen).to_pylist())
-        result.is_broken[chosen] = [found is payload.BROKEN for found in payloads]
+        result["is_broken"][chosen] = [found is payload.BROKEN for found in payloads]
 
         # Rows without a payload, or with a broken one, say nothing.
         is_good = [isinstance(found, payload.STRUCTS[kind]) for found in payloads]
         chosen = chosen[np.array(is_good, bool)]
         payloads = list(compress(payloads, is_good))
         for name, column in columns.numbers(kind, payloads).items():
-            result.numbers[name][chosen] = column
+            result[name][chosen] = column
         if kind in (PLAYER, OTHER, TRADE):
-            told = result.trader if kind == TRADE else result.own
+            told = result["trader" if kind == TRADE else "own"]
             told[chosen] = _pseudonyms([getattr(found, "player", None) for found in payloads], key)
     return result
 
@@ -250,7 +236,7 @@ def _findings(
             continue
         line = int(is_broken[start:stop].argmax())
         if n_bad > most:
-            path, row = own.paths[own.rows.file[start + line]], own.rows.row[start + line]
+            path, row = own.paths[own.columns["file"][start + line]], own.columns["row"][start + line]
             raise BadUnit(
                 f"{raw_dir / path}:{row}: {NOT_JSON}, as of {n_bad:,} of {stop - start:,} rows of {units[index].key}, "
                 f"expected at most {most}; correct them or raise {WHERE}.max_bad_rows"

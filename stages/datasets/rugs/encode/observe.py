@@ -32,8 +32,14 @@ def features(events: Events, steps: Steps, matches: Matches, options: Options) -
 
 
 def vectors(found: dict[str, np.ndarray]) -> np.ndarray:
-    """Return the observation vectors, float32 (S, 36), finite."""
-    return formulas.float32(np.stack([found[name] for name in FEATURE_NAMES], axis=-1))
+    """Return the observation vectors, float32 (S, 36), finite.
+
+    Column by column: all at once, of an episode of 356,000 steps, would take 340 MB beside the 49 MB of the result.
+    """
+    result = np.empty((len(found["tick"]), len(FEATURE_NAMES)), np.float32)
+    for place, name in enumerate(FEATURE_NAMES):
+        result[:, place] = formulas.float32(found[name])
+    return result
 
 
 def _movement(steps: Steps, price: np.ndarray) -> dict[str, np.ndarray]:

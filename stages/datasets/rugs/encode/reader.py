@@ -1,10 +1,11 @@
-"""Units -> the events of their episodes, and where in which file each row stands.
+"""Units -> columns of the rows of their episodes, in canonical order.
 
-The files of a chunk of units are read once. Of their rows those stay that name a game of the chunk, or name none and
-lie in the span of seqs that discover recorded for the unit; the digest shows whether these are the rows it saw.
+The files of a chunk of units are read once, some MB at a time. Of their rows those stay that name a game of the chunk,
+or name none and lie in the span of seqs that discover recorded for the unit; the digest shows whether these are the
+rows it saw. Payloads are made into columns piece by piece, since they take several times the memory.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -15,22 +16,26 @@ from stages.core.errors import BadUnit, ExpectedError
 from stages.core.units import Unit
 from stages.datasets.rugs.reading import order
 from stages.datasets.rugs.reading.games import name_games
-from stages.datasets.rugs.reading.store import FOREIGN, NOT_NEEDED, Reader, Rows, hashes, join
+from stages.datasets.rugs.reading.store import FOREIGN, NOT_NEEDED, Reader, Rows, hashes
 
 FAR: Final = 1 << 30
 
 
+Columns = dict[str, np.ndarray]
+PLACES: Final = ("seq", "doc", "game")  # in canonical order, behind unit and session
+
+
 @dataclass(frozen=True)
 class OwnRows:
-    """The rows of a chunk of U units in canonical order, unit by unit, and where each unit begins (int64 (U+1,))."""
+    """The rows of a chunk of U units in canonical order, by column, and where each unit begins (int64 (U+1,))."""
 
-    rows: Rows
+    columns: Columns
     offsets: np.ndarray
     paths: list[str]
 
 
-def own_rows(raw_dir: Path, units: Sequence[Unit]) -> OwnRows:
-    """Read the rows of a chunk of units.
+def own_rows(raw_dir: Path, units: Sequence[Unit], columns_of: Callable[[Rows], Columns]) -> OwnRows:
+    """Read the rows of a chunk of units; what stays of them is `unit`, its place, and what `columns_of` makes.
 
     Raises
     ------
@@ -46,20 +51,65 @@ def own_rows(raw_dir: Path, units: Sequence[Unit]) -> OwnRows:
     # Read each file once. The code of a unit's game is the unit's place, so other games have larger codes.
     paths = sorted({source.path for unit in units for source in unit.sources})
     reader = Reader(raw_dir, games={unit.key: i for i, unit in enumerate(units)})
-    parts = [_near(reader, rows, len(units)) for rows in reader.pieces(paths)]
+    gathered = _Gathered(sum(unit.context["n_rows"] for unit in units))
+    for rows in reader.pieces(paths):
+        gathered.add(_own(reader, rows, units, columns_of))
     for fault in reader.faults.values():
         raise ExpectedError(f"{fault}; discover could read it: run `dvc repro` again")
 
-    # Leave out what is of no unit.
-    rows = join(parts)
-    unit_of, place = _units_of(rows, units, reader.sessions)
-    is_own = unit_of >= 0
-    rows, unit_of, place = rows.take(is_own), unit_of[is_own], place[is_own]
-
     # Unit by unit, in canonical order, each row once.
-    kept, _ = order.ordered(unit_of, place, rows.seq, rows.doc, rows.game)
-    offsets = np.searchsorted(unit_of[kept], np.arange(len(units) + 1))
-    return OwnRows(rows.take(kept), offsets, paths)
+    columns = gathered.columns()
+    if not columns:
+        raise ExpectedError(f"{raw_dir / paths[0]}: no row, discover saw some; run `dvc repro` again")
+    kept, _ = order.ordered(columns["unit"], columns.pop("place"), *(columns.pop(f"key_{name}") for name in PLACES))
+    if len(kept) < len(columns["unit"]) or (np.diff(kept) != 1).any():
+        columns = {name: columns.pop(name)[kept] for name in list(columns)}
+    return OwnRows(columns, np.searchsorted(columns["unit"], np.arange(len(units) + 1)), paths)
+
+
+class _Gathered:
+    """Columns to which rows are added.
+
+    They are copied into arrays that have room for them: kept as they come and joined at the end, small arrays between
+    the payloads' left holes in the heap, 180 MB beside 146 MB of columns.
+
+    Parameters
+    ----------
+    n_rows
+        How many are expected; there may be more.
+    """
+
+    def __init__(self, n_rows: int) -> None:
+        self._arrays: Columns = {}
+        self._room, self._n_rows = n_rows, 0
+
+    def add(self, columns: Columns) -> None:
+        """Add rows, which have the same columns each time."""
+        start, stop = self._n_rows, self._n_rows + len(columns["unit"])
+        if not self._arrays:
+            self._arrays = {name: np.empty((self._room, *c.shape[1:]), c.dtype) for name, c in columns.items()}
+        if stop > self._room:
+            self._room = stop + stop // 4
+            for name, array in self._arrays.items():
+                self._arrays[name] = np.empty((self._room, *array.shape[1:]), array.dtype)
+                self._arrays[name][:start] = array[:start]
+        for name, column in columns.items():
+            self._arrays[name][start:stop] = column
+        self._n_rows = stop
+
+    def columns(self) -> Columns:
+        """Return the rows."""
+        return {name: self._arrays.pop(name)[: self._n_rows] for name in list(self._arrays)}
+
+
+def _own(reader: Reader, rows: Rows, units: Sequence[Unit], columns_of: Callable[[Rows], Columns]) -> Columns:
+    """Return the columns of those rows of a piece that are of a unit."""
+    near = _near(reader, rows, len(units))
+    unit_of, place = _units_of(near, units, reader.sessions)
+    is_own = unit_of >= 0
+    own = near.take(is_own)
+    keys = {f"key_{name}": getattr(own, name) for name in PLACES}
+    return {"unit": unit_of[is_own], "place": place[is_own], **keys, **columns_of(own)}
 
 
 def _near(reader: Reader, rows: Rows, n_units: int) -> Rows:
@@ -88,12 +138,13 @@ def _units_of(rows: Rows, units: Sequence[Unit], codes: Mapping[str, int]) -> tu
 
 def content(raw_dir: Path, unit: Unit) -> bytes:
     """Return the hashes of a unit's rows in canonical order, 32 bytes each: what its digest is the digest of."""
-    return hashes(own_rows(raw_dir, [unit]).rows).tobytes()
+    return own_rows(raw_dir, [unit], lambda rows: {"hash": hashes(rows)}).columns["hash"].tobytes()
 
 
 def locate(raw_dir: Path, unit: Unit, line: int) -> tuple[Path, int]:
     """Return the file, and the row in it from 1, of row `line`, from 1, of a unit."""
-    own = own_rows(raw_dir, [unit])
-    if not 1 <= line <= len(own.rows.seq):
-        raise ExpectedError(f"{unit.key}: row {line}, expected 1..{len(own.rows.seq)}; run `dvc repro` again")
-    return raw_dir / own.paths[own.rows.file[line - 1]], int(own.rows.row[line - 1])
+    own = own_rows(raw_dir, [unit], lambda rows: {"file": rows.file, "row": rows.row})
+    file, row = own.columns["file"], own.columns["row"]
+    if not 1 <= line <= len(row):
+        raise ExpectedError(f"{unit.key}: row {line}, expected 1..{len(row)}; run `dvc repro` again")
+    return raw_dir / own.paths[file[line - 1]], int(row[line - 1])

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +25,8 @@ import pyarrow.parquet as pq
 
 from stages.core.errors import BadUnit, ExpectedError
 from stages.core.units import Source
-from stages.datasets.base.raw import read_source
+from stages.datasets.base.raw import open_source
+from stages.datasets.rugs.reading import pages
 from stages.datasets.rugs.schema import FOLDER, GSU, OTHER, PLAYER, PRESS, TRADE
 
 KINDS: Final = {"gameStateUpdate": GSU, "playerUpdate": PLAYER, "standard/newTrade": TRADE, "usernameStatus": OTHER}
@@ -54,7 +55,9 @@ HEAD: Final = ("session_id", "seq", "doc_type", "event_name", "game_id", "ts")
 NO_GAME: Final = (None, "", "unknown")
 ZONE: Final = "(Z|[+-][0-9]{2}:?[0-9]{2})$"
 PIECE_BYTES: Final = 2 << 20  # some 16 files: with 16 MB no faster, and at most 327 MB of memory instead of 190
-BATCH_ROWS: Final = 4096
+SMALL_BYTES: Final = 1 << 20  # read at once, a fifth faster; the recorder's have some 100 KB
+BUFFER_BYTES: Final = 1 << 18  # of each column of a larger one
+MOST_VALUE_BYTES: Final = 8 << 20  # a frame has some 5 KB; reading one that is not JSON takes 20 times as much
 HASH_BYTES: Final = 32
 MOST_NS: Final = 8_640_000_000 * 10**9  # 100,000 days: int64 holds 106,751
 NO_TIME: Final = np.iinfo(np.int64).min
@@ -98,12 +101,6 @@ class Rows:
         """Return some rows, by index or as a mask."""
         index = np.flatnonzero(chosen) if chosen.dtype == bool else chosen
         return Rows(*(column.take(index) for column in vars(self).values()))
-
-
-def join(parts: Sequence[Rows]) -> Rows:
-    """Return the rows of all parts, one part at least, as one."""
-    columns = zip(*(vars(part).values() for part in parts), strict=True)
-    return Rows(*(pa.concat_arrays(c) if isinstance(c[0], pa.Array) else np.concatenate(c) for c in columns))
 
 
 def hashes(rows: Rows) -> np.ndarray:
@@ -166,20 +163,32 @@ class Reader:
         """Yield the rows of one file in columns of `TYPES`, with the place of the first; note why it cannot be read."""
         start, where = 0, self.raw_dir / path
         try:
-            file = pq.ParquetFile(pa.BufferReader(read_source(self.raw_dir, Source(path))))
-            names = file.schema_arrow.names
-            self.new_columns.update(set(names) - KNOWN)
-            names = self._columns(path, names)
-            for batch in file.iter_batches(BATCH_ROWS, columns=names, use_threads=False):
-                typed = batch if batch.schema.equals(SCHEMA) else _typed(batch, path)
-                typed.select(HEAD).validate(full=True)  # refuses text that is not UTF-8
-                yield start, typed
-                start += batch.num_rows
+            with open_source(self.raw_dir, Source(path)) as file:
+                for batch in self._untyped(file, path):
+                    typed = batch if batch.schema.equals(SCHEMA) else _typed(batch, path)
+                    _refuse_long(typed, f"{where}", start)
+                    typed.select(HEAD).validate(full=True)  # refuses text that is not UTF-8
+                    yield start, typed
+                    start += batch.num_rows
         except BadUnit as error:
             self.faults[path] = str(error)
         except (pa.ArrowException, OSError) as error:
             what = " ".join(str(error).split())[:200]
             self.faults[path] = f"{where}: {what}, expected a Parquet file of events; correct or remove it"
+
+    def _untyped(self, file: BinaryIO, path: str) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of one file as they stand in it, few where they are long; see `reading.pages`."""
+        where = f"{self.raw_dir / path}"
+        pages.refuse_footer(file, where)
+        is_small = file.seek(0, os.SEEK_END) <= SMALL_BYTES
+        file.seek(0)
+        source = pa.BufferReader(file.read()) if is_small else file
+        with pq.ParquetFile(source, buffer_size=0 if is_small else BUFFER_BYTES, pre_buffer=False) as content:
+            found = content.schema_arrow.names
+            self.new_columns.update(set(found) - KNOWN)
+            names = self._columns(path, found)
+            n_rows = pages.batch_rows(file, content.metadata, names, where)
+            yield from content.iter_batches(n_rows, columns=names, use_threads=False)
 
     def _columns(self, path: str, names: Sequence[str]) -> list[str]:
         for name in TYPES:
@@ -243,6 +252,20 @@ class Reader:
 
     def _code_of_session(self, text: str | None) -> int:
         return -1 if text is None else self.sessions.setdefault(text, len(self.sessions))
+
+
+def _refuse_long(batch: pa.RecordBatch, where: str, start: int) -> None:
+    """Refuse a text that is longer than any of an event; `start` is the place of the first row in its file."""
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        if column.nbytes <= MOST_VALUE_BYTES:
+            continue
+        lengths = pc.binary_length(column).fill_null(0).to_numpy()
+        if lengths.max() > MOST_VALUE_BYTES:
+            row = int(lengths.argmax())
+            raise BadUnit(
+                f"{where}:{start + row + 1}: a {name} of {lengths[row]:,} bytes, expected at most "
+                f"{MOST_VALUE_BYTES:,}; correct or remove the row"
+            )
 
 
 def _typed(batch: pa.RecordBatch, path: str) -> pa.RecordBatch:

@@ -1,0 +1,1 @@
+"""Nothing: find and encode share no reading."""
