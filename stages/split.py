@@ -3,7 +3,8 @@
 In: data/merged/<dataset>/ and `split` of params.yaml. Out, in data/processed/<dataset>/, per part (train, val, test):
 
 - X_<part>.npy: float32 (N, columns), one file per feature field; (x - mean) / scale where the field declares columns
-  to standardise, else the field as it is;
+  to standardise, else the field as it is. With ``store: stored`` in params.yaml every field is as merged, in its own
+  dtype, and ``stored`` of stats.json names those that a reader standardises: stages/processed, and so the loader;
 - labels_<part>.npz: int16 (N,) per head; masks_<part>.npz: uint8 0/1 (N, classes) per head;
 - keys_<part>.npz: ``group_id`` uint64 (N,), ``unit`` int32 (N,) an index into ``units`` (text), ``row_in_unit`` int64
   (N,), and the dataset's own keys;
@@ -84,9 +85,11 @@ def _write(
         if params.shuffle:
             steps.begin("order of the rows", n_rows)
         rows = stack.enter_context(_in_final_order(merged, params, folder.path, log))
+        is_standardised = params.store == "float32"
         for field in rows.of_role("feature"):
             begin(field)
-            write_feature(folder, rows, field, fits.get(field.name))
+            found = fits.get(field.name) if is_standardised else None
+            write_feature(folder, rows, field, found.standard if found else None)
         log.record("features", n_rows=n_rows)
         counts = stats.sizes(rows)
         windows = write_starts(folder, rows, params.windows)
@@ -97,6 +100,8 @@ def _write(
         write_keys(folder, rows)
         normaliser.write_normalizer(folder, fits)
         write_names(folder, rows)
+        if fits and not is_standardised:
+            counts["stored"] = normaliser.stored(fits)
         summary = stats.summary(counts, report, folder.crcs)
         folder.json(part_files.STATS, summary)
     return summary, report

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from stages.core import arrays, bits, checksum
-from stages.core.part_files import PARTS, UNIT_TABLE
+from stages.core.part_files import NORMALIZER, PARTS, UNIT_TABLE
 from stages.processed import Processed
 from stages.splitting.parts import FEATURE_CHUNK_ROWS
 from stages.splitting.shuffle import first_out_of_order
@@ -79,6 +79,7 @@ def part_faults(data: Processed, part: str, n_rows: int, groups: dict[int, str] 
     if not features:
         yield f"{data.folder}: no arrays *_{part}.npy, expected the features"
     for name, path in features.items():
+        yield from _standard_faults(data, name, path)
         yield from _feature_faults(path, n_rows, shapes.get(name))
     labels, masks = data.labels(part), data.masks(part)
     masks_path = data.members_path("mask", part)
@@ -90,6 +91,13 @@ def _row_faults(path: Path, members: Mapping[str, np.ndarray], n_rows: int) -> I
     for name, rows in members.items():
         if len(rows) != n_rows:
             yield f"{path}: {name} has {len(rows):,} rows, expected {n_rows:,} as in stats.json"
+
+
+def _standard_faults(data: Processed, name: str, path: Path) -> Iterator[str]:
+    """Yield what keeps a reader from standardising a feature that is stored as it was merged."""
+    standard = data.standard(name, arrays.npy_header(path))
+    if standard and not (np.isfinite([standard.mean, standard.scale]).all() and (standard.scale > 0).all()):
+        yield f"{data.folder / NORMALIZER}: {name} cannot be standardised, expected finite means and scales above 0"
 
 
 def _feature_faults(path: Path, n_rows: int, shape: tuple[int, ...] | None) -> Iterator[str]:

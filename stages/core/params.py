@@ -93,6 +93,9 @@ class SplitParams:
     shuffle
         Whether the rows of a part come in the order of a hash instead of the merged one; see
         stages/splitting/shuffle.py.
+    store
+        How features that are standardised are written: ``float32`` as a trainer reads them, ``stored`` in the dtype and
+        with the values that merged has, which the loader standardises, to the same bits.
     """
 
     train: Share = 0.8
@@ -105,6 +108,7 @@ class SplitParams:
     boundaries: Annotated[list[Any], Must(_are_rising_times, BOUNDARIES)] | None = None
     windows: dict[str, Window] = field(default_factory=dict)
     shuffle: bool = False
+    store: Literal["float32", "stored"] = "float32"
 
     def shares(self) -> dict[str, float]:
         """Return the share of each part."""

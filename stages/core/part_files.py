@@ -36,6 +36,11 @@ def members(role: MemberRole, part: str) -> str:
     return f"{role}s_{part}.npz"
 
 
+def valid(field: str) -> str:
+    """Return the field that says which rows of a feature are valid, where there is one: ``valid_X``."""
+    return f"valid_{field}"
+
+
 def feature_of(file_name: str, part: str) -> str | None:
     """Return whose feature file this is; None for the first rows of windows and for files of another kind or part."""
     ending = feature("", part)

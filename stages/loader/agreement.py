@@ -10,7 +10,8 @@ from stages.core.errors import ExpectedError
 from stages.loader.part_arrays import PartArrays
 from stages.processed.reader import read_json
 
-FILES = (part_files.FEATURE_NAMES, part_files.LABEL_MAPPINGS, part_files.NORMALIZER)
+NAMES = (part_files.FEATURE_NAMES, part_files.LABEL_MAPPINGS)
+FILES = (*NAMES, part_files.NORMALIZER)  # values as they are stored mean the same whatever would standardise them
 NOTHING = "nothing"
 
 
@@ -42,7 +43,7 @@ def _facts(source: PartArrays) -> dict[str, Any]:
     """Return what sources must have in common, by the name that it has in an error."""
     facts: dict[str, Any] = {f"field {name!r}": f"{dtype} {shape}" for name, (dtype, shape) in source.layout.items()}
     facts["rows of a sample"] = source.window_rows
-    for name in FILES:
+    for name in FILES if source.form.standardised else NAMES:
         facts |= {f"{key!r} of {name}": value for key, value in _members(source.folder / name).items()}
     return facts
 

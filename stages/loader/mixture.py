@@ -19,6 +19,7 @@ import numpy as np
 
 from stages.core.errors import ExpectedError
 from stages.loader.agreement import require_alike
+from stages.loader.form import Form
 from stages.loader.integrity import require_as_written
 from stages.loader.order import Mixed, Order, firsts
 from stages.loader.part_arrays import Digests, MappedFile, PartArrays, keep_small
@@ -170,7 +171,8 @@ def _opened(folders: Folders, part: str, settings: Settings) -> PartArrays | Mix
 
 
 def _source(folder: str | Path, part: str, settings: Settings) -> PartArrays:
-    return PartArrays(folder, part, settings.fields, settings.window, settings.packed)
+    form = Form(settings.packed, settings.standardised)
+    return PartArrays(folder, part, settings.fields, settings.window, form)
 
 
 def _takes(shares: Sequence[Share], sizes: Sequence[int], epoch_samples: int | None) -> list[int]:

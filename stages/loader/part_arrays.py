@@ -1,8 +1,8 @@
 """One part of a dataset's processed arrays, and rows or windows gathered from them.
 
 The names of the arrays are those of the dataset's fields: ``X`` for X_<part>.npy, ``label_<head>`` and ``mask_<head>``
-for the members of labels_<part>.npz and masks_<part>.npz, and the members of keys_<part>.npz. Features are standardised
-by split already, so values are given as they are.
+for the members of labels_<part>.npz and masks_<part>.npz, and the members of keys_<part>.npz. Features that split left
+as merged are standardised once they are gathered, at about 0.7 us of CPU for 1,308 columns; others are so already.
 
 Files are mapped (the pipeline replaces files and never changes one in place), also the members of an NPZ, which are
 stored as they are. So nothing is loaded, one read gathers a whole batch without Python's lock, and arrays stay whole
@@ -22,10 +22,12 @@ import numpy as np
 
 from stages.core import arrays, bits, part_files
 from stages.core.errors import ExpectedError
+from stages.core.standardise import DTYPE
+from stages.loader.form import FOR_A_TRAINER, Form
 from stages.loader.order import Order, of_epoch
 from stages.loader.settings import Batch
 from stages.processed import Processed, windows
-from stages.processed.reader import Place
+from stages.processed.features import Place
 
 KEPT_MB = 64
 CHUNK_BYTES = 32 << 20  # mapped at once of a file that gives its pages back
@@ -85,6 +87,7 @@ class MappedFile:
 
 
 Found = tuple[MappedFile, arrays.Header]
+Mapped = tuple[MappedFile, np.ndarray]
 
 
 class PartArrays:
@@ -96,13 +99,15 @@ class PartArrays:
         data/processed/<dataset>.
     part
         "train", "val" or "test".
-    fields, window, packed
+    fields, window
         As in `Settings`.
+    form
+        `packed` and `standardised` of the settings.
 
     Attributes
     ----------
-    folder, part, n_rows
-        The folder, the part and how many rows it has.
+    folder, part, form, n_rows
+        The folder, the part, the form, and how many rows the part has.
     window_rows
         Rows of a sample.
     mixture
@@ -111,9 +116,9 @@ class PartArrays:
     Raises
     ------
     ExpectedError
-        When the folder has no such part, field or windows.
+        When the folder has no such part, field or windows, or not the form that is asked for.
     DamagedFile
-        When a file is not complete, or files have different numbers of rows.
+        When a file is not complete, or files have different numbers of rows or do not fit together.
     """
 
     mixture: None = None
@@ -124,9 +129,10 @@ class PartArrays:
         part: str,
         fields: Sequence[str] | None = None,
         window: str | None = None,
-        packed: bool = False,
+        form: Form = FOR_A_TRAINER,
     ) -> None:
-        self.folder, self.part, self._recipe = Path(folder), part, (folder, part, fields, window, packed)
+        self.folder, self.part, self.form = Path(folder), part, form
+        self._recipe = folder, part, fields, window, form
         self._processed = Processed(self.folder)
         found = mapped(self._processed.places(part))
         names = tuple(fields) if fields is not None else self._default_names(found, window)
@@ -134,16 +140,17 @@ class PartArrays:
             raise ExpectedError(
                 f"{self.folder}: no field {missing[0]!r} in part {part!r}, expected some of {', '.join(found)}"
             )
-        self._starts: tuple[MappedFile, np.ndarray] | None = None
+        self._starts: Mapped | None = None
         self.window_rows = 1
         if window:
             self._starts, self.window_rows = self._open_windows(window)
         self._fields = {name: (found[name][0], found[name][0].array(found[name][1])) for name in names}
         self.n_rows = self._common_length()
-        self._bits = {} if packed else self._shapes_of_bits()
-        self._files = {file.path.name: file for file, _ in self._fields.values()}
-        if self._starts:
-            self._files[self._starts[0].path.name] = self._starts[0]
+        self._bits = {} if form.packed else self._shapes_of_bits()
+        self._standards = form.standards(self._processed, part, {name: found[name][1] for name in names})
+        valid = {name: found[part_files.valid(name)] for name in self._standards if part_files.valid(name) in found}
+        self._valid = {name: (file, file.array(header)) for name, (file, header) in valid.items()}
+        self._files = {file.path.name: file for file in self._files_in_use()}
         keep_small(self.files)
         if not len(self):
             raise ExpectedError(f"{self.folder}: part {part!r} has no windows of {window!r}; it needs longer segments")
@@ -174,6 +181,9 @@ class PartArrays:
             rows = self._starts[1][samples]
             self._starts[0].give_back()
         batch = {name: self._gather(file, values, rows) for name, (file, values) in self._fields.items()}
+        for name, standard in self._standards.items():
+            is_valid = self._gather(*self._valid[name], rows).astype(bool) if name in self._valid else None
+            batch[name] = standard.apply(batch[name], is_valid)
         return batch | {name: bits.unpack(batch[name], shape) for name, shape in self._bits.items()}
 
     def __getitem__(self, which: int | slice | Sequence[int] | np.ndarray) -> Batch:
@@ -223,7 +233,9 @@ class PartArrays:
     def layout(self) -> Mapping[str, tuple[str, tuple[int, ...]]]:
         """Per field the dtype and the shape of a row as `read` gives it."""
         shapes = {name: values.shape[1:] for name, (_, values) in self._fields.items()} | self._bits
-        return {name: (str(values.dtype), shapes[name]) for name, (_, values) in self._fields.items()}
+        dtypes = {name: values.dtype for name, (_, values) in self._fields.items()}
+        dtypes |= dict.fromkeys(self._standards, DTYPE)
+        return {name: (str(dtype), shapes[name]) for name, dtype in dtypes.items()}
 
     def digests(self, known: Digests) -> Digests:
         """Return for each file in use its SHA-256, and its identity: device, inode, size and times of change.
@@ -241,7 +253,15 @@ class PartArrays:
         keys = self._processed.members_path("key", self.part)
         return tuple(name for name, (file, _) in found.items() if file.path != keys)
 
-    def _open_windows(self, window: str) -> tuple[tuple[MappedFile, np.ndarray], int]:
+    def _files_in_use(self) -> Iterator[MappedFile]:
+        """Yield every file that decides a value, some twice."""
+        yield from (file for file, _ in [*self._fields.values(), *self._valid.values()])
+        if self._starts:
+            yield self._starts[0]
+        if self._standards:
+            yield MappedFile(self.folder / part_files.NORMALIZER)
+
+    def _open_windows(self, window: str) -> tuple[Mapped, int]:
         """Return the first rows of a field's windows, with their file, and the rows of a window."""
         path = self._processed.window_starts_path(window, self.part)
         if not path.is_file():

@@ -50,6 +50,9 @@ class Settings:
         that rows are the samples.
     packed
         Give fields of bits as they are stored, eight in a byte, instead of unpacked (see stages/core/bits.py).
+    standardised
+        Whether features that split stored as they were merged (``split.store: stored``) are standardised, to the bits
+        that it writes otherwise. False gives the values as they are stored, and needs a folder that has them.
     verify
         Read every file once when it is opened, and compare it with its checksum in stats.json, at 3 GB/s; worker
         processes do not do it again.
@@ -86,6 +89,7 @@ class Settings:
     fields: tuple[str, ...] | None = None
     window: str | None = None
     packed: bool = False
+    standardised: bool = True
     verify: bool = False
     epoch_samples: int | None = None
     prefetch: int = 2

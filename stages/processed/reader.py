@@ -6,7 +6,7 @@ against its checksum; features, which may be large, as path and header, so that 
     data = Processed(Path("data/processed/splendor"))
     data.stats()["rows"]["train"]
     data.keys("train", ["game_id"])["game_id"]
-    for rows in npy_chunks(data.feature_path("X", "train"), 1024): ...
+    for rows in data.feature("X", "train").chunks(1024): ...
 
 A JSON file that is missing is a FileNotFoundError; one that is no JSON, and an array that is missing or not complete,
 is a DamagedFile.
@@ -24,8 +24,8 @@ import numpy as np
 from stages.core import arrays, checksum, part_files
 from stages.core.errors import ExpectedError
 from stages.core.part_files import PARTS, MemberRole
-
-Place = tuple[Path, arrays.Header]
+from stages.core.standardise import Standard
+from stages.processed.features import Feature, Place
 
 
 @dataclass(frozen=True)
@@ -62,12 +62,12 @@ class Processed:
         """Return the class names of a label head, by index."""
         return list(self.label_mappings()[head])
 
-    def column_names(self, field: str) -> list[str]:
+    def column_names(self, field: str, part: str = PARTS[0]) -> list[str]:
         """Return the names of a feature's columns; its name and numbers where it has none."""
         path = self.folder / part_files.FEATURE_NAMES
         content = read_json(path) if path.is_file() else {}
         names = content.get(field) if isinstance(content, dict) else content  # a list: those of the only feature
-        n_columns = math.prod(self.feature_header(field, PARTS[0]).shape[1:])
+        n_columns = math.prod(self.feature_header(field, part).shape[1:])
         if not isinstance(names, list) or len(names) != n_columns:
             return [f"{field} {index}" for index in range(n_columns)]
         return [str(name) for name in names]
@@ -76,6 +76,45 @@ class Processed:
         """Return ``names``, ``mean``, ``scale`` and ``is_normalised`` of the standardised features; nothing without."""
         path = self.folder / part_files.NORMALIZER
         return arrays.read_npz(path) if path.is_file() else {}
+
+    def fit(self, field: str, part: str = PARTS[0]) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return mean and scale of a feature's columns, float64 (columns,) each; None where none is standardised."""
+        normalizer, names = self.normalizer(), self.column_names(field, part)
+        known = normalizer.get("names", np.empty(0, np.str_)).tolist()
+        for start in range(len(known) - len(names) + 1):
+            if known[start] == names[0] and known[start : start + len(names)] == names:
+                stop = start + len(names)
+                return normalizer["mean"][start:stop], normalizer["scale"][start:stop]
+        return None
+
+    def standard(self, field: str, header: arrays.Header) -> Standard | None:
+        """Return what standardises a feature that is stored as it was merged; None where nothing is left to be done.
+
+        Parameters
+        ----------
+        field, header
+            The feature, and dtype and shape of its file.
+
+        Raises
+        ------
+        DamagedFile
+            When file, stats.json and normalizer.npz do not fit together.
+        """
+        path = self.folder / part_files.STATS
+        try:
+            entry = read_json(path).get("stored", {}).get(field) if path.is_file() else None
+            if entry is None:
+                return None
+            normalizer = self.normalizer()
+            shape, columns = tuple(entry["shape"]), slice(entry["first"], entry["first"] + math.prod(entry["shape"]))
+            fits = header.dtype == np.dtype(entry["dtype"]) and header.shape[1:] == shape
+            mean, scale = (normalizer[name][columns].reshape(shape) for name in ("mean", "scale"))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise arrays.DamagedFile(f"{path}: {field} is not described as expected ({error!r}); `dvc repro`") from None
+        if not fits:
+            found, expected = f"{header.dtype} {header.shape[1:]}", f"{entry['dtype']} {shape} as in {part_files.STATS}"
+            raise arrays.DamagedFile(f"{self.folder}: rows of {field} are {found}, expected {expected}; `dvc repro`")
+        return Standard.of(mean, scale)
 
     def packed_shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the shape of an unpacked row of each field that is stored as bits, by name.
@@ -100,6 +139,22 @@ class Processed:
     def feature_header(self, field: str, part: str) -> arrays.Header:
         """Return dtype and shape of a feature."""
         return arrays.npy_header(self.feature_path(field, part))
+
+    def feature(self, field: str, part: str) -> Feature:
+        """Return a feature as a trainer reads it, standardised where that is its due.
+
+        Raises
+        ------
+        DamagedFile
+            When the file is missing or not complete, or does not fit to stats.json and normalizer.npz.
+        """
+        path, header = self.feature_path(field, part), self.feature_header(field, part)
+        standard = self.standard(field, header)
+        if standard is None:
+            return Feature(path, header)
+        keys = self.members_path("key", part)
+        valid = arrays.npz_headers(keys).get(part_files.valid(field))
+        return Feature(path, header, standard, (keys, valid) if valid else None)
 
     def features(self, part: str) -> dict[str, Path]:
         """Return where each feature of a part lies, by name."""

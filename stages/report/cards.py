@@ -47,6 +47,9 @@ SPLIT_DOCS = {  # of the keys that split adds to the dataset's own
 }
 
 
+STORED_NOTE = "; stored as merged, the loader standardises it: (value - `mean`) / `scale` of `normalizer.npz`"
+
+
 class CardColumn(NamedTuple):
     """One processed array: where it is, dtype and shape of a row, what it means, and its first train value."""
 
@@ -153,8 +156,11 @@ def _columns(dataset: str, fields: Sequence[NamedField]) -> Iterator[CardColumn]
     """Yield the processed arrays of a row, as the files of the train part have them."""
     docs = {field.name: field.doc for field in fields} | SPLIT_DOCS
     bits = {field.name: field.bits for field in fields}
-    for field, (path, header) in Processed(paths.processed_dir(dataset)).places(PARTS[0]).items():
+    data = Processed(paths.processed_dir(dataset))
+    for field, (path, header) in data.places(PARTS[0]).items():
         is_feature = path.suffix == ".npy"
+        if is_feature and data.standard(field, header):
+            docs[field] += STORED_NOTE
         chunks = arrays.npy_chunks(path, 1) if is_feature else arrays.member_chunks(path, header, 1)
         name = field if is_feature else _member(field, path.name)
         yield CardColumn(name, header.dtype, header.shape[1:], docs[field], next(chunks)[0].copy(), bits.get(field))

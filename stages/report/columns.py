@@ -1,9 +1,9 @@
 """Find the range of each feature column over the train rows, and columns that say nothing.
 
 In: data/processed/<dataset>/<field>_train.npy, feature_names.json and normalizer.npz. The arrays are read once, a chunk
-at a time, after a sample of `SAMPLE_ROWS` rows: a value that nearly all rows hold is the median of the sample, so one
-comparison with it counts it exactly. Features that packed.json names are bits, eight in a byte: their bytes have no
-range that says anything, so they are left out.
+at a time, and standardised where split left that to the reader, after a sample of `SAMPLE_ROWS` rows: a value that
+nearly all rows hold is the median of the sample, so one comparison with it counts it exactly. Features that packed.json
+names are bits, eight in a byte: their bytes have no range that says anything, so they are left out.
 """
 
 import math
@@ -12,9 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.core import arrays
 from stages.core.part_files import PARTS
-from stages.processed import Processed
+from stages.processed import Feature, Processed
 
 TRAIN = PARTS[0]
 CHUNK_BYTES = 1 << 22
@@ -72,34 +71,24 @@ def read_columns(folder: Path) -> list[ColumnRange]:
     """
     result: list[ColumnRange] = []
     data = Processed(folder)
-    normalizer, packed = data.normalizer(), data.packed_shapes()
-    for field, path in data.features(TRAIN).items():
+    packed = data.packed_shapes()
+    for field in data.features(TRAIN):
         if field not in packed:
             names = data.column_names(field)
-            result += _columns(field, path, names, _take(normalizer, names))
+            fit = data.fit(field) or (np.zeros(len(names)), np.ones(len(names)))
+            result += _columns(field, data.feature(field, TRAIN), names, fit)
     return result
 
 
-def _take(normalizer: dict[str, np.ndarray], names: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and scale of a field's columns; 0 and 1 where split left the field as it is."""
-    known = normalizer.get("names", np.empty(0, np.str_)).tolist()
-    for start in range(len(known) - len(names) + 1):
-        if known[start] == names[0] and known[start : start + len(names)] == names:
-            stop = start + len(names)
-            return normalizer["mean"][start:stop], normalizer["scale"][start:stop]
-    return np.zeros(len(names)), np.ones(len(names))
-
-
-def _columns(field: str, path: Path, names: list[str], fit: tuple[np.ndarray, np.ndarray]) -> list[ColumnRange]:
-    header = arrays.npy_header(path)
-    n_rows, width = header.shape[0], len(names)
+def _columns(field: str, values: Feature, names: list[str], fit: tuple[np.ndarray, np.ndarray]) -> list[ColumnRange]:
+    n_rows, width = values.header.shape[0], len(names)
     if not n_rows or not width:
         return []
-    common = _sample_median(path, header)
+    common = _sample_median(values)
     low, high = np.full(width, np.inf), np.full(width, -np.inf)
     total, n_common = np.zeros(width), np.zeros(width, np.int64)
     with np.errstate(invalid="ignore"):
-        for chunk in arrays.npy_chunks(path, max(1, CHUNK_BYTES // max(1, header.n_bytes // n_rows))):
+        for chunk in values.chunks(max(1, CHUNK_BYTES // (width * values.dtype.itemsize))):
             rows = chunk.reshape(len(chunk), width)
             np.minimum(low, rows.min(axis=0), out=low)
             np.maximum(high, rows.max(axis=0), out=high)
@@ -121,15 +110,10 @@ def _raw(stored: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
     return np.where(np.abs(raw) < noise, 0.0, raw)
 
 
-def _sample_median(path: Path, header: arrays.Header) -> np.ndarray:
+def _sample_median(values: Feature) -> np.ndarray:
     """Return the lower median of each column over rows at equal distances."""
-    n_rows, row_bytes = header.shape[0], header.n_bytes // header.shape[0]
+    n_rows = values.header.shape[0]
     wanted = np.unique(np.linspace(0, n_rows - 1, min(n_rows, SAMPLE_ROWS)).astype(np.int64))
-    with path.open("rb") as file:
-        pieces = []
-        for row in wanted.tolist():
-            file.seek(header.offset + row * row_bytes)
-            pieces.append(file.read(row_bytes))
-    sample = np.frombuffer(b"".join(pieces), header.dtype).reshape(len(wanted), -1)
+    sample = values.at(wanted).reshape(len(wanted), -1)
     middle = (len(wanted) - 1) // 2
     return np.partition(sample, middle, axis=0)[middle]

@@ -127,7 +127,7 @@ def by_kind(columns: Sequence[ColumnRange]) -> dict[str, list[ColumnRange]]:
 
 
 def widest(columns: Sequence[ColumnRange], n: int) -> list[ColumnRange]:
-    """Return the columns that vary with values farthest from 0 as stored."""
+    """Return the columns that vary with values farthest from 0 as a trainer reads them."""
     varying = by_kind(columns)["varies"]
     return sorted(varying, key=lambda column: -max(-column.stored_low, column.stored_high))[:n]
 
@@ -140,7 +140,7 @@ def column_ranges(columns: Sequence[ColumnRange]) -> Figure:
     kinds = [name for name in KINDS if any(row["kind"] == name for row in rows)]
     ends = [end for column in finite for end in (column.stored_low, column.stored_high)]
     ticks = {"values": _symlog_ticks(ends)}
-    y = quantity("low", "value as stored", scale={"type": "symlog"}, axis=ticks)
+    y = quantity("low", "value as read", scale={"type": "symlog"}, axis=ticks)
     encoding = {
         "x": quantity("place", "column", scale={"nice": False}),
         "y": y,

@@ -6,11 +6,13 @@ and ``is_normalised``; mean 0 and scale 1 where a column is not standardised.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from stages.core.fields import NamedField
 from stages.core.part_files import NORMALIZER, PARTS
+from stages.core.standardise import Standard
 from stages.splitting.moments import Moments
 from stages.splitting.parts import FEATURE_CHUNK_ROWS, Merged
 from stages.splitting.written_folder import WrittenFolder
@@ -24,6 +26,11 @@ class Normaliser:
     mean: np.ndarray
     scale: np.ndarray
 
+    @property
+    def standard(self) -> Standard:
+        """What standardises rows."""
+        return Standard.of(self.mean, self.scale)
+
 
 def fit(merged: Merged, field: NamedField) -> Normaliser:
     """Fit a feature's columns on its train rows that are valid, in one pass; a constant column keeps scale 1."""
@@ -35,6 +42,20 @@ def fit(merged: Merged, field: NamedField) -> Normaliser:
     std = moments.std()
     scale = np.where(is_normalised & (std > 0), std, 1.0)
     return Normaliser(field, np.where(is_normalised, moments.mean(), 0.0), scale)
+
+
+def stored(fits: Mapping[str, Normaliser]) -> dict[str, dict[str, Any]]:
+    """Return what stats.json says of features that are not standardised yet, by name: dtype and shape of a row.
+
+    ``first`` is the first of its columns in normalizer.npz, where they lie in C order.
+    """
+    described: dict[str, dict[str, Any]] = {}
+    first = 0
+    for name, found in fits.items():
+        field = found.field
+        described[name] = {"dtype": field.dtype.name, "shape": list(field.shape), "first": first}
+        first += field.n_columns
+    return described
 
 
 def write_normalizer(folder: WrittenFolder, fits: Mapping[str, Normaliser]) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from stages.core import arrays, part_files
 from stages.core.fields import NamedField, Role
 from stages.core.part_files import PARTS, UNIT_TABLE, MemberRole
-from stages.splitting.normaliser import Normaliser
+from stages.core.standardise import DTYPE, Standard
 from stages.splitting.parts import FEATURE_CHUNK_ROWS, Merged
 from stages.splitting.stats import ClassCounter, LegalCounter
 from stages.splitting.written_folder import WrittenFolder
@@ -25,12 +25,10 @@ KEY_ROLES: tuple[Role, ...] = ("key", "time", "series", "segment", "lookback", "
 Counter = ClassCounter | LegalCounter
 
 
-def write_feature(folder: WrittenFolder, merged: Merged, field: NamedField, normaliser: Normaliser | None) -> None:
-    """Write a feature: standardised as float32, or as it is without a normaliser; 0 where a row is not valid."""
-    dtype = np.dtype(np.float32) if normaliser else field.dtype
+def write_feature(folder: WrittenFolder, merged: Merged, field: NamedField, standard: Standard | None) -> None:
+    """Write a feature: standardised as float32, or without a standard as it is; 0 where a row is not valid."""
+    dtype = DTYPE if standard else field.dtype
     buffer = np.empty((FEATURE_CHUNK_ROWS, *field.shape), dtype)
-    if normaliser:
-        mean, scale = normaliser.mean.astype(dtype), normaliser.scale.astype(dtype)
     with ExitStack() as stack:
         sinks = [
             stack.enter_context(folder.npy(part_files.feature(field.name, part), dtype, (n_rows, *field.shape)))
@@ -38,12 +36,12 @@ def write_feature(folder: WrittenFolder, merged: Merged, field: NamedField, norm
         ]
         for rows, parts, is_valid in merged.feature_chunks(field.name, FEATURE_CHUNK_ROWS):
             ready = buffer[: len(rows)]
-            ready[...] = rows
-            if normaliser:
-                ready -= mean
-                ready /= scale
-            if is_valid is not None:
-                ready[~is_valid] = 0
+            if standard:
+                standard.apply(rows, is_valid, ready)
+            else:
+                ready[...] = rows
+                if is_valid is not None:
+                    ready[~is_valid] = 0
             for part, stretch in _stretches(parts):
                 sinks[part].append(ready[stretch])
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.core import arrays
+from stages.core import arrays, part_files
 from stages.core.errors import ExpectedError
 from stages.core.fields import NamedField, Role, read_fields
 from stages.core.hashing import mix, seeded
@@ -104,7 +104,7 @@ class Merged:
 
     def feature_chunks(self, name: str, chunk_rows: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray | None]]:
         """Yield a feature's rows in order with their parts, and whether each is valid; None where all are."""
-        valid = f"valid_{name}"
+        valid = part_files.valid(name)
         if all(field.name != valid for field in self.fields):
             for rows, parts in self.chunks(name, chunk_rows):
                 yield rows, parts, None

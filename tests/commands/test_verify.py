@@ -10,14 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.commands import verify
+from stages import split
+from stages.commands import trace, verify
 from stages.core import arrays, manifests
 from stages.core.errors import ExpectedError
 from stages.core.merge_report import report_text
-from stages.core.params import load
+from stages.core.params import SplitParams, load
 from stages.processed import Processed
 from tests.helpers.clones import Clone, flip, in_order_of_a_first_run, recorded, rewrite, small_clone
 from tests.helpers.merged_fields import sealed
+from tests.helpers.stores import STORES
 
 DATASET = "splendor"
 
@@ -441,7 +443,9 @@ def complete(merged, finished):
     return load()
 
 
-def test_the_checks_have_nothing_to_say_of_a_sound_run(complete):
+@pytest.mark.parametrize("store", STORES)
+def test_the_checks_have_nothing_to_say_of_a_sound_run(complete, store):
+    split.split(DATASET, SplitParams(store=store))
     for check in (verify._raw, verify._batches, verify._merged, verify._parts):
         assert list(check(DATASET, complete.dataset(DATASET))) == []
 
@@ -461,6 +465,38 @@ def test_a_file_of_the_parts_or_of_merged_that_is_not_as_written_is_named(comple
         found = list(check(DATASET, complete.dataset(DATASET)))
         assert f"{path}: checksum does not match" in found[0]
         assert "`dvc repro --force --single-item" in found[0]
+
+
+@pytest.mark.parametrize(("name", "value"), [("scale", 0), ("scale", np.nan), ("mean", np.inf)])
+def test_a_normaliser_that_standardises_nothing_is_named(complete, name, value):
+    """Where it is left to the reader."""
+    split.split(DATASET, SplitParams(store="stored"))
+    path = Path("data/processed/splendor/normalizer.npz")
+    found = arrays.read_npz(path)
+    found[name][3] = value
+    arrays.save_npz(path, {key: [values] for key, values in found.items()})
+    told = list(verify._parts(DATASET, complete.dataset(DATASET)))
+    assert told[0].startswith(f"{path}: checksum does not match")
+    assert [line.split(";")[0] for line in told[1:]] == 3 * [
+        f"{path}: X cannot be standardised, expected finite means and scales above 0"
+    ]
+
+
+def test_parts_of_another_form_than_their_counts_are_one_line(complete):
+    split.split(DATASET, SplitParams(store="stored"))
+    path = Path("data/processed/splendor/X_train.npy")
+    np.save(path, np.load(path).astype(np.float32))
+    with pytest.raises(ExpectedError, match=r"rows of X are float32 \(1308,\), expected int8 \(1308,\).*`dvc repro`"):
+        list(verify._parts(DATASET, complete.dataset(DATASET)))
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_a_row_is_traced_however_its_part_is_stored(complete, store):
+    split.split(DATASET, SplitParams(store="float32"))
+    expected = trace.trace(DATASET, complete.dataset(DATASET), "val", 17)
+    split.split(DATASET, SplitParams(store=store))
+    assert trace.trace(DATASET, complete.dataset(DATASET), "val", 17) == expected
+    assert "raw     raw/" in expected
 
 
 def test_a_report_of_merge_that_is_not_as_written_is_named(complete):

@@ -108,6 +108,7 @@ def test_a_wrong_dataset_value_names_key_found_and_expected(load_text, key, valu
         ("train: -0.8, val: 0.9, test: 0.9", "split.train: -0.8, expected a share"),
         ("train: .nan", "split.train: nan, expected a share"),
         ("train: .inf", "split.train: inf, expected a share"),
+        ("store: int8", "split.store: 'int8', expected float32 or stored"),
     ],
 )
 def test_a_wrong_split_value_names_key_found_and_expected(load_text, split, expected):

@@ -9,6 +9,7 @@ from stages.core import arrays, bits
 from stages.core.errors import ExpectedError
 from stages.core.files import atomic_dir
 from stages.loader import Adaptive, PartArrays, Settings, batches
+from stages.loader.form import Form
 from stages.loader.order import Permutation
 from tests.helpers.loader_parts import N_ROWS, WINDOW, flat, rows_of, run_script, write_part
 
@@ -101,7 +102,9 @@ def test_fields_of_bits_are_unpacked(folder):
     assert np.array_equal(windows, boards[None, 6 : 6 + WINDOW])
     with batches(folder, "train", packed=True) as stream:
         assert np.array_equal(next(stream)["board"], bits.pack(boards[:64]))
-    assert pickle.loads(pickle.dumps(PartArrays(folder, "train", packed=True))).read(rows)["board"].shape == (N_ROWS, 2)
+    assert pickle.loads(pickle.dumps(PartArrays(folder, "train", form=Form(packed=True)))).read(rows)[
+        "board"
+    ].shape == (N_ROWS, 2)
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import yaml
 
+from stages import split
 from stages.core import paths
 from stages.core.errors import ExpectedError
-from stages.core.params import load
+from stages.core.params import SplitParams, load
 from stages.report import cards
 from tests.helpers.merged_fields import write_fields
 from tests.helpers.places import REPOSITORY, SHIPPED
@@ -142,6 +143,17 @@ def test_a_card_counts_what_was_left_out(written):
     lines = values["duplicates_table"].splitlines()[2:]
     assert lines == [*(f"| `file {i}` | {i},000 |" for i in (7, 6, 5, 4, 3)), "| 2 others | 3,000 |"]
     assert values["findings_table"].splitlines()[2:] == ["| bad \\| letter | 1,200 |", "| no winner | 2 |"]
+
+
+def test_a_card_says_that_a_feature_is_stored_as_merged(written):
+    """With its dtype, and how a reader standardises it; nothing else but the bytes differs."""
+    split.split("splendor", SplitParams(store="stored"))
+    text = cards.write("splendor").read_text(encoding="utf-8")
+    changed = {line.split(" | ")[0] for line in set(text.splitlines()) ^ set(written.splitlines())}
+    assert tables(text)["X"][0] == "int8"
+    assert tables(text)["X"][2].removesuffix(" |").endswith("(value - `mean`) / `scale` of `normalizer.npz`")
+    assert {line for line in changed if line.startswith("| ")} == {"| `X`", "| train", "| val", "| test"}
+    assert len(text.splitlines()) == len(written.splitlines())
 
 
 def test_a_card_says_what_packed_bytes_are(written):

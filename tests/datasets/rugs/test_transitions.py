@@ -1,6 +1,7 @@
 """Transitions over arrays of steps: never across episodes, sampled as promised, whole episodes in one part."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from stages.core import paths
 from stages.core.errors import ExpectedError
 from stages.core.params import SplitParams, Window
 from stages.core.part_files import PARTS
+from stages.datasets.rugs.report import tally
 from stages.datasets.rugs.schema import FEATURE_NAMES
 from stages.datasets.rugs.training import features
 from stages.datasets.rugs.training.transitions import (
@@ -30,6 +32,7 @@ from stages.loader import Settings, batches
 from stages.merge import merge
 from stages.split import split
 from tests.helpers.rugs_steps import game_id, make_steps, write_batches
+from tests.helpers.stores import STORES
 
 LENGTHS = [1, 5, 2, 9, 1, 40, 3, 2, 17, 30]
 BY_TIME = SplitParams(train=0.6, val=0.2, test=0.2, by="time", windows={"observation": Window(2, 1)})
@@ -217,6 +220,32 @@ def test_merged_arrays_give_the_same_parts_raw(steps, params):
             assert dataset.steps[name][start : start + n].tobytes() == original.tobytes()
     assert len(of_merged(paths.merged_dir("rugs"), params)) == sum(len(of_part(folder, part)) for part in PARTS)
     assert sum(found["episodes"] for found in statistics_by_part(folder).values()) == 60
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_parts_as_merged_give_the_same_transitions(steps, part):
+    """Standardised when they are taken: many, one, and whole episodes."""
+    found = {}
+    for store in STORES:
+        split("rugs", replace(BY_TIME, store=store))
+        dataset = of_part(paths.processed_dir("rugs"), part)
+        start, stop = int(dataset.starts[0]), int(dataset.stops[0])
+        single = [np.asarray(value).tobytes() for value in dataset[1]]
+        many = {name: (array.dtype, array.tobytes()) for name, array in dataset.take(slice(None)).items()}
+        found[store] = single, many, np.array(dataset.steps["observation"][start:stop]).tobytes()
+    assert found["stored"] == found["float32"]
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_prices_are_the_same_of_parts_as_merged(steps, part):
+    found = {}
+    for store in STORES:
+        split("rugs", replace(BY_TIME, store=store))
+        folder = paths.processed_dir("rugs")
+        drawn = tally.paths_of(folder, part, tally.count(folder, part))
+        found[store] = [(path.game, path.price.tolist(), path.tick.tolist()) for path in drawn]
+    assert found["stored"] == found["float32"]
+    assert found["stored"]
 
 
 def test_a_batch_file_is_mapped_and_gives_its_own_episodes(steps):

@@ -217,7 +217,7 @@ def _count_part(data: Processed, field: str, part: str) -> np.ndarray:
     width = math.prod(data.feature_header(field, part).shape[1:])
     flags = data.chunks(part, CHUNK_ROWS, [f"valid_{field}"])
     total = np.zeros(width * N_SLOTS, np.int64)
-    for rows, keys in zip(arrays.npy_chunks(data.feature_path(field, part), CHUNK_ROWS), flags, strict=True):
+    for rows, keys in zip(data.feature(field, part).chunks(CHUNK_ROWS), flags, strict=True):
         values = rows[keys[f"valid_{field}"].astype(bool)].reshape(-1, width).astype(np.float64)
         slot = np.clip((values + REACH) * (N_SLOTS / (2 * REACH)), 0, N_SLOTS - 1).astype(np.int64)
         total += np.bincount((slot + N_SLOTS * np.arange(width)).ravel(), minlength=len(total))
@@ -248,7 +248,7 @@ def _histogram_layers(names: Sequence[str]) -> list[dict[str, Any]]:
     titles = [{"column": name, "label": -i + 0.55} for i, name in enumerate(names)]
     column = {"field": "column", "type": "nominal"}
     shared = {
-        "x": quantity("value", "value as stored"),
+        "x": quantity("value", "value as read"),
         "y": quantity("top", None, scale={"nice": False, "zero": False}, **HIDDEN),
         "color": COLOUR,
         "detail": column,

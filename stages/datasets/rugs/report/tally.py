@@ -129,17 +129,18 @@ def paths_of(folder: Path, part: str, tally: Tally) -> list[PricePath]:
     data = Processed(folder)
     normalizer = data.normalizer()
     mean, scale = float(normalizer["mean"][PRICE]), float(normalizer["scale"][PRICE])
-    prices = np.load(data.feature_path("observation", part), mmap_mode="r")
+    observation = data.feature("observation", part)
+    prices = [observation.at(np.arange(span.start, span.stop))[:, PRICE].astype(np.float64) for span in spans]
     rows = _picked(data.chunks(part, CHUNK_ROWS, ("tick", "game"), ("action",)), spans)
     return [
         PricePath(
             own["game"][0].decode(),
             own["tick"].astype(np.int64),
-            np.maximum(prices[span, PRICE].astype(np.float64) * scale + mean, LOWEST),
+            np.maximum(price * scale + mean, LOWEST),
             own["action"].astype(np.int64),
             bool(tally.is_rugged[np.searchsorted(tally.start, span.start)]),
         )
-        for own, span in zip(rows, spans, strict=True)
+        for own, span, price in zip(rows, spans, prices, strict=True)
     ]
 
 

@@ -29,6 +29,7 @@ D4RL issues 145, 182 and 204, d3rlpy issue 98. Termination against truncation: R
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -39,6 +40,7 @@ from stages.core import arrays
 from stages.core.errors import ExpectedError
 from stages.core.params import SplitParams
 from stages.core.part_files import PARTS
+from stages.core.standardise import Standard
 from stages.datasets.rugs.schema import ACTIONS, FEATURE_COUNT
 from stages.loader.part_arrays import MappedFile, mapped
 from stages.processed import Processed
@@ -187,13 +189,32 @@ def of_part(folder: str | Path, part: str) -> Transitions:
         When the steps of an episode do not lie together.
     """
     folder = Path(folder)
-    places = mapped(Processed(folder).places(part))
-    steps = {name: file.array(header) for name, (file, header) in places.items()}
+    data = Processed(folder)
+    places = mapped(data.places(part))
+    steps: dict[str, Any] = {name: file.array(header) for name, (file, header) in places.items()}
+    if standard := data.standard("observation", places["observation"][1]):
+        steps["observation"] = _Standardised(steps["observation"], standard)
     group = _field(steps, "group_id")
     starts = np.flatnonzero(np.append(True, group[1:] != group[:-1]))
     if len(np.unique(group[starts])) < len(starts):
         raise ExpectedError(f"{folder}: the steps of an episode lie apart, expected one run; set split.shuffle: false")
     return Transitions(steps, np.append(starts, len(group)))
+
+
+@dataclass(frozen=True)
+class _Standardised:
+    """Rows that are stored as merged, standardised when they are taken; all of them are valid."""
+
+    stored: np.ndarray
+    standard: Standard
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.stored.shape
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        taken = self.stored[rows]
+        return self.standard.apply(taken.reshape(-1, *self.shape[1:])).reshape(taken.shape)
 
 
 def of_merged(folder: str | Path, params: SplitParams, part: str | None = None) -> Transitions:

@@ -1,0 +1,48 @@
+"""In which form a stream gives values: standardised or as merged, unpacked or as bits."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from stages.core.arrays import Header
+from stages.core.errors import ExpectedError
+from stages.core.standardise import DTYPE, Standard
+from stages.processed import Processed
+
+
+@dataclass(frozen=True)
+class Form:
+    """`packed` and `standardised` of `Settings`."""
+
+    packed: bool = False
+    standardised: bool = True
+
+    def standards(self, data: Processed, part: str, headers: Mapping[str, Header]) -> dict[str, Standard]:
+        """Return by field what standardises its rows once they are gathered; not those that need nothing.
+
+        Parameters
+        ----------
+        data, part
+            The processed arrays, and the part.
+        headers
+            Of the fields that are given, by name.
+
+        Raises
+        ------
+        ExpectedError
+            When values are wanted as they were merged, and split has standardised a field.
+        DamagedFile
+            When files do not fit together.
+        """
+        found = {name: data.standard(name, header) for name, header in headers.items()}
+        if self.standardised:
+            return {name: standard for name, standard in found.items() if standard}
+        for name in data.features(part):
+            if name in found and found[name] is None and headers[name].dtype == DTYPE and data.fit(name, part):
+                raise ExpectedError(
+                    f"{data.feature_path(name, part)}: standardised is False, but split wrote {name!r} standardised, "
+                    "expected it as merged; set split.store: stored in params.yaml and `dvc repro`, or drop the setting"
+                )
+        return {}
+
+
+FOR_A_TRAINER = Form()
