@@ -138,9 +138,7 @@ def read_events(raw_dir: Path, units: Sequence[Unit], options: Mapping[str, Any]
     parsed = _parsed(own.rows, key)
     findings = _findings(raw_dir, units, own, parsed.is_broken, checked)
 
-    # Where each row stands. Broken rows count here, since a line is a number among all rows of the episode.
-    episode = np.repeat(np.arange(len(units), dtype=np.int32), np.diff(own.offsets))
-    line = (np.arange(len(episode)) - own.offsets[episode] + 1).astype(np.int32)
+    episode, line = _places(own.offsets)
 
     # Whose trades are the player's own.
     known = _known(units, own.offsets, episode, parsed.own)
@@ -161,6 +159,16 @@ def read_events(raw_dir: Path, units: Sequence[Unit], options: Mapping[str, Any]
         offsets=np.searchsorted(episode[good], np.arange(len(units) + 1)),
         findings=tuple(findings),
     )
+
+
+def _places(offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return of each row its episode and its line there, from 1, int32 (R,) both.
+
+    Broken rows count here, since a line is a number among all rows of the episode.
+    """
+    episode = np.repeat(np.arange(len(offsets) - 1, dtype=np.int32), np.diff(offsets))
+    before = np.arange(len(episode)) - offsets[episode]
+    return episode, (before + 1).astype(np.int32)
 
 
 def _check(raw_dir: Path, units: Sequence[Unit], own: OwnRows, key: bytes) -> None:
