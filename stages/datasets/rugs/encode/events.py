@@ -139,15 +139,12 @@ def read_events(raw_dir: Path, units: Sequence[Unit], options: Mapping[str, Any]
     is_broken = own.columns.pop("is_broken")
     findings = _findings(raw_dir, units, own, is_broken, checked)
 
-    # Where each row stands. Broken rows count here, since a line is a number among all rows of the episode.
     episode = own.columns.pop("unit").astype(np.int32)
-    line = (np.arange(len(episode)) - own.offsets[episode] + 1).astype(np.int32)
+    line = _lines(episode, own.offsets)
 
-    # Whose trades are the player's own.
     known = _known(units, own.offsets, episode, own.columns.pop("own"))
-    trader, kind, ts_ns = (own.columns.pop(name) for name in ("trader", "kind", "ts_ns"))
-    is_own = (trader == known) & (trader > 0)
-    own.columns["is_own"] = np.where(kind == TRADE, is_own, np.nan)
+    kind, ts_ns = own.columns.pop("kind"), own.columns.pop("ts_ns")
+    own.columns["is_own"] = _is_own(own.columns.pop("trader"), known, kind)
 
     # Without the broken rows; a column goes as soon as its other one is there.
     good = ~is_broken if is_broken.any() else slice(None)
@@ -164,6 +161,16 @@ def read_events(raw_dir: Path, units: Sequence[Unit], options: Mapping[str, Any]
         offsets=np.searchsorted(episode[good], np.arange(len(units) + 1)),
         findings=tuple(findings),
     )
+
+
+def _lines(episode: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """Return of each row its line in its episode, from 1, int32 (R,); broken rows count."""
+    return (np.arange(len(episode)) - offsets[episode] + 1).astype(np.int32)
+
+
+def _is_own(trader: np.ndarray, known: np.ndarray, kind: np.ndarray) -> np.ndarray:
+    """Return whether a trade is the player's own, float64 (R,): 1, 0, or NaN where a row is no trade."""
+    return np.where(kind == TRADE, (trader == known) & (trader > 0), np.nan)
 
 
 def _check(raw_dir: Path, units: Sequence[Unit], own: OwnRows, key: bytes) -> None:
