@@ -44,6 +44,27 @@ class Clone:
         return {str(path.relative_to(self.folder)): path.read_bytes() for path in files}
 
 
+def copy_of(clone, folder):
+    """Copy a clone in which nothing ran to `folder`/clone."""
+    shutil.copytree(clone.folder, folder / "clone", symlinks=True)
+    return Clone(folder / "clone")
+
+
+def linked_copy_of(clone, folder):
+    """Copy a clone to `folder`/clone; hard links between its workspace and its cache stay."""
+    folder.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["cp", "-a", clone.folder, folder / "clone"], check=True)
+    return Clone(folder / "clone")
+
+
+def with_few_games(clone, n_games):
+    """Make the sample of a clone that small, in batches of 16."""
+    path = clone.folder / "params.yaml"
+    text = path.read_text().replace("games: 240", f"games: {n_games}").replace("batch_size: 64", "batch_size: 16")
+    path.write_text(text)
+    return clone
+
+
 def keep_only(folder, dataset):
     """Take every other dataset out of the pipeline in a folder, so that a test of one takes the time of one."""
     for name, block in (
