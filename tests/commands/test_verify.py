@@ -15,7 +15,7 @@ from stages.core import arrays, manifests
 from stages.core.errors import ExpectedError
 from stages.core.params import load
 from stages.processed import Processed
-from tests.helpers.clones import Clone, flip, rewrite, small_clone
+from tests.helpers.clones import flip, linked_copy_of, rewrite, small_clone, type_cures
 from tests.helpers.merged_fields import sealed
 
 DATASET = "splendor"
@@ -38,9 +38,7 @@ def clone_of(by_link, tmp_path):
     """Give a copy of the finished clone with a link type, which a test may change."""
 
     def copy(link):
-        # cp keeps hard links between the workspace and the cache, which shutil.copytree does not
-        subprocess.run(["cp", "-a", by_link[link].folder, tmp_path / "clone"], check=True)
-        clone = Clone(tmp_path / "clone")
+        clone = linked_copy_of(by_link[link], tmp_path)
         if link == "symlink":
             shutil.rmtree(clone.folder / "data/intermediate")
             clone.run("dvc", "checkout", "--relink")
@@ -75,8 +73,7 @@ def assert_named_and_repaired(clone, name, before):
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert name in done.stdout
-    for line in done.stdout.splitlines():
-        clone.run("bash", "-c", re.search("`(.*)`", line).group(1))
+    type_cures(clone, done)
     again = run_verify(clone)
     assert again.returncode == 0, again.stdout
     assert outputs(clone) == before
@@ -154,8 +151,7 @@ def reseeded(clone):
 @pytest.fixture
 def expected(by_link, tmp_path):
     """Give the outputs of an undamaged run with the other seed."""
-    subprocess.run(["cp", "-a", by_link["hardlink"].folder, tmp_path / "sound"], check=True)
-    clone = Clone(tmp_path / "sound")
+    clone = linked_copy_of(by_link["hardlink"], tmp_path / "sound")
     assert reseeded(clone).returncode == 0
     return outputs(clone)
 

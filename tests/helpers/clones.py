@@ -119,10 +119,19 @@ def small_clone(folder, link):
     return clone
 
 
-def flip(path):
-    """Change one bit in the middle."""
+def type_cures(clone, done):
+    """Type what a finished `verify` or `preprocess` says of each fault; return the number of faults."""
+    commands = re.findall("`(.*)`$", done.stdout, re.MULTILINE)
+    for command in commands:
+        clone.run("bash", "-c", command)
+    return len(commands)
+
+
+def flip(path, bit=None):
+    """Change one bit: the one with that number, or one in the middle."""
     content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 0x10
+    place, number = (len(content) // 2, 4) if bit is None else divmod(bit, 8)
+    content[place] ^= 1 << number
     rewrite(path, content)
 
 

@@ -1,25 +1,35 @@
 """Attack the pipeline for real, in clones of this working tree in a scratch folder: the command behind `make torture`.
 
 - kills: `make preprocess` is killed with all it started, 100 times or ``KILLS`` times; one more gives the same bytes.
+- disks: the disk is full in the middle of `make preprocess`; with more space, one more gives the same bytes.
+- flips: one bit of a file in the workspace, the cache or the remote flips; `make verify` finds it, its cure mends it.
+- folder, s3, ssh: `make push` to such a remote is killed; one more, and a cold clone's `make pull` brings everything.
 
-It ends with a table of what was tried and held, and not with 0 when anything was lost. The other attacks are tried a
-tenth or a fifth as often as there are kills. Without names all are tried.
+It ends with a table of what was tried and held, and not with 0 when anything was lost. What cannot be tried on this
+machine (disks without root, ssh without sshd) is skipped, and told. Disks and pushes are tried a fifth as often as kills.
 """
 
 import argparse
 import os
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
-from tests.torture import group_kills
+from tests.helpers.servers import SERVERS
+from tests.torture import cut_pushes, flips, full_disks, group_kills
 from tests.torture.places import Scratch
 from tests.torture.verdict import endure, exit_code, table
 
 KILLS = 100
 SEED = 20240613
 # Per attack its attempts, and how many kills stand for one of them.
-ATTACKS = {"kills": (group_kills.attempts, 1)}
+ATTACKS = {
+    "kills": (group_kills.attempts, 1),
+    "disks": (full_disks.attempts, 5),
+    "flips": (flips.attempts, 2),
+    **{kind: (partial(cut_pushes.attempts, kind), 5) for kind in SERVERS},
+}
 
 
 def count(text):
