@@ -8,6 +8,7 @@
 - Rows that are shuffled are all there, each once, in the order of their hash.
 
 Each fault is one line with the files and the command that repairs them; of bytes, see stages/commands/verify_bytes.py.
+When there is none, dvc.lock is put into the order of a first run, which a repair does not keep.
 """
 
 import json
@@ -26,7 +27,7 @@ from stages.core.errors import ExpectedError
 from stages.core.params import DatasetParams, Params
 from stages.core.part_files import LEFT_OUT, PARTS
 from stages.datasets import base
-from stages.pipeline import verbs
+from stages.pipeline import lock, verbs
 from stages.pipeline.internals import open_store
 from stages.processed import Processed
 from stages.runtime import cli
@@ -141,6 +142,7 @@ def main() -> int:
             n_faults += len(found)
             sys.stdout.writelines(f"{printable(line)}\n" for line in found)
             if not found:
+                lock.tidy(dataset, manifests.read_batch_list(dataset))  # what a repair made anew stands at the end
                 sys.stdout.write(f"{dataset}: every file is as written; rows, groups, values and masks agree\n")
         if n_faults:
             raise ExpectedError(f"{n_faults} faults, see above; repair the first and run `make verify` again")

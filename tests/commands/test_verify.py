@@ -28,6 +28,7 @@ def by_link(tmp_path_factory):
     class Clones(dict):
         def __missing__(self, link):
             self[link] = small_clone(tmp_path_factory.mktemp(link), link)
+            run_verify(self[link])  # which puts dvc.lock into order
             return self[link]
 
     return Clones()
@@ -102,12 +103,13 @@ def test_verify_is_content_with_a_finished_run(by_link, link):
 @pytest.mark.parametrize("path", DAMAGED)
 def test_a_flipped_byte_in_a_file_and_its_hard_linked_object_is_repaired(clone_of, path):
     clone = clone_of("hardlink")
-    before = outputs(clone)
+    before, recorded = outputs(clone), lock_of(clone)
     assert not path.startswith("data/intermediate") or (clone.folder / path).samefile(cache_object(clone, path))
     if not (clone.folder / path).samefile(cache_object(clone, path)):
         flip(cache_object(clone, path))
     flip(clone.folder / path)
     assert_named_and_repaired(clone, path, before)
+    assert lock_of(clone) == recorded
 
 
 @pytest.mark.slow

@@ -136,8 +136,8 @@ def assert_one_more_run_gives(clone, command, expected):
     done = clone.run(*command, check=False)
     told = done.stdout[-2000:] + done.stderr[-2000:]
     assert done.returncode == 0, told
-    assert differences(everything(clone), expected) == [], told
-    assert left_overs(clone) == []
+    assert (found := differences(everything(clone), expected)) == [], f"{found} differ; {told}"
+    assert (found := left_overs(clone)) == [], f"left over: {found}"
     return [line for line in done.stderr.splitlines() if "when a DVC was killed" in line or "by a DVC that" in line]
 
 

@@ -5,8 +5,8 @@
 - flips: one bit of a file in the workspace, the cache or the remote flips; `make verify` finds it, its cure mends it.
 - folder, s3, ssh: `make push` to such a remote is killed; one more, and a cold clone's `make pull` brings everything.
 
-It ends with a table of what was tried and held, and not with 0 when anything was lost. What cannot be tried on this
-machine (disks without root, ssh without sshd) is skipped, and told. Disks and pushes are tried a fifth as often as kills.
+It ends with a table of what was tried and held, and not with 0 when anything was lost. What cannot be tried here (disks
+without root, ssh without sshd) is skipped, and told. Disks and pushes are tried a fifth as often as kills, flips half.
 """
 
 import argparse

@@ -49,7 +49,7 @@ def _attempt(scratch, setting, number, n_sent):
     assert f"{setting.n_objects} of {setting.n_objects} objects are in store" in again.stdout, again.stdout
     cold = _cold_clone(clone, folder / "cold")
     cold.run(*make("pull"))
-    assert differences(everything(cold), scratch.expected) == []
+    assert (found := differences(everything(cold), scratch.expected)) == [], f"differ in a cold clone: {found}"
     shutil.rmtree(folder)
     return "" if was_running else "it had ended"
 

@@ -56,7 +56,7 @@ def _attempt(scratch, shared, name, bit):
         assert done.returncode != 0, f"verify does not see it: {done.stdout}"
         assert type_cures(clone, done) > 0, done.stdout
     clone.run(*verify)
-    assert (clone.folder / name).read_bytes() == before
-    assert differences(everything(clone), scratch.expected) == []
+    assert (clone.folder / name).read_bytes() == before, f"not cured: {done.stdout}"
+    assert (found := differences(everything(clone), scratch.expected)) == [], f"differ after the cure: {found}"
     shutil.rmtree(folder)
     return ""
