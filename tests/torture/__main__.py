@@ -3,7 +3,7 @@
 - kills: `make preprocess` is killed with all it started, 100 times or ``KILLS`` times; one more gives the same bytes.
 - disks: the disk is full in the middle of `make preprocess`; with more space, one more gives the same bytes.
 - flips: one bit of a file in the workspace, the cache or the remote flips; `make verify` finds it, its cure mends it.
-- folder, s3, ssh: `make push` to such a remote is killed; one more, and a cold clone's `make pull` brings everything.
+- folder, ssh, s3: `make push` to such a remote is killed; one more, and a cold clone's `make pull` brings everything.
 
 It ends with a table of what was tried and held, and not with 0 when anything was lost. What cannot be tried here (disks
 without root, ssh without sshd) is skipped, and told. Disks and pushes are tried a fifth as often as kills, flips half.

@@ -38,6 +38,8 @@ class Scratch:
     def __post_init__(self):
         (self.folder / "start").mkdir(parents=True)
         self.start = with_few_games(make_clone(self.folder / "start"), GAMES)
+        for name, value in (("user.name", "t"), ("user.email", "t@localhost")):
+            self.start.run("git", "config", name, value)
         keep_site_inside(self.start, self.folder / "site")
         self._finished, self._seconds, self._expected = None, 0.0, {}
 

@@ -46,8 +46,8 @@ def endure(attack, attempts, n_attempts, write=sys.stdout.write):
 
     try:
         for name, attempt in attempts:
-            tried += 1
             is_held, told = _outcome(attempt)
+            tried += 1
             held += is_held
             ended = "held" if is_held else "LOST"
             write(f"{attack}  {tried} of {n_attempts}  {name}: {ended}{f'; {told}' if told else ''}\n")
