@@ -1,12 +1,19 @@
 """Mend what a kill left half written of DVC's own files, so that no command fails until the user mends by hand.
 
-DVC writes three files in place, and a kill in that moment leaves them empty or cut:
+DVC writes some files in place, and a kill in that moment leaves them empty or cut:
 
 - .dvc/tmp/rwlock, which of its processes reads or writes which path. It also keeps the names of killed processes, and
   a later process may have the number of one;
 - dvc.lock. Each of our commands leaves a copy of a whole one in .dvc/tmp/batchwise/. What an older copy does not know,
   a run takes from DVC's run cache;
-- data/games.dvc, the record of a raw folder that is tracked. The next run brings it up to date again.
+- data/games.dvc, the record of a raw folder that is tracked. The next run brings it up to date again;
+- .dvc/config, which `make remote` writes. It is short, so that a kill leaves it empty, and DVC without its settings.
+
+An entry of the run cache it writes to `runs/ab/abcd.../*.tmp` and renames it. One that a kill or a full disk left there
+is for DVC the newest entry of its stage: one that was cut between two outputs makes that stage fail for ever. It is
+removed from the cache in its usual place, .dvc/cache; one elsewhere may be in use by other clones.
+
+What DVC keeps in its databases (SQLite, in /var/tmp/dvc) and as objects of its cache (renamed into place) stays whole.
 
 Nothing is touched while a DVC is at work in this repository. DVC holds .dvc/tmp/lock and rwlock.lock while it uses
 these files, and not while a stage runs; then rwlock, or the list of processes, tells of it.
@@ -32,6 +39,8 @@ from stages.pipeline import internals, lock
 logger = logging.getLogger("batchwise")
 
 RWLOCK = Path(".dvc/tmp/rwlock")
+CONFIG = Path(".dvc/config")
+RUN_CACHE = Path(".dvc/cache/runs")
 CONFLICT = "<<<<<<< "  # of a merge that is not finished: that is for the user to end
 CLOCK_SLACK_S = 60  # the start of a process and the time of a file come from two clocks
 
@@ -71,8 +80,10 @@ def _faults(records: Iterable[Path]) -> dict[Path, Callable[[Path], str]]:
         faults[RWLOCK] = _remove_rwlock
     if _is_cut(lock.LOCK, _is_whole_lock):
         faults[lock.LOCK] = _put_back_lock
-    faults |= {path: _put_back for path in records if _is_cut(path, _is_whole_record)}
-    return faults
+    faults |= {path: _put_back_record for path in records if _is_cut(path, _is_whole_record)}
+    if CONFIG.is_file() and CONFIG.stat().st_size == 0 and _committed(CONFIG):
+        faults[CONFIG] = _put_back_config
+    return faults | dict.fromkeys(RUN_CACHE.glob("*/*/*.tmp"), _remove_entry)
 
 
 # .dvc/tmp/rwlock.
@@ -194,9 +205,18 @@ def _put_back_lock(path: Path) -> str:
     return _replaced(path, {name: text for name, text in sources.items() if lock.is_whole(text)})
 
 
-def _put_back(path: Path) -> str:
+def _put_back_record(path: Path) -> str:
     committed = _committed(path)
     return _replaced(path, {"git's last commit": committed} if _is_whole_record(committed) else {})
+
+
+def _put_back_config(path: Path) -> str:
+    return _replaced(path, {"git's last commit": _committed(path)})
+
+
+def _remove_entry(path: Path) -> str:
+    path.unlink()
+    return f"{path}: an entry of the run cache, not whole when a DVC was killed; removed"
 
 
 def _replaced(path: Path, sources: dict[str, str]) -> str:
