@@ -9,9 +9,11 @@ DVC writes some files in place, and a kill in that moment leaves them empty or c
 - data/games.dvc, the record of a raw folder that is tracked. The next run brings it up to date again;
 - .dvc/config, which `make remote` writes. It is short, so that a kill leaves it empty, and DVC without its settings.
 
-An entry of the run cache it writes to `runs/ab/abcd.../*.tmp` and renames it. One that a kill or a full disk left there
-is for DVC the newest entry of its stage: one that was cut between two outputs makes that stage fail for ever. It is
-removed from the cache in its usual place, .dvc/cache; one elsewhere may be in use by other clones.
+An entry of the run cache it writes to `runs/ab/abcd.../*.tmp` and renames it. A kill before leaves the folder empty,
+and the stage then fails for ever with `join() argument must be str ..., not 'NoneType'`, since DVC looks for the newest
+entry there. A kill or a full disk during it leaves the temporary file, which DVC takes for the newest entry, and fails
+for ever when it was cut between two outputs. Both are removed from the cache in its usual place, .dvc/cache; one
+elsewhere may be in use by other clones.
 
 What DVC keeps in its databases (SQLite, in /var/tmp/dvc) and as objects of its cache (renamed into place) stays whole.
 
@@ -24,6 +26,7 @@ In: these files, the copy, git's HEAD. Out: the files mended, and a line for eac
 import itertools
 import json
 import logging
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterable, Iterator
@@ -83,7 +86,7 @@ def _faults(records: Iterable[Path]) -> dict[Path, Callable[[Path], str]]:
     faults |= {path: _put_back_record for path in records if _is_cut(path, _is_whole_record)}
     if CONFIG.is_file() and CONFIG.stat().st_size == 0 and _committed(CONFIG):
         faults[CONFIG] = _put_back_config
-    return faults | dict.fromkeys(RUN_CACHE.glob("*/*/*.tmp"), _remove_entry)
+    return faults | dict.fromkeys(_left_in_run_cache(), _remove_left_over)
 
 
 # .dvc/tmp/rwlock.
@@ -145,6 +148,28 @@ def _remove_rwlock(path: Path) -> str:
         return f"{path}: damaged when a DVC was killed; removed"
     numbers = ", ".join(map(str, sorted({holder["pid"] for holder in holders})))
     return f"{path}: left by a DVC that was killed (process {numbers}); removed"
+
+
+# .dvc/cache/runs.
+
+
+def _left_in_run_cache() -> Iterator[Path]:
+    """Yield the temporary files of the run cache, or their folder where it holds nothing else."""
+    for folder in RUN_CACHE.glob("*/*"):
+        names = os.listdir(folder)
+        left = [name for name in names if name.endswith(".tmp")]
+        if len(left) == len(names):
+            yield folder
+        else:
+            yield from (folder / name for name in left)
+
+
+def _remove_left_over(path: Path) -> str:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+    return f"{path}: of the run cache, not written when a DVC was killed; removed"
 
 
 # Which DVC is at work.
@@ -212,11 +237,6 @@ def _put_back_record(path: Path) -> str:
 
 def _put_back_config(path: Path) -> str:
     return _replaced(path, {"git's last commit": _committed(path)})
-
-
-def _remove_entry(path: Path) -> str:
-    path.unlink()
-    return f"{path}: an entry of the run cache, not whole when a DVC was killed; removed"
 
 
 def _replaced(path: Path, sources: dict[str, str]) -> str:

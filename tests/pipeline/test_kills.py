@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import shutil
 import signal
 import sys
@@ -131,6 +132,33 @@ def test_a_stopped_repro_leaves_no_trace(clone, undisturbed, number, verb):
     assert kill_group(process, number)
     clone.run(sys.executable, "-m", "stages.commands.repair")
     assert_recovers(clone, undisturbed)
+
+
+def nothing(folder, text):
+    """Leave what a kill leaves between the making of the folder and that of the file."""
+
+
+def half(folder, text):
+    """Leave what a full disk may leave: an entry without its last output, under its temporary name."""
+    (folder / "entry.tmp").write_text(text[: text.rindex("- path:")])
+
+
+@pytest.mark.parametrize(("left", "told"), [(nothing, "join() argument"), (half, "does not exist")])
+def test_a_run_cache_entry_that_was_not_written_is_no_obstacle_after_a_repair(undisturbed, tmp_path, left, told):
+    """DVC alone fails with it for ever."""
+    clone = copy_of(undisturbed[0], tmp_path)
+    entries = [path for path in (clone.folder / ".dvc/cache/runs").rglob("*") if path.is_file()]
+    (entry,) = [path for path in entries if "stages.merge" in path.read_text()]
+    text = entry.read_text()
+    entry.unlink()
+    left(entry.parent, text)
+    forget(clone, "merge")
+    lock = clone.folder / "dvc.lock"
+    lock.write_text(re.sub(r"  merge@splendor:\n(?:    .*\n)+", "", lock.read_text()))
+    for _ in range(2):
+        assert told in clone.run("dvc", "repro", check=False).stderr
+    clone.run(sys.executable, "-m", "stages.commands.preprocess")
+    assert clone.arrays() == undisturbed[0].arrays()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -214,13 +214,17 @@ def test_an_emptied_configuration_is_put_back(repository):
 
 
 def test_a_left_over_of_the_run_cache_is_removed_and_told(repository):
-    """DVC takes it for the newest entry of its stage, and fails for ever when it lacks an output."""
-    whole, left_over = (repair.RUN_CACHE / "74/741f" / name for name in ("98ab", "98ab.x7.tmp"))
-    whole.parent.mkdir(parents=True)
-    for path in (whole, left_over):
+    """A temporary file, and a folder without an entry: DVC takes the newest entry there, and fails for ever."""
+    told = "{}: of the run cache, not written when a DVC was killed; removed"
+    sound, empty, half = (repair.RUN_CACHE / "74" / name for name in ("741a", "741b", "741c"))
+    for folder in (sound, empty, half):
+        folder.mkdir(parents=True)
+    for path in (sound / "98ab", sound / "98ab.x7.tmp", half / "98ab.x8.tmp"):
         path.write_text("cmd: c\n")
-    assert repair.mend() == [f"{left_over}: an entry of the run cache, not whole when a DVC was killed; removed"]
-    assert list(whole.parent.iterdir()) == [whole]
+    left = (empty, half, sound / "98ab.x7.tmp")
+    assert sorted(repair.mend()) == sorted(told.format(path) for path in left)
+    assert [path for path in repair.RUN_CACHE.rglob("*") if path.is_file()] == [sound / "98ab"]
+    assert list(sound.parent.iterdir()) == [sound]
     assert repair.mend() == []
 
 
