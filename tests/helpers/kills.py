@@ -13,7 +13,7 @@ import psutil
 
 
 def begin(clone, *command, **variables):
-    """Start a command in a process group of its own."""
+    """Start a command in a process group of its own, with the signals of a terminal, whatever is ignored here."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("DVC_", "GIT_", "MAKE"))}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     nothing = subprocess.DEVNULL
@@ -25,7 +25,14 @@ def begin(clone, *command, **variables):
         stdout=nothing,
         stderr=nothing,
         start_new_session=True,
+        preexec_fn=_heed_signals,
     )
+
+
+def _heed_signals():
+    """Under `nohup` SIGHUP is ignored, in the background of a script SIGINT, and a child would ignore them too."""
+    for number in (signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def descendants(process):
@@ -125,10 +132,10 @@ def seeded_kills(n_kills, seconds, seed):
 
 
 def carry_out(kill, clone, command):
-    """Start a command and kill it with all it started; say whether it was still at work."""
+    """Start a command and kill it with all it started; say whether that ended it."""
     process = begin(clone, *command)
     wait_for_a_moment(clone, process, kill.after_s, kill.is_aimed)
-    return kill_group(process, kill.number)
+    return kill_group(process, kill.number) and process.returncode != 0
 
 
 def assert_one_more_run_gives(clone, command, expected):
