@@ -158,9 +158,14 @@ def read_events(raw_dir: Path, units: Sequence[Unit], options: Mapping[str, Any]
         cash_carried=np.array([unit.context["cash"] for unit in units], np.float64),
         start_ns=ts_ns[own.offsets[:-1]],
         players=known[own.offsets[1:] - 1] if key else np.zeros(len(units), np.uint64),
-        offsets=np.searchsorted(episode[good], np.arange(len(units) + 1)),
+        offsets=_starts(episode[good], len(units)),
         findings=tuple(findings),
     )
+
+
+def _starts(episode: np.ndarray, n: int) -> np.ndarray:
+    """Return where each of n episodes begins among sorted rows, and their end, int64 (n + 1,)."""
+    return np.searchsorted(episode, np.arange(n + 1))
 
 
 def _lines(episode: np.ndarray, offsets: np.ndarray) -> np.ndarray:
