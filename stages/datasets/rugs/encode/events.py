@@ -151,7 +151,7 @@ def read_events(raw_dir: Path, units: Sequence[Unit], options: Mapping[str, Any]
     return Events(
         episode=episode[good],
         kind=kind[good],
-        ts_ms=ts_ns[good] // 10**6,
+        ts_ms=_ms(ts_ns[good]),
         line=line[good],
         **{name: own.columns.pop(name)[good] for name in (*columns.NAMES, "is_own")},
         game_ids=tuple(unit.key for unit in units),
@@ -166,6 +166,10 @@ def read_events(raw_dir: Path, units: Sequence[Unit], options: Mapping[str, Any]
 def _starts(episode: np.ndarray, n: int) -> np.ndarray:
     """Return where each of n episodes begins among sorted rows, and their end, int64 (n + 1,)."""
     return np.searchsorted(episode, np.arange(n + 1))
+
+
+def _ms(ts_ns: np.ndarray) -> np.ndarray:
+    return ts_ns // 10**6
 
 
 def _lines(episode: np.ndarray, offsets: np.ndarray) -> np.ndarray:
