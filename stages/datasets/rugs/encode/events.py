@@ -151,13 +151,13 @@ def read_events(raw_dir: Path, units: Sequence[Unit], options: Mapping[str, Any]
     return Events(
         episode=episode[good],
         kind=kind[good],
-        ts_ms=_ms(ts_ns[good]),
+        ts_ms=ts_ns[good] // 10**6,
         line=line[good],
         **{name: own.columns.pop(name)[good] for name in (*columns.NAMES, "is_own")},
         game_ids=tuple(unit.key for unit in units),
         cash_carried=np.array([unit.context["cash"] for unit in units], np.float64),
         start_ns=ts_ns[own.offsets[:-1]],
-        players=known[own.offsets[1:] - 1] if key else np.zeros(len(units), np.uint64),
+        players=_players(known, own.offsets, key),
         offsets=_starts(episode[good], len(units)),
         findings=tuple(findings),
     )
@@ -168,8 +168,9 @@ def _starts(episode: np.ndarray, n: int) -> np.ndarray:
     return np.searchsorted(episode, np.arange(n + 1))
 
 
-def _ms(ts_ns: np.ndarray) -> np.ndarray:
-    return ts_ns // 10**6
+def _players(known: np.ndarray, offsets: np.ndarray, key: bytes) -> np.ndarray:
+    """Return the pseudonym of each episode's own player as its last row knows it, uint64 (U,); 0 without a key."""
+    return known[offsets[1:] - 1] if key else np.zeros(len(offsets) - 1, np.uint64)
 
 
 def _lines(episode: np.ndarray, offsets: np.ndarray) -> np.ndarray:
