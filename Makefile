@@ -16,6 +16,8 @@ PART ?= train
 ROW ?= 0
 # ours or theirs: whose version of a raw file counts that both sides of a merge changed.
 TAKE ?=
+# How often torture kills preprocess (default: 100); the other attacks are tried in proportion.
+KILLS ?=
 # yes: verify reads the objects of the remote as well.
 REMOTE ?=
 URL ?=
@@ -23,7 +25,7 @@ NAME ?=
 
 # Recipes take these from their environment, as the text that was typed: neither make nor the shell reads `$(...)`, `;`
 # or `*` in it, and after `--` no program takes it for an option. `set -f` leaves only blanks to divide at.
-TYPED := JOBS MEMORY_GB BACKEND DASK_SCHEDULER LOG SIMULATE DATASET PART ROW TAKE REMOTE URL NAME
+TYPED := JOBS MEMORY_GB BACKEND DASK_SCHEDULER LOG SIMULATE DATASET PART ROW TAKE REMOTE URL NAME KILLS
 $(foreach name,$(TYPED),$(eval override $(name) := $$(value $(name))))
 export $(TYPED)
 export PATH := $(abspath $(VENV))/bin:$(PATH)
@@ -32,7 +34,11 @@ TORCH := $(VENV)/.torch
 TEST_TORCH := $(VENV)/.test-torch
 
 .DEFAULT_GOAL := help
+<<<<<<< HEAD
 .PHONY: help setup preprocess lock test test-slow test-train test-all check lint format bench status plan report verify repair remote push pull merge work dag trace slim clean dataset
+=======
+.PHONY: help setup preprocess lock test test-slow test-all torture check lint format bench status plan report verify repair remote push pull merge work dag trace slim clean dataset
+>>>>>>> main
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -79,6 +85,9 @@ test-train: $(TEST_TORCH)  ## Install torch, and run the tests that need it
 	@python -m pytest -m train --numprocesses auto --dist loadfile
 
 test-all: test test-slow test-train  ## Run all tests
+
+torture: $(READY)  ## Attack clones with kills, full disks, flipped bits and cut pushes; takes an hour
+	@exec python -m tests.torture
 
 check: lint test  ## Check style, types and tests; changes nothing
 

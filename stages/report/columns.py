@@ -97,10 +97,15 @@ def _columns(field: str, values: Feature, names: list[str], fit: tuple[np.ndarra
         mean, scale = fit
         raw = [_raw(values, mean, scale) for values in (low, high, total / n_rows, common)]
         table = [*raw[:3], scale, low, high, raw[3], n_common / n_rows]
-    rows_of_table = np.stack([np.asarray(values, np.float64) for values in table], axis=1).tolist()
-    return [
-        ColumnRange(field, name, i, *values) for i, (name, values) in enumerate(zip(names, rows_of_table, strict=True))
-    ]
+    by_column = np.stack([np.asarray(values, np.float64) for values in table], axis=1)
+    named = zip(names, by_column.tolist(), strict=True)
+    return [ColumnRange(field, name, i, *values) for i, (name, values) in enumerate(named)]
+
+
+def _chunk_rows(header: arrays.Header) -> int:
+    """Return how many rows are read at a time; the array has some."""
+    row_bytes = max(1, header.n_bytes // header.shape[0])
+    return max(1, CHUNK_BYTES // row_bytes)
 
 
 def _raw(stored: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
