@@ -34,11 +34,7 @@ TORCH := $(VENV)/.torch
 TEST_TORCH := $(VENV)/.test-torch
 
 .DEFAULT_GOAL := help
-<<<<<<< HEAD
-.PHONY: help setup preprocess lock test test-slow test-train test-all check lint format bench status plan report verify repair remote push pull merge work dag trace slim clean dataset
-=======
-.PHONY: help setup preprocess lock test test-slow test-all torture check lint format bench status plan report verify repair remote push pull merge work dag trace slim clean dataset
->>>>>>> main
+.PHONY: help setup preprocess lock test test-slow test-train test-all torture check lint format bench status plan report verify repair remote push pull merge work dag trace slim clean dataset
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

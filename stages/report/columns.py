@@ -102,12 +102,6 @@ def _columns(field: str, values: Feature, names: list[str], fit: tuple[np.ndarra
     return [ColumnRange(field, name, i, *values) for i, (name, values) in enumerate(named)]
 
 
-def _chunk_rows(header: arrays.Header) -> int:
-    """Return how many rows are read at a time; the array has some."""
-    row_bytes = max(1, header.n_bytes // header.shape[0])
-    return max(1, CHUNK_BYTES // row_bytes)
-
-
 def _raw(stored: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
     """Undo the standardisation; what float32, which holds seven digits, leaves of a 0 becomes 0."""
     raw = stored * scale + mean
