@@ -16,6 +16,8 @@ PART ?= train
 ROW ?= 0
 # ours or theirs: whose version of a raw file counts that both sides of a merge changed.
 TAKE ?=
+# How often torture kills preprocess (default: 100); the other attacks are tried in proportion.
+KILLS ?=
 # yes: verify reads the objects of the remote as well.
 REMOTE ?=
 URL ?=
@@ -23,14 +25,14 @@ NAME ?=
 
 # Recipes take these from their environment, as the text that was typed: neither make nor the shell reads `$(...)`, `;`
 # or `*` in it, and after `--` no program takes it for an option. `set -f` leaves only blanks to divide at.
-TYPED := JOBS MEMORY_GB BACKEND DASK_SCHEDULER LOG SIMULATE DATASET PART ROW TAKE REMOTE URL NAME
+TYPED := JOBS MEMORY_GB BACKEND DASK_SCHEDULER LOG SIMULATE DATASET PART ROW TAKE REMOTE URL NAME KILLS
 $(foreach name,$(TYPED),$(eval override $(name) := $$(value $(name))))
 export $(TYPED)
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup preprocess lock test test-slow test-all check lint format bench status plan report verify repair remote push pull merge work dag trace slim clean dataset
+.PHONY: help setup preprocess lock test test-slow test-all torture check lint format bench status plan report verify repair remote push pull merge work dag trace slim clean dataset
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +65,9 @@ test-slow: $(READY)  ## Run the tests marked slow: real DVC repositories, kills,
 	@python -m pytest -m slow --numprocesses auto --dist loadfile
 
 test-all: test test-slow  ## Run all tests
+
+torture: $(READY)  ## Attack clones with kills, full disks, flipped bits and cut pushes; takes an hour
+	@exec python -m tests.torture
 
 check: lint test  ## Check style, types and tests; changes nothing
 

@@ -48,11 +48,7 @@ def discover(dataset: str, params: DatasetParams) -> None:
         chosen = units.lowest_hashes(found, params.limit)
         log.note("end", n_units=len(chosen))
     _refuse_unreadable(chosen, params)
-    by_key = {unit.key: unit for unit in chosen}
-    batches = units.deal((unit.key for unit in chosen), params.batch_size)
-    for batch, keys in batches.items():
-        text = manifests.manifest_text(dataset, batch, [by_key[key] for key in keys])
-        write_text(paths.manifest(dataset, batch), text)
+    batches = _write_manifests(dataset, chosen, params.batch_size)
     before = set(manifests.read_batch_list(dataset))
     write_text(paths.batch_list(dataset), manifests.batch_list_text(dataset, batches))
     gone = before - set(batches)
@@ -66,6 +62,16 @@ def discover(dataset: str, params: DatasetParams) -> None:
     )
     if len(batches) > MANY_BATCHES:
         logger.warning("discover %s: %d batches cost DVC seconds each; raise batch_size", dataset, len(batches))
+
+
+def _write_manifests(dataset: str, chosen: Sequence[units.Unit], batch_size: int) -> dict[str, list[str]]:
+    """Deal the units into batches and write the manifest of each; return the keys of each batch."""
+    by_key = {unit.key: unit for unit in chosen}
+    batches = units.deal((unit.key for unit in chosen), batch_size)
+    for batch, keys in batches.items():
+        text = manifests.manifest_text(dataset, batch, [by_key[key] for key in keys])
+        write_text(paths.manifest(dataset, batch), text)
+    return batches
 
 
 def _refuse_unreadable(chosen: Sequence[units.Unit], params: DatasetParams) -> None:

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.core import arrays, checksum, manifests, paths
+from stages.core import arrays, checksum, manifests, merged_files, paths
 from stages.core.errors import BadUnit, ExpectedError
 from stages.core.fields import FIELDS_FILE, NamedField, fields_text
 from stages.core.files import atomic_dir, write_text
@@ -97,9 +97,9 @@ def _write(
         written = []
         for field in fields:
             steps.begin(field.name, n_rows)
-            crc = _join(folder / f"{field.name}.npy", field, batches, table, order)
+            crc = _join(folder / merged_files.array(field.name), field, batches, table, order)
             written.append(replace(field, crc=crc))
-        _write_groups(folder / "groups.npz", table, order, by_unit)
+        _write_groups(folder / merged_files.GROUPS, table, order, by_unit)
         (folder / FIELDS_FILE).write_text(fields_text(written), encoding="utf-8")
 
 

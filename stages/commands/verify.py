@@ -21,7 +21,7 @@ from stages.commands import push
 from stages.commands.repair import look_first
 from stages.commands.verify_bytes import Damage, OutputFile, damaged_files, faults
 from stages.commands.verify_parts import file_faults, order_faults, part_faults, time_faults
-from stages.core import arrays, checksum, fields, manifests, part_files, paths
+from stages.core import arrays, checksum, fields, manifests, merged_files, part_files, paths
 from stages.core.arrays import read_npz
 from stages.core.errors import ExpectedError
 from stages.core.merge_report import read_report
@@ -107,16 +107,16 @@ def _merged(dataset: str, params: DatasetParams) -> Iterator[str]:
         n_rows, n_groups = n_rows + int(offsets[-1]), n_groups + len(offsets) - 1
     folder, again = paths.merged_dir(dataset), _redo("merge", dataset)
     for field in fields.read_fields(folder):
-        path = folder / f"{field.name}.npy"
+        path = folder / merged_files.array(field.name)
         found = arrays.npy_header(path).shape[0]
         if found != n_rows:
             yield f"{path}: {found:,} rows, expected {n_rows:,} as in the batches; {again}"
         elif checksum.of_file(path) != field.crc:
             yield f"{path}: checksum does not match {fields.FIELDS_FILE}, expected what merge wrote; {again}"
-    groups = read_npz(folder / "groups.npz")
+    groups = read_npz(folder / merged_files.GROUPS)
     found, end = len(np.unique(groups["group_id"])), int(groups["group_offsets"][-1])
     if (found, len(groups["group_id"]), end) != (n_groups, n_groups, n_rows):
-        where = f"{folder / 'groups.npz'}: {found:,} groups with {end:,} rows"
+        where = f"{folder / merged_files.GROUPS}: {found:,} groups with {end:,} rows"
         yield f"{where}, expected {n_groups:,} with {n_rows:,} as in the batches; {again}"
 
 
@@ -126,7 +126,7 @@ def _parts(dataset: str, params: DatasetParams) -> Iterator[str]:
     data = Processed(folder)
     stats = data.stats()
     yield from (f"{found}; {again}" for found in file_faults(data))
-    table = read_npz(paths.merged_dir(dataset) / "groups.npz")
+    table = read_npz(paths.merged_dir(dataset) / merged_files.GROUPS)
     merged = table["group_offsets"]
     is_by_time = stats["split"].get("by") == "time"
     left_out = sum(sum(stats["split"][reason].values()) for reason in LEFT_OUT) if is_by_time else 0

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.core import arrays, bits, checksum
+from stages.core import arrays, bits, checksum, merged_files
 from stages.core.part_files import NORMALIZER, PARTS, UNIT_TABLE
 from stages.processed import Processed
 from stages.splitting.parts import FEATURE_CHUNK_ROWS
@@ -55,7 +55,8 @@ def order_faults(data: Processed, part: str, table: Mapping[str, np.ndarray], se
     row = row_in_unit - table["row_in_unit"][group]
     is_known = (table["group_id"][group] == group_id) & (row >= 0) & (row < np.diff(table["group_offsets"])[group])
     if not is_known.all():
-        yield f"{path}: row {int(np.flatnonzero(~is_known)[0])} is of no merged group, expected one of groups.npz"
+        row = int(np.flatnonzero(~is_known)[0])
+        yield f"{path}: row {row} is of no merged group, expected one of {merged_files.GROUPS}"
     elif (wrong := first_out_of_order(group_id, row, seed)) is not None:
         yield f"{path}: row {wrong} does not come after the one before it, expected the order of their hashes"
 

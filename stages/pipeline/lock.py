@@ -93,8 +93,9 @@ def is_whole(text: str) -> bool:
     """Say whether a text is all of a dvc.lock, and not what a kill left of it.
 
     Most cuts leave no YAML, or no end of the last line. One between two lines can leave YAML, so the last item is
-    looked at: `path`, `hash`, `md5`, `size` and, of a folder, `nfiles` come in this order. A cut between two items
-    leaves a stage that DVC takes for changed, and one between two stages a dvc.lock of the first ones.
+    looked at: `path`, `hash`, `md5`, `size` and, of a folder, `nfiles` come in this order; and so is a file of params
+    without one, with which DVC would start no command. A cut between two items or params leaves a stage that DVC takes
+    for changed, and one between two stages a dvc.lock of the first ones.
     """
     if not text.endswith("\n"):
         return False
@@ -106,8 +107,10 @@ def is_whole(text: str) -> bool:
 
 
 def _is_whole_entry(entry: Entry) -> bool:
+    if None in entry.values() or None in entry.get("params", {}).values():
+        return False
     items = entry.get("outs", entry.get("deps", []))
-    return None not in entry.values() and all(map(_is_whole_item, items[-1:]))
+    return all(map(_is_whole_item, items[-1:]))
 
 
 def _is_whole_item(item: Mapping[str, Any]) -> bool:

@@ -1,12 +1,21 @@
 """Mend what a kill left half written of DVC's own files, so that no command fails until the user mends by hand.
 
-DVC writes three files in place, and a kill in that moment leaves them empty or cut:
+DVC writes some files in place, and a kill in that moment leaves them empty or cut:
 
 - .dvc/tmp/rwlock, which of its processes reads or writes which path. It also keeps the names of killed processes, and
   a later process may have the number of one;
 - dvc.lock. Each of our commands leaves a copy of a whole one in .dvc/tmp/batchwise/. What an older copy does not know,
   a run takes from DVC's run cache;
-- data/games.dvc, the record of a raw folder that is tracked. The next run brings it up to date again.
+- data/games.dvc, the record of a raw folder that is tracked. The next run brings it up to date again;
+- .dvc/config, which `make remote` writes. It is short, so that a kill leaves it empty, and DVC without its settings.
+
+An entry of the run cache it writes to `runs/ab/abcd.../*.tmp` and renames it. A kill before leaves the folder empty,
+and the stage then fails for ever with `join() argument must be str ..., not 'NoneType'`, since DVC looks for the newest
+entry there. A kill or a full disk during it leaves the temporary file, which DVC takes for the newest entry, and fails
+for ever when it was cut between two outputs. Both are removed from the cache in its usual place, .dvc/cache; one
+elsewhere may be in use by other clones.
+
+What DVC keeps in its databases (SQLite, in /var/tmp/dvc) and as objects of its cache (renamed into place) stays whole.
 
 Nothing is touched while a DVC is at work in this repository. DVC holds .dvc/tmp/lock and rwlock.lock while it uses
 these files, and not while a stage runs; then rwlock, or the list of processes, tells of it.
@@ -17,6 +26,7 @@ In: these files, the copy, git's HEAD. Out: the files mended, and a line for eac
 import itertools
 import json
 import logging
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterable, Iterator
@@ -32,6 +42,8 @@ from stages.pipeline import internals, lock
 logger = logging.getLogger("batchwise")
 
 RWLOCK = Path(".dvc/tmp/rwlock")
+CONFIG = Path(".dvc/config")
+RUN_CACHE = Path(".dvc/cache/runs")
 CONFLICT = "<<<<<<< "  # of a merge that is not finished: that is for the user to end
 CLOCK_SLACK_S = 60  # the start of a process and the time of a file come from two clocks
 
@@ -71,8 +83,10 @@ def _faults(records: Iterable[Path]) -> dict[Path, Callable[[Path], str]]:
         faults[RWLOCK] = _remove_rwlock
     if _is_cut(lock.LOCK, _is_whole_lock):
         faults[lock.LOCK] = _put_back_lock
-    faults |= {path: _put_back for path in records if _is_cut(path, _is_whole_record)}
-    return faults
+    faults |= {path: _put_back_record for path in records if _is_cut(path, _is_whole_record)}
+    if CONFIG.is_file() and CONFIG.stat().st_size == 0 and _committed(CONFIG):
+        faults[CONFIG] = _put_back_config
+    return faults | dict.fromkeys(_left_in_run_cache(), _remove_left_over)
 
 
 # .dvc/tmp/rwlock.
@@ -136,6 +150,28 @@ def _remove_rwlock(path: Path) -> str:
     return f"{path}: left by a DVC that was killed (process {numbers}); removed"
 
 
+# .dvc/cache/runs.
+
+
+def _left_in_run_cache() -> Iterator[Path]:
+    """Yield the temporary files of the run cache, or their folder where it holds nothing else."""
+    for folder in RUN_CACHE.glob("*/*"):
+        names = os.listdir(folder)
+        left = [name for name in names if name.endswith(".tmp")]
+        if len(left) == len(names):
+            yield folder
+        else:
+            yield from (folder / name for name in left)
+
+
+def _remove_left_over(path: Path) -> str:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+    return f"{path}: of the run cache, not written when a DVC was killed; removed"
+
+
 # Which DVC is at work.
 
 
@@ -194,9 +230,13 @@ def _put_back_lock(path: Path) -> str:
     return _replaced(path, {name: text for name, text in sources.items() if lock.is_whole(text)})
 
 
-def _put_back(path: Path) -> str:
+def _put_back_record(path: Path) -> str:
     committed = _committed(path)
     return _replaced(path, {"git's last commit": committed} if _is_whole_record(committed) else {})
+
+
+def _put_back_config(path: Path) -> str:
+    return _replaced(path, {"git's last commit": _committed(path)})
 
 
 def _replaced(path: Path, sources: dict[str, str]) -> str:

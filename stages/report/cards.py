@@ -95,10 +95,7 @@ def placeholders(dataset: str, params: Params) -> dict[str, str]:
     report = _read(paths.report(dataset))
     fields = read_fields(paths.merged_dir(dataset))
     columns = list(_columns(dataset, fields))
-    counts = {name: sum(found[name].values()) for name in ("rows", "groups")}
-    counts |= {name: found[name] for name in ("units", "batches", "bad_units", "input_dim")}
-    counts |= {f"duplicate_{name}": found["duplicates"][name] for name in ("groups", "rows")}
-    counts |= {f"{name}_{part}": found[name][part] for name in ("rows", "groups") for part in PARTS}
+    counts = _counts(found)
     counts["standardised"] = sum(sum(field.normalise or ()) for field in fields)
     counts |= {"batch_size": settings.batch_size, "max_bad_units": settings.max_bad_units}
     return {
@@ -118,6 +115,15 @@ def placeholders(dataset: str, params: Params) -> dict[str, str]:
         "findings_table": _findings_table(report.get("findings", {}).get("by_reason", {})),
         "example": _example(columns),
     }
+
+
+def _counts(found: Mapping[str, Any]) -> dict[str, int]:
+    """Return the counts of stats.json by their placeholders."""
+    counts = {name: sum(found[name].values()) for name in ("rows", "groups")}
+    counts |= {name: found[name] for name in ("units", "batches", "bad_units", "input_dim")}
+    counts |= {f"duplicate_{name}": found["duplicates"][name] for name in ("groups", "rows")}
+    counts |= {f"{name}_{part}": found[name][part] for name in ("rows", "groups") for part in PARTS}
+    return counts
 
 
 def size_category(n_rows: int) -> str:

@@ -62,7 +62,24 @@ class Busy(Protocol):
         """Return what each worker is working on."""
 
 
-class WorkerProgress:
+class _Tally:
+    """Something to do in steps or units, and how much of it is done."""
+
+    def __init__(self, title: str, noun: str, n_units: int) -> None:
+        self.title, self.noun, self._n_units = title, noun, n_units
+        self._n_done = self._n_rows = 0
+
+    def advance(self, n_units: int, n_rows: int) -> None:
+        """Note that so many more units and rows are done."""
+        self._n_done += n_units
+        self._n_rows += n_rows
+
+    def counts(self) -> Counts:
+        """Return how far the work is."""
+        return Counts(self._n_done, self._n_units, self._n_rows)
+
+
+class WorkerProgress(_Tally):
     """The progress of work that workers do.
 
     Parameters
@@ -78,24 +95,15 @@ class WorkerProgress:
     """
 
     def __init__(self, title: str, noun: str, n_units: int, workers: Busy) -> None:
-        self.title, self.noun, self._n_units, self._workers = title, noun, n_units, workers
-        self._n_done = self._n_rows = 0
-
-    def advance(self, n_units: int, n_rows: int) -> None:
-        """Note that so many more units and rows are done."""
-        self._n_done += n_units
-        self._n_rows += n_rows
+        super().__init__(title, noun, n_units)
+        self._workers = workers
 
     def busy(self) -> Mapping[str, str]:
         """Return what each worker is working on."""
         return self._workers.busy()
 
-    def counts(self) -> Counts:
-        """Return how far the work is."""
-        return Counts(self._n_done, self._n_units, self._n_rows)
 
-
-class StepProgress:
+class StepProgress(_Tally):
     """The progress of work without workers, a step at a time; a step ends when the next one begins.
 
     Parameters
@@ -109,24 +117,18 @@ class StepProgress:
     """
 
     def __init__(self, title: str, noun: str, n_steps: int) -> None:
-        self.title, self.noun, self._n_steps = title, noun, n_steps
-        self._step = ""
-        self._n_done = self._n_rows = self._n_rows_now = 0
+        super().__init__(title, noun, n_steps)
+        self._step, self._n_rows_now = "", 0
 
     def begin(self, step: str, n_rows: int) -> None:
         """Note that a step over so many rows begins."""
         if self._step:
-            self._n_done += 1
-            self._n_rows += self._n_rows_now
+            self.advance(1, self._n_rows_now)
         self._step, self._n_rows_now = step, n_rows
 
     def busy(self) -> Mapping[str, str]:
         """Return the present step."""
         return {"now": self._step} if self._step else {}
-
-    def counts(self) -> Counts:
-        """Return how far the work is."""
-        return Counts(self._n_done, self._n_steps, self._n_rows)
 
 
 class Display(Generic[P]):

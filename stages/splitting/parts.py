@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.core import arrays, part_files
+from stages.core import arrays, merged_files, part_files
 from stages.core.errors import ExpectedError
 from stages.core.fields import NamedField, Role, read_fields
 from stages.core.hashing import mix, seeded
@@ -64,7 +64,7 @@ class Merged:
             When the file is missing, not complete or not what merge wrote.
         """
         crc = next(field.crc for field in self.fields if field.name == name)
-        return arrays.npy_chunks(self.folder / f"{name}.npy", chunk_rows, crc)
+        return arrays.npy_chunks(self.folder / merged_files.array(name), chunk_rows, crc)
 
     def chunks(self, name: str, chunk_rows: int = SCALAR_CHUNK_ROWS) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield a field's rows in order, each chunk with the part of each of its rows, uint8."""
@@ -142,10 +142,10 @@ def open_merged(folder: Path, params: SplitParams) -> Merged:
         When a file is missing or not what merge writes.
     """
     fields = read_fields(folder)
-    table = arrays.read_npz(folder / "groups.npz")
+    table = arrays.read_npz(folder / merged_files.GROUPS)
     missing = {"group_id", "group_offsets", "source", "row_in_unit", "units"} - set(table)
     if missing:
-        where = folder / "groups.npz"
+        where = folder / merged_files.GROUPS
         raise arrays.DamagedFile(f"{where}: no {sorted(missing)[0]}, expected the groups; remove it, `dvc repro`")
     merged = Merged(
         folder=folder,

@@ -42,7 +42,7 @@ from typing import IO
 
 import numpy as np
 
-from stages.core import arrays
+from stages.core import arrays, merged_files
 from stages.core.errors import ExpectedError
 from stages.core.files import read_fully, write_all
 from stages.core.hashing import GOLDEN, mix, numbers, seeded
@@ -197,10 +197,10 @@ class Shuffled(Merged):
 
     def chunks(self, name: str, chunk_rows: int = SCALAR_CHUNK_ROWS) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield a field's rows, each chunk with the part of each of its rows, uint8."""
-        path = self.folder / f"{name}.npy"
+        path = self.folder / merged_files.array(name)
         header = arrays.npy_header(path)
         if header.shape[0] != int(self.offsets[-1]):
-            found = f"{header.shape[0]:,} rows, expected {int(self.offsets[-1]):,} as in groups.npz"
+            found = f"{header.shape[0]:,} rows, expected {int(self.offsets[-1]):,} as in {merged_files.GROUPS}"
             raise arrays.DamagedFile(f"{path}: {found}; remove it and run `dvc repro`")
         kind = np.dtype((header.dtype, header.shape[1:]))
         chunks = self.stored(name, self.buckets.chunk_rows(kind))

@@ -1,7 +1,5 @@
 """`make remote` sets the remote, and takes away what is configured for one of another kind."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,19 +9,13 @@ from stages.core.errors import ExpectedError
 
 
 @pytest.fixture
-def repository(here):
-    subprocess.run([sys.executable, "-m", "dvc", "init", "-q", "--no-scm"], check=True)
+def repository(here, dvc):
+    dvc("init", "-q", "--no-scm")
     return here
 
 
-def dvc(*arguments):
-    done = subprocess.run([sys.executable, "-m", "dvc", *arguments], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 @pytest.mark.parametrize("url", ["s3://bucket/path", "ssh://host/path", "../store", "/srv/store"])
-def test_the_configuration_is_that_of_dvcs_own_commands(repository, url):
+def test_the_configuration_is_that_of_dvcs_own_commands(repository, dvc, url):
     remote.set_remote(url)
     ours = Path(".dvc/config").read_bytes()
     Path(".dvc/config").write_text("[core]\n    no_scm = True\n")
@@ -32,7 +24,7 @@ def test_the_configuration_is_that_of_dvcs_own_commands(repository, url):
     assert ours == Path(".dvc/config").read_bytes()
 
 
-def test_keys_of_another_kind_go_and_those_that_fit_stay(repository, caplog):
+def test_keys_of_another_kind_go_and_those_that_fit_stay(repository, dvc, caplog):
     """With `dvc remote add` alone every later command of DVC ends with an error about these keys."""
     remote.set_remote("s3://bucket/path")
     dvc("remote", "modify", "--local", "store", "secret_access_key", "x")
@@ -47,7 +39,7 @@ def test_keys_of_another_kind_go_and_those_that_fit_stay(repository, caplog):
     assert dvc("remote", "list").split() == ["store", "ssh://host/path", "(default)"]
 
 
-def test_a_configuration_that_already_fails_is_mended(repository):
+def test_a_configuration_that_already_fails_is_mended(repository, dvc):
     Path(".dvc/config").write_text("[core]\n    remote = store\n['remote \"store\"']\n    url = ssh://host/path\n")
     Path(".dvc/config.local").write_text("['remote \"store\"']\n    access_key_id = x\n")
     remote.set_remote("ssh://host/other")

@@ -17,7 +17,15 @@ from stages.core.errors import ExpectedError
 from stages.core.merge_report import report_text
 from stages.core.params import SplitParams, load
 from stages.processed import Processed
-from tests.helpers.clones import Clone, flip, in_order_of_a_first_run, recorded, rewrite, small_clone
+from tests.helpers.clones import (
+    flip,
+    in_order_of_a_first_run,
+    linked_copy_of,
+    recorded,
+    rewrite,
+    small_clone,
+    type_cures,
+)
 from tests.helpers.merged_fields import sealed
 from tests.helpers.stores import STORES
 
@@ -31,6 +39,7 @@ def by_link(tmp_path_factory):
     class Clones(dict):
         def __missing__(self, link):
             self[link] = small_clone(tmp_path_factory.mktemp(link), link)
+            run_verify(self[link])  # which puts dvc.lock into order
             return self[link]
 
     return Clones()
@@ -41,9 +50,7 @@ def clone_of(by_link, tmp_path):
     """Give a copy of the finished clone with a link type, which a test may change."""
 
     def copy(link):
-        # cp keeps hard links between the workspace and the cache, which shutil.copytree does not
-        subprocess.run(["cp", "-a", by_link[link].folder, tmp_path / "clone"], check=True)
-        clone = Clone(tmp_path / "clone")
+        clone = linked_copy_of(by_link[link], tmp_path)
         if link == "symlink":
             shutil.rmtree(clone.folder / "data/intermediate")
             clone.run("dvc", "checkout", "--relink")
@@ -78,8 +85,7 @@ def assert_named_and_repaired(clone, name, before):
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert name in done.stdout
-    for command in re.findall("`(.*)`", done.stdout):
-        clone.run("bash", "-c", command)
+    type_cures(clone, done)
     again = run_verify(clone)
     assert again.returncode == 0, again.stdout
     assert outputs(clone) == before
@@ -109,12 +115,13 @@ def test_verify_is_content_with_a_finished_run(by_link, link):
 @pytest.mark.parametrize("path", DAMAGED)
 def test_a_flipped_byte_in_a_file_and_its_hard_linked_object_is_repaired(clone_of, path):
     clone = clone_of("hardlink")
-    before = outputs(clone)
+    before, recorded = outputs(clone), lock_of(clone)
     assert not path.startswith("data/intermediate") or (clone.folder / path).samefile(cache_object(clone, path))
     if not (clone.folder / path).samefile(cache_object(clone, path)):
         flip(cache_object(clone, path))
     flip(clone.folder / path)
     assert_named_and_repaired(clone, path, before)
+    assert lock_of(clone) == recorded
 
 
 @pytest.mark.slow
@@ -176,8 +183,7 @@ def reseeded(clone):
 @pytest.fixture
 def expected(by_link, tmp_path):
     """Give the outputs of an undamaged run with the other seed."""
-    subprocess.run(["cp", "-a", by_link["hardlink"].folder, tmp_path / "sound"], check=True)
-    clone = Clone(tmp_path / "sound")
+    clone = linked_copy_of(by_link["hardlink"], tmp_path / "sound")
     assert reseeded(clone).returncode == 0
     return outputs(clone)
 

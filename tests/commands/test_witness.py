@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.helpers.clones import Clone, flip, make_clone
+from tests.helpers.clones import flip, linked_copy_of, make_clone, type_cures
 
 PREPROCESS = (sys.executable, "-m", "stages.commands.preprocess")
 X = "data/merged/splendor/X.npy"
@@ -24,8 +24,7 @@ def finished_clone(tmp_path_factory):
 @pytest.fixture
 def clone(finished_clone, tmp_path):
     """A copy of it, known to its own record: a copy has other inodes."""
-    subprocess.run(["cp", "-a", finished_clone.folder, tmp_path / "clone"], check=True)
-    clone = Clone(tmp_path / "clone")
+    clone = linked_copy_of(finished_clone, tmp_path)
     assert_content(clone.run(*PREPROCESS))
     return clone
 
@@ -41,8 +40,7 @@ def assert_told_and_repaired(clone, path, before):
     assert done.stderr.splitlines()[-1] == (
         "error: outputs were damaged since the last run, see above; type what is printed, then run again"
     )
-    for command in re.findall("`(.*)`", done.stdout):
-        clone.run("bash", "-c", command)
+    type_cures(clone, done)
     assert_content(clone.run(*PREPROCESS))
     assert clone.arrays() == before
 

@@ -44,6 +44,27 @@ class Clone:
         return {str(path.relative_to(self.folder)): path.read_bytes() for path in files}
 
 
+def copy_of(clone, folder):
+    """Copy a clone in which nothing ran to `folder`/clone."""
+    shutil.copytree(clone.folder, folder / "clone", symlinks=True)
+    return Clone(folder / "clone")
+
+
+def linked_copy_of(clone, folder):
+    """Copy a clone to `folder`/clone; hard links between its workspace and its cache stay."""
+    folder.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["cp", "-a", clone.folder, folder / "clone"], check=True)
+    return Clone(folder / "clone")
+
+
+def with_few_games(clone, n_games):
+    """Make the sample of a clone that small, in batches of 16."""
+    path = clone.folder / "params.yaml"
+    text = path.read_text().replace("games: 240", f"games: {n_games}").replace("batch_size: 64", "batch_size: 16")
+    path.write_text(text)
+    return clone
+
+
 def keep_only(folder, dataset):
     """Take every other dataset out of the pipeline in a folder, so that a test of one takes the time of one."""
     for name, block in (
@@ -109,10 +130,19 @@ def in_order_of_a_first_run(clone):
     return sorted(recorded(clone), key=lambda name: (verbs.index(name.partition("@")[0]), name))
 
 
-def flip(path):
-    """Change one bit in the middle."""
+def type_cures(clone, done):
+    """Type what a finished `verify` or `preprocess` says of each fault; return the number of faults."""
+    commands = re.findall("`(.*)`$", done.stdout, re.MULTILINE)
+    for command in commands:
+        clone.run("bash", "-c", command)
+    return len(commands)
+
+
+def flip(path, bit=None):
+    """Change one bit: the one with that number, or one in the middle."""
     content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 0x10
+    place, number = (len(content) // 2, 4) if bit is None else divmod(bit, 8)
+    content[place] ^= 1 << number
     rewrite(path, content)
 
 

@@ -15,11 +15,13 @@ import subprocess
 import sys
 import tempfile
 from importlib import import_module
+from itertools import product
 
-from tests.helpers.places import REPOSITORY, module_of
+from tests.helpers.places import REPOSITORY, SHIPPED, module_of
 from tests.helpers.verbs import FROM_RAW
 
 LONGEST_S = 300
+DVC = "dvc.__main__"
 
 
 class Nursery:
@@ -76,9 +78,13 @@ def _read(file):
 def main():
     """Fork for each order; in the child, return the order."""
     for line in sys.stdin:
+        order = json.loads(line)
+        if order["command"][0] == DVC:
+            import_module("dvc.cli.parser")  # half a second, for those who need it
+            gc.freeze()
         child = os.fork()
         if child == 0:
-            return json.loads(line)
+            return order
         _, status = os.waitpid(child, 0)
         print(os.waitstatus_to_exitcode(status), flush=True)
     return None
@@ -103,8 +109,8 @@ if __name__ == "__main__":
     commands = [path.stem for path in (REPOSITORY / "stages/commands").glob("[!_]*.py")]
     for name in ("simulate", "expand", *FROM_RAW, *commands):
         import_module(module_of(name))
-    for room in ("find", "encode"):
-        import_module(f"stages.datasets.splendor.{room}")
+    for dataset, room in product(SHIPPED, ("simulate", "find", "encode")):
+        import_module(f"stages.datasets.{dataset}.{room}")
     gc.freeze()  # what is never looked at stays shared with the children
     if order := main():
         become(order)

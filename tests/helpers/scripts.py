@@ -29,7 +29,7 @@ class Workspace:
 
     def __init__(self, folder, scripts, **settings):
         self.folder = folder
-        ignore = shutil.ignore_patterns("__pycache__")
+        ignore = shutil.ignore_patterns("*.pyc.*")  # what another process compiles now
         shutil.copytree(REPOSITORY / "stages", folder / "stages", ignore=ignore)
         shutil.copytree(REPOSITORY / "tests/helpers/scripted", folder / "stages/datasets/scripted", ignore=ignore)
         (folder / "raw").mkdir()

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.helpers.clones import Clone, make_clone
+from tests.helpers import disks
+from tests.helpers.clones import copy_of, make_clone
 
 pytestmark = pytest.mark.slow
 
@@ -49,11 +50,6 @@ def clone(start, tmp_path):
     return copy_of(start, tmp_path)
 
 
-def copy_of(clone, folder):
-    shutil.copytree(clone.folder, folder / "clone", symlinks=True)
-    return Clone(folder / "clone")
-
-
 def verb(clone, name, *arguments, check=True):
     return clone.run(sys.executable, "-m", f"stages.{name}", DATASET, *arguments, check=check)
 
@@ -82,17 +78,12 @@ def mounted():
     folders = []
 
     def mount(folder, *options):
-        if os.geteuid() != 0:
-            pytest.skip("only root may mount")
-        folder.mkdir(parents=True, exist_ok=True)
-        done = subprocess.run(["mount", *options, folder], capture_output=True, text=True, check=False)
-        if done.returncode:
-            pytest.skip(f"mount is not allowed here: {done.stderr.strip()}")
+        disks.mount(folder, *options)
         folders.append(folder)
 
     def unmount():
         while folders:
-            subprocess.run(["umount", "--lazy", folders.pop()], check=True)
+            disks.unmount(folders.pop())
 
     mount.end = unmount
     yield mount

@@ -1,21 +1,28 @@
 """Kills at any moment: the next `dvc repro` gives the bytes of an undisturbed run, and nothing goes on writing."""
 
-import json
 import os
 import random
+import re
 import shutil
 import signal
-import subprocess
 import sys
 import time
-from pathlib import Path
 
-import psutil
 import pytest
-import yaml
 
 from stages.core.files import atomic, atomic_dir
-from tests.helpers.clones import Clone, make_clone
+from tests.helpers.clones import copy_of, make_clone, with_few_games
+from tests.helpers.kills import (
+    begin,
+    descendants,
+    everything,
+    is_stage,
+    kill_group,
+    left_overs,
+    running,
+    wait_for,
+    wait_until_gone,
+)
 from tests.helpers.verbs import WITHOUT_DVC
 
 pytestmark = pytest.mark.slow
@@ -37,10 +44,7 @@ MADE_BY = {
 @pytest.fixture(scope="module")
 def start(tmp_path_factory):
     """A clone with small data in which nothing ran but discover, which brings the batch list up to date."""
-    clone = make_clone(tmp_path_factory.mktemp("start"))
-    params = (clone.folder / "params.yaml").read_text()
-    params = params.replace("games: 240", f"games: {GAMES}").replace("batch_size: 64", "batch_size: 16")
-    (clone.folder / "params.yaml").write_text(params)
+    clone = with_few_games(make_clone(tmp_path_factory.mktemp("start")), GAMES)
     (clone.folder / "dvc.lock").unlink()
     for verb in ("simulate", "discover"):
         clone.run(sys.executable, "-m", f"stages.{verb}", "splendor")
@@ -56,91 +60,9 @@ def undisturbed(start, tmp_path_factory):
     return clone, time.monotonic() - began
 
 
-def copy_of(clone, folder):
-    shutil.copytree(clone.folder, folder / "clone", symlinks=True)
-    return Clone(folder / "clone")
-
-
 @pytest.fixture
 def clone(start, tmp_path):
     return copy_of(start, tmp_path)
-
-
-def begin(clone, *command, **variables):
-    """Start a command in a process group of its own."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("DVC_", "GIT_", "MAKE"))}
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
-    nothing = subprocess.DEVNULL
-    return subprocess.Popen(
-        command,
-        cwd=clone.folder,
-        env={**environment, **variables},
-        stdin=nothing,
-        stdout=nothing,
-        stderr=nothing,
-        start_new_session=True,
-    )
-
-
-def descendants(process):
-    try:
-        return psutil.Process(process.pid).children(recursive=True)
-    except psutil.NoSuchProcess:
-        return []
-
-
-def is_alive(process):
-    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-
-
-def wait_until_gone(processes, seconds=2.0):
-    end = time.monotonic() + seconds
-    while (alive := [process for process in processes if _alive_or_gone(process)]) and time.monotonic() < end:
-        time.sleep(0.01)
-    return alive
-
-
-def _alive_or_gone(process):
-    try:
-        return is_alive(process)
-    except psutil.NoSuchProcess:
-        return False
-
-
-def is_stage(process):
-    try:
-        words = process.cmdline()
-    except psutil.Error:
-        return False
-    return any(word.startswith("stages.") for word in words) and "-c" not in words
-
-
-def wait_for(condition, seconds=60.0):
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end
-        time.sleep(0.002)
-    return found
-
-
-def kill_group(process, number=signal.SIGKILL):
-    """Send a signal to a process group; say whether it was still at work."""
-    was_running = process.poll() is None
-    if was_running:
-        os.killpg(process.pid, number)
-    process.wait(timeout=30)
-    return was_running
-
-
-def left_overs(clone):
-    return sorted(str(path.relative_to(clone.folder)) for path in (clone.folder / "data").rglob("*.tmp"))
-
-
-def everything(clone):
-    """Return the bytes of all that the pipeline makes, and of dvc.lock."""
-    files = {path for path in (clone.folder / "data").rglob("*") if path.is_file()}
-    files = {path for path in files if "logs" not in path.parts} | {clone.folder / "dvc.lock"}
-    return {str(path.relative_to(clone.folder)): path.read_bytes() for path in sorted(files)}
 
 
 def assert_recovers(clone, undisturbed):
@@ -151,23 +73,6 @@ def assert_recovers(clone, undisturbed):
     assert sorted(found) == sorted(expected)
     assert [name for name in found if found[name] != expected[name]] == []
     assert clone.repro() == []
-
-
-def mend_dvc(clone):
-    """Remove what DVC itself cannot read after a kill; it rewrites these two files in place, not by renaming.
-
-    The window is some milliseconds a stage. DVC names the file in its error; its run cache knows what dvc.lock knew.
-    """
-    readers = {".dvc/tmp/rwlock": json.loads, "dvc.lock": yaml.safe_load}
-    for name, read in readers.items():
-        path = clone.folder / name
-        try:
-            is_whole = not path.exists() or read(path.read_text())
-        except (ValueError, yaml.YAMLError):
-            is_whole = False
-        if not is_whole and path.read_bytes() != b"{}":
-            print(f"DVC was killed while it wrote {name}")
-            path.unlink()
 
 
 def forget(clone, verb):
@@ -214,7 +119,7 @@ def test_kills_of_a_whole_repro_leave_no_trace(clone, undisturbed):
             time.sleep(undisturbed[1] * rng.uniform(number, number + 1) / KILLS_OF_DVC)
         n_in_stage += any(map(is_stage, descendants(process)))
         kill_group(process)
-        mend_dvc(clone)
+        clone.run(sys.executable, "-m", "stages.commands.repair")
     print(f"{KILLS_OF_DVC} kills of dvc repro, {n_in_stage} during a stage")
     assert n_in_stage >= 1
     assert_recovers(clone, undisturbed)
@@ -225,12 +130,35 @@ def test_a_stopped_repro_leaves_no_trace(clone, undisturbed, number, verb):
     process = begin(clone, "dvc", "repro")
     wait_for(lambda: running(process, f"stages.{verb}") or process.poll() is not None)
     assert kill_group(process, number)
-    mend_dvc(clone)
+    clone.run(sys.executable, "-m", "stages.commands.repair")
     assert_recovers(clone, undisturbed)
 
 
-def running(process, name):
-    return [child for child in descendants(process) if is_stage(child) and name in child.cmdline()]
+def nothing(folder, text):
+    """Leave what a kill leaves between the making of the folder and that of the file."""
+
+
+def half(folder, text):
+    """Leave what a full disk may leave: an entry without its last output, under its temporary name."""
+    (folder / "entry.tmp").write_text(text[: text.rindex("- path:")])
+
+
+@pytest.mark.parametrize(("left", "told"), [(nothing, "join() argument"), (half, "does not exist")])
+def test_a_run_cache_entry_that_was_not_written_is_no_obstacle_after_a_repair(undisturbed, tmp_path, left, told):
+    """DVC alone fails with it for ever."""
+    clone = copy_of(undisturbed[0], tmp_path)
+    entries = [path for path in (clone.folder / ".dvc/cache/runs").rglob("*") if path.is_file()]
+    (entry,) = [path for path in entries if "stages.merge" in path.read_text()]
+    text = entry.read_text()
+    entry.unlink()
+    left(entry.parent, text)
+    forget(clone, "merge")
+    lock = clone.folder / "dvc.lock"
+    lock.write_text(re.sub(r"  merge@splendor:\n(?:    .*\n)+", "", lock.read_text()))
+    for _ in range(2):
+        assert told in clone.run("dvc", "repro", check=False).stderr
+    clone.run(sys.executable, "-m", "stages.commands.preprocess")
+    assert clone.arrays() == undisturbed[0].arrays()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -33,7 +33,7 @@ HOSTILE = [
 ]
 OF_DATASETS = ["preprocess", "status", "plan", "report", "verify", "work", "slim"]
 OF_ONE_VALUE = [("trace", "DATASET"), ("trace", "PART"), ("trace", "ROW"), ("dataset", "NAME"), ("remote", "URL")]
-KNOBS = ["JOBS", "MEMORY_GB", "BACKEND", "DASK_SCHEDULER", "LOG", "SIMULATE", "TAKE", "REMOTE"]
+KNOBS = ["JOBS", "MEMORY_GB", "BACKEND", "DASK_SCHEDULER", "LOG", "SIMULATE", "TAKE", "REMOTE", "KILLS"]
 SPY = """#!/bin/sh
 printf '%s\\0' "$@" >> {folder}/arguments
 env -0 >> {folder}/environment

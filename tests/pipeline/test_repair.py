@@ -2,6 +2,8 @@
 
 import json
 import os
+import random
+import re
 import shutil
 import subprocess
 import sys
@@ -39,6 +41,7 @@ def template(tmp_path_factory):
     for command in (
         ["git", "init", "-q"],
         [sys.executable, "-m", "dvc", "init", "-q"],
+        [sys.executable, "-m", "dvc", "config", "core.analytics", "false"],
         ["git", "add", "-A"],
         ["git", "-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "-qm", "first"],
     ):
@@ -127,8 +130,63 @@ def test_every_cut_of_a_lock_is_seen_or_leaves_whole_stages(repository):
             assert all(stage == whole[name] for name, stage in stages.items() if "outs" in stage)
 
 
+COMMITTED = (REPOSITORY / "dvc.lock").read_text()
+
+
 def test_the_committed_lock_is_whole():
-    assert lock.is_whole((REPOSITORY / "dvc.lock").read_text())
+    assert lock.is_whole(COMMITTED)
+
+
+def is_beginning(some, whole):
+    """Say whether an entry of dvc.lock is as DVC wrote it, but for what comes after a point."""
+    keys, all_keys = list(some), list(whole)
+    last = keys[-1]
+    if keys != all_keys[: len(keys)] or any(some[key] != whole[key] for key in keys[:-1]):
+        return False
+    if isinstance(some[last], list):
+        return some[last] == whole[last][: len(some[last])]
+    return some[last] == whole[last] or last == "params"
+
+
+def assert_seen_or_harmless(cut, whole):
+    """A cut lock that is taken for whole is one that DVC reads; what it lacks it takes for changed."""
+    from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+
+    if not lock.is_whole(cut):
+        return False
+    COMPILED_LOCKFILE_SCHEMA(yaml.load(cut, yaml.CSafeLoader))
+    stages = lock.parsed(cut, "")
+    *earlier, last = stages
+    assert stages.keys() == dict.fromkeys(list(whole)[: len(stages)]).keys()
+    assert all(stages[name] == whole[name] for name in earlier)
+    assert is_beginning(stages[last], whole[last]), last
+    return True
+
+
+def test_every_cut_of_a_stage_of_the_committed_lock_is_seen_or_harmless():
+    """Each byte of every third stage; the stages are taken one by one, which is the same and 40 times faster."""
+    head, *stages = re.split(r"^(?=  \S+@\S+:$)", COMMITTED, flags=re.MULTILINE)
+    assert len(stages) > 30
+    for stage in stages[::3]:
+        text = head + stage
+        whole = lock.parsed(text, "")
+        taken = [assert_seen_or_harmless(text[:n_bytes], whole) for n_bytes in range(len(text))]
+        assert 0 < sum(taken) < len(text) / 20
+
+
+def test_random_cuts_of_the_committed_lock_are_seen_or_harmless():
+    """At random bytes, and at the ends of random lines, of which more leave YAML."""
+    rng, whole = random.Random(20240617), lock.parsed(COMMITTED, "")
+    ends = [match.end() for match in re.finditer("\n", COMMITTED)][:-1]
+    for n_bytes in (*rng.sample(range(len(COMMITTED)), 300), *rng.sample(ends, 10)):
+        assert_seen_or_harmless(COMMITTED[:n_bytes], whole)
+
+
+@pytest.mark.parametrize("line", ["params:", "params.yaml:", "hash: md5"])
+def test_a_lock_cut_behind_a_line_that_leaves_yaml_is_seen(line):
+    cut = COMMITTED[: COMMITTED.index("\n", COMMITTED.rindex(f"  {line}")) + 1]
+    assert isinstance(yaml.load(cut, yaml.CSafeLoader), dict)
+    assert not lock.is_whole(cut)
 
 
 def test_a_lock_with_the_marks_of_a_merge_is_left_to_the_user(repository):
@@ -144,6 +202,30 @@ def test_a_cut_record_of_a_tracked_folder_is_put_back(repository, text):
     (told,) = repair.mend([RAW / "2_games"])
     assert told.startswith("data/games.dvc: cut when a DVC was killed; put back from git's last commit")
     assert (repository / "data/games.dvc").read_text() == RECORD.format("4")
+
+
+def test_an_emptied_configuration_is_put_back(repository):
+    text = repair.CONFIG.read_text()
+    assert "analytics" in text
+    repair.CONFIG.write_text("")
+    (told,) = repair.mend()
+    assert told.startswith(".dvc/config: cut when a DVC was killed; put back from git's last commit")
+    assert (repair.CONFIG.read_text(), repair.mend()) == (text, [])
+
+
+def test_a_left_over_of_the_run_cache_is_removed_and_told(repository):
+    """A temporary file, and a folder without an entry: DVC takes the newest entry there, and fails for ever."""
+    told = "{}: of the run cache, not written when a DVC was killed; removed"
+    sound, empty, half = (repair.RUN_CACHE / "74" / name for name in ("741a", "741b", "741c"))
+    for folder in (sound, empty, half):
+        folder.mkdir(parents=True)
+    for path in (sound / "98ab", sound / "98ab.x7.tmp", half / "98ab.x8.tmp"):
+        path.write_text("cmd: c\n")
+    left = (empty, half, sound / "98ab.x7.tmp")
+    assert sorted(repair.mend()) == sorted(told.format(path) for path in left)
+    assert [path for path in repair.RUN_CACHE.rglob("*") if path.is_file()] == [sound / "98ab"]
+    assert list(sound.parent.iterdir()) == [sound]
+    assert repair.mend() == []
 
 
 @pytest.mark.parametrize(

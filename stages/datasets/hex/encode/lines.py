@@ -4,7 +4,7 @@ Nearly all lines are plain: `#13,<moves> b` or `r`, nothing before or behind, no
 whole-array operations on the bytes; each other line goes to `grammar.read_line`, which agrees on the plain ones.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,14 +93,13 @@ def read_lines(contents: Sequence[bytes], legacy_winners: bool) -> Records:
     is_plain, kinds = _plain(text, lines)
     # What is not plain goes through the grammar, a line at a time.
     games = _by_grammar(joined, lines, np.flatnonzero(~is_plain), legacy_winners)
-    refused = [(int(lines.unit[i]), int(lines.line[i]), game.reason) for i, game in games.items() if game.reason]
     accepted = {i: game for i, game in games.items() if not game.reason}
 
     # A stone of a plain line is a letter among its moves; other lines have none left.
     letters = np.flatnonzero(kinds == LETTER)
     first_stone = np.searchsorted(letters, np.append(lines.start, len(text)))
     n_stones = np.diff(first_stone)
-    winner = (text[np.maximum(lines.end - 1, 0)] == ord("r")).astype(np.int8) * RED
+    winner = _plain_winner(text, lines)
 
     # The games of the grammar come in between, each at its line.
     place = np.array(list(accepted), np.int64)
@@ -116,8 +115,19 @@ def read_lines(contents: Sequence[bytes], legacy_winners: bool) -> Records:
         winner=winner[is_game],
         unit=lines.unit[is_game],
         line=lines.line[is_game],
-        refused=refused,
+        refused=_refused(lines, games),
     )
+
+
+def _plain_winner(text: np.ndarray, lines: _Lines) -> np.ndarray:
+    """Return who won each line, int8 (L,), by its last letter; of lines that are not plain it says nothing."""
+    last = text[np.maximum(lines.end - 1, 0)]
+    return (last == ord("r")).astype(np.int8) * RED
+
+
+def _refused(lines: _Lines, games: Mapping[int, Line]) -> list[tuple[int, int, str]]:
+    """Return piece, line and reason of each line that the grammar refuses."""
+    return [(int(lines.unit[i]), int(lines.line[i]), game.reason) for i, game in games.items() if game.reason]
 
 
 def _by_grammar(joined: bytes, lines: _Lines, chosen: np.ndarray, legacy_winners: bool) -> dict[int, Line]:

@@ -114,9 +114,13 @@ def encode(table: Table, options: Mapping[str, Any]) -> dict[str, np.ndarray]:
         arrays[name][~is_valid] = 0.0
         arrays[f"valid_{name}"] = is_valid.astype(np.uint8)
     arrays["lookback"] = np.maximum(np.minimum(position, LOOKBACK), ema_age).astype(np.int32)
-    instruments = np.array([key.rpartition("/")[0] for key in table.keys], f"S{NAME_BYTES}")
-    arrays["instrument"] = instruments[unit]
+    arrays["instrument"] = _instruments(table.keys)[unit]
     return arrays | _groups(unit, arrays["segment"], table.keys)
+
+
+def _instruments(keys: Sequence[str]) -> np.ndarray:
+    """Return the name of each unit's instrument, which its key begins with, bytes (U,)."""
+    return np.array([key.rpartition("/")[0] for key in keys], f"S{NAME_BYTES}")
 
 
 @dataclass(frozen=True)

@@ -144,9 +144,13 @@ def _nanoseconds(digits: np.ndarray, spans: Mapping[str, tuple[int, int]], sign:
     seconds = (first_day + (day - 1)) * 86_400 + (hour * 3600 + minute * 60 + second)
     ns = seconds * 1_000_000_000
     if "fraction" in part:
-        start, stop = spans["fraction"]
-        ns += part["fraction"].astype(np.int64) * 10 ** (9 - (stop - start))
+        ns += _fraction_ns(part["fraction"], *spans["fraction"])
     return np.where(is_time, ns, 0), is_time
+
+
+def _fraction_ns(fraction: np.ndarray, start: int, stop: int) -> np.ndarray:
+    """Return the nanoseconds, int64 (n,), of the digits `start` to `stop` behind the point of a second."""
+    return fraction.astype(np.int64) * 10 ** (9 - (stop - start))
 
 
 def _number(digits: np.ndarray, start: int, stop: int) -> np.ndarray:

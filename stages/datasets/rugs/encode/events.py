@@ -139,15 +139,12 @@ def read_events(raw_dir: Path, units: Sequence[Unit], options: Mapping[str, Any]
     is_broken = own.columns.pop("is_broken")
     findings = _findings(raw_dir, units, own, is_broken, checked)
 
-    # Where each row stands. Broken rows count here, since a line is a number among all rows of the episode.
     episode = own.columns.pop("unit").astype(np.int32)
-    line = (np.arange(len(episode)) - own.offsets[episode] + 1).astype(np.int32)
+    line = _lines(episode, own.offsets)
 
-    # Whose trades are the player's own.
     known = _known(units, own.offsets, episode, own.columns.pop("own"))
-    trader, kind, ts_ns = (own.columns.pop(name) for name in ("trader", "kind", "ts_ns"))
-    is_own = (trader == known) & (trader > 0)
-    own.columns["is_own"] = np.where(kind == TRADE, is_own, np.nan)
+    kind, ts_ns = own.columns.pop("kind"), own.columns.pop("ts_ns")
+    own.columns["is_own"] = _is_own(own.columns.pop("trader"), known, kind)
 
     # Without the broken rows; a column goes as soon as its other one is there.
     good = ~is_broken if is_broken.any() else slice(None)
@@ -160,10 +157,30 @@ def read_events(raw_dir: Path, units: Sequence[Unit], options: Mapping[str, Any]
         game_ids=tuple(unit.key for unit in units),
         cash_carried=np.array([unit.context["cash"] for unit in units], np.float64),
         start_ns=ts_ns[own.offsets[:-1]],
-        players=known[own.offsets[1:] - 1] if key else np.zeros(len(units), np.uint64),
-        offsets=np.searchsorted(episode[good], np.arange(len(units) + 1)),
+        players=_players(known, own.offsets, key),
+        offsets=_starts(episode[good], len(units)),
         findings=tuple(findings),
     )
+
+
+def _starts(episode: np.ndarray, n: int) -> np.ndarray:
+    """Return where each of n episodes begins among sorted rows, and their end, int64 (n + 1,)."""
+    return np.searchsorted(episode, np.arange(n + 1))
+
+
+def _players(known: np.ndarray, offsets: np.ndarray, key: bytes) -> np.ndarray:
+    """Return the pseudonym of each episode's own player as its last row knows it, uint64 (U,); 0 without a key."""
+    return known[offsets[1:] - 1] if key else np.zeros(len(offsets) - 1, np.uint64)
+
+
+def _lines(episode: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """Return of each row its line in its episode, from 1, int32 (R,); broken rows count."""
+    return (np.arange(len(episode)) - offsets[episode] + 1).astype(np.int32)
+
+
+def _is_own(trader: np.ndarray, known: np.ndarray, kind: np.ndarray) -> np.ndarray:
+    """Return whether a trade is the player's own, float64 (R,): 1, 0, or NaN where a row is no trade."""
+    return np.where(kind == TRADE, (trader == known) & (trader > 0), np.nan)
 
 
 def _check(raw_dir: Path, units: Sequence[Unit], own: OwnRows, key: bytes) -> None:

@@ -51,7 +51,7 @@ def own_rows(raw_dir: Path, units: Sequence[Unit], columns_of: Callable[[Rows], 
     # Read each file once. The code of a unit's game is the unit's place, so other games have larger codes.
     paths = sorted({source.path for unit in units for source in unit.sources})
     reader = Reader(raw_dir, games={unit.key: i for i, unit in enumerate(units)})
-    gathered = _Gathered(sum(unit.context["n_rows"] for unit in units))
+    gathered = _Joined(sum(unit.context["n_rows"] for unit in units))
     for rows in reader.pieces(paths):
         gathered.add(_own(reader, rows, units, columns_of))
     for fault in reader.faults.values():
@@ -67,7 +67,7 @@ def own_rows(raw_dir: Path, units: Sequence[Unit], columns_of: Callable[[Rows], 
     return OwnRows(columns, np.searchsorted(columns["unit"], np.arange(len(units) + 1)), paths)
 
 
-class _Gathered:
+class _Joined:
     """Columns to which rows are added.
 
     They are copied into arrays that have room for them: kept as they come and joined at the end, small arrays between

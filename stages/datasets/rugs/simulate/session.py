@@ -84,9 +84,7 @@ def simulate(task: Task) -> Session:
     session, rng = Session(), Random(f"rugs {task.seed} session {task.index}")
     human = Human(Account(round(0.08 + 0.04 * rng.random(), 9)), n_ticks=1)
     hello = human.account.cash
-    is_cut = task.is_service and task.has_defects
-    cuts = list(defects.CUTS[task.index :: task.n_services]) if is_cut else []
-    presses = list(defects.PRESSES)[task.index :: task.n_services] if is_cut else []
+    cuts, presses = _defects_of(task)
     for number, game in enumerate(_games(task, rng)):
         cut = _next_cut(cuts, game, number, task.n_games)
         rows = [*frames(game, rng), *public(game, rng)]
@@ -109,6 +107,15 @@ def simulate(task: Task) -> Session:
     if task.has_defects:
         _spoil(session, rng)
     return session
+
+
+def _defects_of(task: Task) -> tuple[list[defects.Cut], list[str]]:
+    """Return the cuts and the odd presses of a session: services deal all of them out among themselves."""
+    if not (task.is_service and task.has_defects):
+        return [], []
+    cuts = defects.CUTS[task.index :: task.n_services]
+    presses = list(defects.PRESSES)[task.index :: task.n_services]
+    return list(cuts), presses
 
 
 def _games(task: Task, rng: Random) -> Iterator[Game]:

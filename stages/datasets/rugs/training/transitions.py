@@ -36,7 +36,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from stages.core import arrays
+from stages.core import arrays, merged_files
 from stages.core.errors import ExpectedError
 from stages.core.params import SplitParams
 from stages.core.part_files import PARTS
@@ -223,7 +223,7 @@ def of_merged(folder: str | Path, params: SplitParams, part: str | None = None) 
     What is in which part is computed as split does it, so these are the steps of `of_part`, bit for bit as encoded.
     """
     merged = open_merged(Path(folder), params)
-    steps = {field.name: _npy(merged.folder / f"{field.name}.npy") for field in merged.fields}
+    steps = {field.name: _npy(merged.folder / merged_files.array(field.name)) for field in merged.fields}
     chosen = None if part is None else merged.part == PARTS.index(part)
     return Transitions(steps, merged.offsets, chosen)
 
