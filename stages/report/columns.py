@@ -88,7 +88,7 @@ def _columns(field: str, values: Feature, names: list[str], fit: tuple[np.ndarra
     low, high = np.full(width, np.inf), np.full(width, -np.inf)
     total, n_common = np.zeros(width), np.zeros(width, np.int64)
     with np.errstate(invalid="ignore"):
-        for chunk in values.chunks(max(1, CHUNK_BYTES // (width * values.dtype.itemsize))):
+        for chunk in values.chunks(_chunk_rows(values)):
             rows = chunk.reshape(len(chunk), width)
             np.minimum(low, rows.min(axis=0), out=low)
             np.maximum(high, rows.max(axis=0), out=high)
@@ -100,6 +100,12 @@ def _columns(field: str, values: Feature, names: list[str], fit: tuple[np.ndarra
     by_column = np.stack([np.asarray(values, np.float64) for values in table], axis=1)
     named = zip(names, by_column.tolist(), strict=True)
     return [ColumnRange(field, name, i, *values) for i, (name, values) in enumerate(named)]
+
+
+def _chunk_rows(values: Feature) -> int:
+    """Return how many rows are read at a time."""
+    row_bytes = values.dtype.itemsize * math.prod(values.header.shape[1:])
+    return max(1, CHUNK_BYTES // max(1, row_bytes))
 
 
 def _raw(stored: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
