@@ -4,7 +4,8 @@
 - Merged fields and the files of the parts have the checksums that merge and split took while they wrote them.
 - Raw files are those of the manifests, and each NPZ holds the units of its manifest.
 - Rows and groups agree from the NPZ files through merged to the parts; no group is in two parts.
-- X has no NaN or infinity; masks are 0 or 1 and hold their labels; packed rows have no bit behind their last one.
+- X has no NaN or infinity; masks are 0 or 1 and hold their labels, except in the rows that the key `refused` marks, if
+  there is one; packed rows have no bit behind their last one.
 - Rows that are shuffled are all there, each once, in the order of their hash.
 
 Each fault is one line with the files and the command that repairs them; damaged bytes of all datasets are repaired by

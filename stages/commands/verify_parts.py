@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from stages.core import arrays, bits, checksum, merged_files
-from stages.core.part_files import NORMALIZER, PARTS, UNIT_TABLE
+from stages.core.part_files import NORMALIZER, PARTS, REFUSED, UNIT_TABLE
 from stages.processed import Processed
 from stages.splitting.parts import FEATURE_CHUNK_ROWS
 from stages.splitting.shuffle import first_out_of_order
@@ -85,7 +85,8 @@ def part_faults(data: Processed, part: str, n_rows: int, groups: dict[int, str] 
     labels, masks = data.labels(part), data.masks(part)
     masks_path = data.members_path("mask", part)
     wrong = [*_row_faults(data.members_path("label", part), labels, n_rows), *_row_faults(masks_path, masks, n_rows)]
-    yield from wrong or _mask_faults(masks_path, masks, labels)
+    wrong = wrong or [*_mask_faults(masks_path, masks, labels)]
+    yield from wrong or _refusal_faults(masks_path, masks, labels, keys.get(REFUSED))
 
 
 def _row_faults(path: Path, members: Mapping[str, np.ndarray], n_rows: int) -> Iterator[str]:
@@ -131,8 +132,23 @@ def _mask_faults(path: Path, masks: Mapping[str, np.ndarray], labels: Mapping[st
             yield f"{path}: {head} has a value {mask.max()}, expected 0 or 1"
         elif len(label) and not (label.min() >= -1 and label.max() < mask.shape[1]):
             yield f"{path}: {head} has labels {label.min()}..{label.max()}, expected -1..{mask.shape[1] - 1}"
-        else:
-            rows = np.flatnonzero(label >= 0)
-            illegal = rows[mask[rows, label[rows]] == 0]
-            if len(illegal):
-                yield f"{path}: {head} of row {illegal[0]} refuses its label ({len(illegal):,} such rows)"
+
+
+def _refusal_faults(
+    path: Path, masks: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray], refused: np.ndarray | None
+) -> Iterator[str]:
+    """Yield the masks that refuse their label in rows that `refused` (N,), if there is that key, does not mark."""
+    is_marked = np.zeros(0, bool) if refused is None else refused != 0
+    is_illegal_anywhere = np.zeros_like(is_marked)
+    for head, mask in masks.items():
+        rows = np.flatnonzero(labels.get(head, np.empty(0, np.int16)) >= 0)
+        illegal = rows[mask[rows, labels[head][rows]] == 0] if len(rows) else rows
+        if refused is not None:
+            is_illegal_anywhere[illegal] = True
+            illegal = illegal[~is_marked[illegal]]
+        if len(illegal):
+            yield f"{path}: {head} of row {illegal[0]} refuses its label ({len(illegal):,} such rows)"
+    wrong = np.flatnonzero(is_marked & ~is_illegal_anywhere)
+    if len(wrong):
+        expected = f"a label that a mask forbids ({len(wrong):,} such rows)"
+        yield f"{path}: row {wrong[0]} is marked as refused, expected {expected}"

@@ -18,6 +18,8 @@ MemberRole = Literal["label", "mask", "key"]
 MEMBER_ROLES: tuple[MemberRole, ...] = ("label", "mask", "key")  # roles whose fields lie together in one NPZ a part
 UNIT_TABLE = "units"  # of the keys: the names that `unit` points to, not one for each row
 
+REFUSED = "refused"  # a key, where a dataset has it: 1 in rows whose label a mask of theirs forbids
+
 _STARTS = "starts_"
 
 

@@ -359,9 +359,13 @@ def test_a_run_that_was_never_recorded_is_refused(clone_of):
 def part(tmp_path):
     """Write a part of 6 rows in 3 groups; a test gives what differs."""
 
-    def write(rows=None, group_id=(1, 1, 2, 2, 3, 3), label=(0, 1, -1, 2, 0, 1), mask=None, folder=tmp_path):
+    def write(
+        rows=None, group_id=(1, 1, 2, 2, 3, 3), label=(0, 1, -1, 2, 0, 1), mask=None, refused=None, folder=tmp_path
+    ):
         np.save(folder / "X_val.npy", np.zeros((6, 2), np.float32) if rows is None else rows)
-        arrays.save_npz(folder / "keys_val.npz", {"group_id": [np.array(group_id, np.uint64)]})
+        keys = {"group_id": [np.array(group_id, np.uint64)]}
+        keys |= {} if refused is None else {"refused": [np.array(refused, np.uint8)]}
+        arrays.save_npz(folder / "keys_val.npz", keys)
         arrays.save_npz(folder / "labels_val.npz", {"move": [np.array(label, np.int16)]})
         arrays.save_npz(folder / "masks_val.npz", {"move": [np.ones((6, 3), np.uint8) if mask is None else mask]})
         return folder
@@ -399,6 +403,15 @@ def test_a_value_that_is_not_finite_is_named_with_its_row(part, value):
 def test_a_mask_that_refuses_its_label_is_named(part):
     (found,) = faults(part(mask=masked(3, 2, 0)))
     assert "masks_val.npz: move of row 3 refuses its label (1 such rows)" in found
+
+
+def test_a_mask_may_refuse_the_labels_of_rows_that_are_marked_and_no_others(part):
+    """The key `refused` is as right as the masks: what it marks is refused by one of them."""
+    assert faults(part(mask=masked(3, 2, 0), refused=(0, 0, 0, 1, 0, 0))) == []
+    (found,) = faults(part(mask=masked([1, 3], [1, 2], 0), refused=(0, 0, 0, 1, 0, 0)))
+    assert "masks_val.npz: move of row 1 refuses its label (1 such rows)" in found
+    (found,) = faults(part(mask=masked(3, 2, 0), refused=(0, 0, 1, 1, 1, 0)))
+    assert "masks_val.npz: row 2 is marked as refused, expected a label that a mask forbids (2 such rows)" in found
 
 
 def test_a_mask_may_refuse_anything_where_the_head_does_not_apply(part):

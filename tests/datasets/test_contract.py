@@ -2,6 +2,7 @@
 
 import inspect
 import json
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pytest
 
 from stages.core.errors import ExpectedError
 from stages.datasets import base
+from stages.datasets.rugs.encode import Table as Rugs
+from stages.datasets.splendor import schema as splendor
 from tests.helpers.places import REPOSITORY
 from tests.helpers.samples import SETTINGS, write_alone
 
@@ -105,13 +108,19 @@ def some_raw(request, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def encoded(some_raw):
-    """Give the dataset's name, some units, the table that `read` makes of them, and the arrays of that."""
+def chunk(some_raw):
+    """Give the dataset's name, some units, and the table that `read` makes of them."""
     dataset, folder = some_raw
     encoder = base.encoder(dataset)
     units = base.finder(dataset).find(folder, {})[: encoder.CHUNK_UNITS]
-    table = encoder.read(folder, units, {})
-    return dataset, units, encoder.encode(table, {})
+    return dataset, units, encoder.read(folder, units, {})
+
+
+@pytest.fixture(scope="module")
+def encoded(chunk):
+    """Give the dataset's name, some units, and the arrays of them."""
+    dataset, units, table = chunk
+    return dataset, units, base.encoder(dataset).encode(table, {})
 
 
 def test_units_have_a_key_of_their_own_and_the_digest_of_their_bytes(some_raw):
@@ -134,6 +143,52 @@ def test_arrays_are_those_of_the_fields(encoded):
     for name, field in fields.items():
         if field.role == "label":
             assert set(found[name].tolist()) <= set(range(-1, len(field.names)))
+
+
+def other_splendor_moves(table):
+    """Yield the games with the moves of other rows; all rows keep their positions."""
+    values = table.values.copy()
+    order = np.random.default_rng(1).permutation(values.shape[1])
+    values[splendor.ACTION_COLUMN :] = values[splendor.ACTION_COLUMN :, order]
+    yield replace(table, values=values), np.ones(values.shape[1], bool)
+
+
+def other_rugs_presses(table):
+    """Yield the episodes with each press in turn of another button; the state is that of before up to its own step.
+
+    Later on a SIDEBET is part of the state: none may follow within 40 ticks.
+    """
+    presses, steps = table.presses, table.steps
+    for row, step in zip(presses.row.tolist(), presses.step.tolist(), strict=True):
+        for shift in (1, 2):
+            button = table.events.button.copy()
+            button[row] = (button[row] + shift) % 3
+            is_same = (steps.episode != steps.episode[step]) | (np.arange(len(steps.row)) <= step)
+            yield Rugs(replace(table.events, button=button), table.settings), is_same
+
+
+# For each dataset with masks: tables with the same states and other labels, and in which rows the states are the same.
+RELABELLED = {"rugs": other_rugs_presses, "splendor": other_splendor_moves}
+
+
+def test_no_mask_is_a_function_of_the_label(chunk, encoded):
+    """Whoever moves otherwise in the same state has the same legal moves; else masks would tell what is to be learned.
+
+    A dataset whose fields have a mask needs an entry in `RELABELLED`.
+    """
+    dataset, _, table = chunk
+    _, _, expected = encoded
+    fields = base.encoder(dataset).FIELDS
+    masks = [name for name, field in fields.items() if field.role == "mask"]
+    labels = [name for name, field in fields.items() if field.role == "label"]
+    assert (dataset in RELABELLED) == bool(masks)
+    n_changed = 0
+    for other, is_same_state in RELABELLED[dataset](table) if masks else ():
+        found = base.encoder(dataset).encode(other, {})
+        n_changed += sum(int((found[name] != expected[name])[is_same_state].sum()) for name in labels)
+        for name in masks:
+            assert (found[name] == expected[name])[is_same_state].all(), name
+    assert n_changed or not masks
 
 
 def test_groups_are_contiguous_and_in_the_order_of_the_units(encoded):

@@ -29,16 +29,18 @@ def make_steps(lengths, seed=0, hold_keep=1.0):
     observation = rng.normal(size=(n, 36)).astype(np.float32)
     observation[:, 0], observation[:, 8] = tick, episode
     action = rng.choice(4, n, p=[0.85, 0.05, 0.05, 0.05])
+    mask = rng.integers(0, 2, (n, 4))
     columns = {
         "observation": observation,
         "label_action": np.where(is_last, -1, action),
-        "mask_action": rng.integers(0, 2, (n, 4)),
+        "mask_action": mask,
         "reward": np.where(is_last, 0, rng.integers(-64, 64, n) / 64),
         "terminated": ends & (episode % 2 == 0),
         "truncated": ends & (episode % 2 == 1),
         "player_known": rng.integers(0, 2, n),
         "tick": tick,
         "executed": rng.integers(0, 2, n),
+        "refused": ~is_last & (action > 0) & (mask[np.arange(n), action] == 0),
         "kept": (action != 0) | (rng.random(n) < hold_keep),
         "line": 3 * tick + 2,
         "player": np.full(n, 7),

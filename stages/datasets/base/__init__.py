@@ -66,7 +66,7 @@ Options = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Finding:
-    """Something wrong within a unit that was left out of its arrays.
+    """Something wrong within a unit that was left out of its arrays, or is marked there.
 
     `unit` is the index of the unit in the chunk, `reason` a short text, `count` how often it occurs in the unit, and
     `line` the first of these lines, from 1 in the unit's own bytes. `where` is file and line as `path:line`, if the

@@ -175,7 +175,7 @@ def test_a_trade_before_the_player_is_named_confirms_its_press_but_is_not_observ
 def test_a_press_belongs_to_the_step_it_was_seen_at_or_has_a_reason(rows, label, why):
     found = table(rows)
     assert encode(found, {})["label_action"].tolist() == label
-    assert reasons(found) == why
+    assert [reason for reason in reasons(found) if not reason[0].startswith("refused:")] == why
 
 
 def test_presses_move_as_far_as_the_tolerance():
@@ -193,10 +193,27 @@ def test_the_mask_is_what_was_known_to_be_legal():
     assert found["mask_action"][3:].tolist() == [[1, 1, 1, 0], [1, 1, 1, 1], [1, 0, 0, 0]]
 
 
-def test_the_mask_allows_what_was_pressed():
-    """The human may press what the server refuses."""
-    found = arrays([frame(0), press("SELL", 0), frame(1)])
-    assert found["mask_action"].tolist() == [[1, 0, 1, 1], [1, 0, 0, 1]]
+def test_the_mask_is_silent_on_what_is_pressed_and_refused_marks_what_it_forbids():
+    """The human may press what the server refuses; nobody may see in the mask that they did."""
+    pressed = table([frame(0), press("SELL", 0), frame(1), press("SIDEBET", 1), frame(2)])
+    quiet = arrays([frame(0), frame(1), frame(2)])
+    found = encode(pressed, {})
+    assert found["mask_action"][:2].tolist() == quiet["mask_action"][:2].tolist() == [[1, 0, 0, 1]] * 2
+    assert found["refused"].tolist() == [1, 0, 0]
+    assert quiet["refused"].tolist() == [0, 0, 0]
+    assert reasons(pressed) == [("refused:SELL", 2)]
+
+
+def test_a_sidebet_counts_from_the_step_after_its_own():
+    """Recorded before the frame of its tick, or in presale, it is of that step, whose mask may not know of it yet."""
+    early = arrays([frame(0), press("SIDEBET", 1), frame(1), frame(2)])
+    assert early["label_action"].tolist() == [HOLD, SIDEBET, -1]
+    assert early["mask_action"][:, SIDEBET].tolist() == [1, 1, 0]
+    presale = arrays([waiting(900, 1), press("SIDEBET", 0), frame(0), frame(1)])
+    assert presale["label_action"].tolist() == [SIDEBET, -1]
+    assert presale["mask_action"][:, SIDEBET].tolist() == [1, 0]
+    assert not early["refused"].any()
+    assert not presale["refused"].any()
 
 
 def test_rewards_are_changes_of_equity_and_zero_while_the_player_is_not_known():

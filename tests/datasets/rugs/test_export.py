@@ -33,6 +33,7 @@ def test_d4rl_arrays_are_the_transitions():
         "terminals": np.array([False, True, True]),
         "timeouts": np.array([False, False, False]),
         "next_observations": steps["observation"][rows + 1],
+        "refused": steps["refused"][rows].astype(bool),
     }
     assert set(found) == set(expected)
     for name, array in expected.items():
@@ -61,7 +62,7 @@ def assert_same(loaded, dataset):
             (episode.truncations, steps["truncated"][acted].astype(bool)),
         ):
             assert (found.dtype, found.shape, found.tobytes()) == (expected.dtype, expected.shape, expected.tobytes())
-        for name in ("tick", "player_known", "mask_action"):
+        for name in ("tick", "player_known", "refused", "mask_action"):
             assert episode.infos[name].tolist() == steps[name][start:stop].tolist()
 
 

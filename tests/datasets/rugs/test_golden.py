@@ -110,6 +110,7 @@ def test_observations(arrays):
 @pytest.mark.parametrize(("name", "expected"), [
     ("label_action", [1, 2, 0, -1]),  # BUY was pressed in presale
     ("mask_action", [[1, 1, 1, 1]] * 3 + [[1, 0, 0, 0]]),
+    ("refused", [0, 0, 0, 0]),
     ("executed", [1, 1, 0, 0]),
     ("terminated", [0, 0, 1, 0]),
     ("truncated", [0, 0, 0, 0]),

@@ -161,6 +161,7 @@ def test_batch_of_a_store(tmp_path):
         "dones": ((32,), "bool"),
         "truncateds": ((32,), "bool"),
         "player_known": ((32,), "bool"),
+        "refused": ((32,), "bool"),
         "episode": ((32,), "int64"),
         "tick": ((32,), "int64"),
     }

@@ -18,7 +18,13 @@ from tests.helpers.verbs import FROM_RAW
 
 PARTS = ("train", "val", "test")
 MEAN, SCALE = 3.0, 2.0
-REASONS = {"unmatched:pre_round": 2, "unmatched:conflict": 1, "dropped:min_ticks": 3, "the payload is not JSON": 4}
+REASONS = {
+    "unmatched:pre_round": 2,
+    "refused:SELL": 5,
+    "unmatched:conflict": 1,
+    "dropped:min_ticks": 3,
+    "the payload is not JSON": 4,
+}
 
 
 def episode(rng, number, n_steps):
@@ -147,7 +153,7 @@ def test_figures_say_what_they_show(processed, parts, monkeypatch):
         "Return of episodes",
         "Actions and their weights",
         "What is known of the player",
-        "Presses without a step, and what else was left out",
+        "Presses without a step, refused presses, and what else was left out",
     ]
     ends = {"rug": 0, "recording cut": 0}
     for row in drawn["Length of episodes"].spec["data"]["values"]:
@@ -163,9 +169,9 @@ def test_figures_say_what_they_show(processed, parts, monkeypatch):
     ticks = drawn["Return of episodes"].spec["layer"][0]["data"]["values"]
     assert len(ticks) == 6 + 5
     presses = sum(int((one["action"] > 0).sum()) for own in parts.values() for one in own)
-    last = drawn["Presses without a step, and what else was left out"]
+    last = drawn["Presses without a step, refused presses, and what else was left out"]
     assert last.alt.startswith(
-        f"3 of {presses + 3:,} presses belong to no step; in all, most often: the payload is not"
+        f"3 of {presses + 3:,} presses belong to no step, 5 are refused; in all, most often: refused"
     )
     assert {row["what"] for row in last.spec["data"]["values"]} == {"press", "episode", "row"}
     charts = Charts()

@@ -93,6 +93,7 @@ def test_a_batch_has_the_shapes_and_dtypes_that_trainers_expect():
         "dones": ("bool", ()),
         "truncateds": ("bool", ()),
         "player_known": ("bool", ()),
+        "refused": ("bool", ()),
         "episode": ("int64", ()),
         "tick": ("int64", ()),
         "mask_action": ("uint8", (4,)),
@@ -107,6 +108,20 @@ def test_a_batch_has_the_shapes_and_dtypes_that_trainers_expect():
 
 def keys_of(batch):
     return list(zip(batch["episode"].tolist(), batch["tick"].tolist(), strict=True))
+
+
+def test_cloning_skips_the_refused_presses_and_evaluation_counts_them():
+    """And only them; `statistics` says how many there are."""
+    steps, offsets = make_steps([60] * 20)
+    dataset, legal = Transitions(steps, offsets), Transitions(steps, offsets, skip_refused=True)
+    batch, left = dataset.take(slice(None), ("mask_action",)), legal.take(slice(None))
+    chosen = batch["mask_action"][np.arange(len(dataset)), batch["actions"]] == 1
+    assert batch["refused"].tolist() == (~chosen & (batch["actions"] > 0)).tolist()
+    assert 0 < batch["refused"].sum() < (batch["actions"] > 0).sum()
+    assert keys_of(left) == [key for key, is_out in zip(keys_of(batch), batch["refused"], strict=True) if not is_out]
+    assert not left["refused"].any()
+    assert statistics(dataset)["refused"] == batch["refused"].sum()
+    assert statistics(legal)["refused"] == 0
 
 
 @pytest.mark.parametrize("balanced", [False, True])

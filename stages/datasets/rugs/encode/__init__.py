@@ -37,7 +37,8 @@ NOT_SCALED = {"game_phase", "allow_pre_round_buys", "active", "rugged", "game_id
 SCALED = tuple(name not in NOT_SCALED for name in FEATURE_NAMES)
 OBSERVATION_DOC = "state right after the step's frame, from events up to it; encode/formulas.py and state.py say how"
 ACTION_DOC = "what the human pressed at the step; HOLD for nothing; -1 at the last step of an episode"
-MASK_DOC = "1 for the actions that were legal by what was known, and for the action that was pressed"
+MASK_DOC = "1 for the actions that were legal by what was known at the step, whatever was pressed"
+REFUSED_DOC = "1 if the action of the step is one that its mask forbids"
 FIELDS = {
     "observation": Field("float32", (FEATURE_COUNT,), "feature", OBSERVATION_DOC, FEATURE_NAMES, SCALED),
     "label_action": Field("int16", (), "label", ACTION_DOC, ACTIONS),
@@ -48,6 +49,7 @@ FIELDS = {
     "player_known": Field("uint8", (), "key", "1 if the player's balance was known at the step"),
     "tick": Field("int32", (), "key", "tick of the step, 250 ms nominal, from 0"),
     "executed": Field("uint8", (), "key", "1 if an own trade answered the BUY or SELL of the step within 3 s"),
+    "refused": Field("uint8", (), "key", REFUSED_DOC),
     "kept": Field("uint8", (), "key", "0 for the HOLDs that the option hold_keep leaves out, else 1"),
     "line": Field("int32", (), "key", "number, from 1, of the step's frame among all rows of its episode"),
     "player": Field("uint64", (), "key", "pseudonym of the player; 0 without a key"),
@@ -75,6 +77,21 @@ class Table:
         return actions.align(self.events, self.steps, self.settings.tolerance_ticks)
 
     @cached_property
+    def action(self) -> np.ndarray:
+        """The action of each step, int16 (S,)."""
+        return actions.labels(self.steps, self.presses)
+
+    @cached_property
+    def mask(self) -> np.ndarray:
+        """Which actions were legal at each step, uint8 (S, 4)."""
+        return actions.mask(self.events, self.steps, self.presses)
+
+    @cached_property
+    def refused(self) -> np.ndarray:
+        """Which steps have a press that the mask forbids, uint8 (S,)."""
+        return actions.refused(self.mask, self.action)
+
+    @cached_property
     def why_dropped(self) -> tuple[str, ...]:
         """Why each episode has no arrays; empty if it has."""
         is_short = self.steps.n_ticks < self.settings.min_ticks
@@ -98,8 +115,12 @@ def read(raw_dir: Path, units: Sequence[Unit], options: Mapping[str, Any]) -> Ta
 
 
 def findings(table: Table) -> list[Finding]:
-    """Return rows left out, episodes dropped, and presses that belong to no step (`unmatched:` and why)."""
-    return [*table.events.findings, *_dropped(table), *_unmatched(table)]
+    """Return rows left out, episodes dropped, and presses of two kinds.
+
+    `unmatched:` and why are those that belong to no step; `refused:` and the action are those that the mask of their
+    step forbids, which are in the arrays, marked.
+    """
+    return [*table.events.findings, *_dropped(table), *_unmatched(table), *_refused(table)]
 
 
 def encode(table: Table, options: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -133,17 +154,17 @@ def _rows(table: Table, settings: Options) -> dict[str, np.ndarray]:
     """Return all fields of all steps, those of dropped episodes too."""
     events, taken = table.events, table.steps
     features = observe.features(events, taken, match(events, recognised(events)), settings)
-    action = actions.labels(taken, table.presses)
     reward = rewards.rewards(events, taken, features)
     return rewards.ends(taken) | {
         "observation": observe.vectors(features),
-        "label_action": action,
-        "mask_action": actions.mask(events, taken, features, action),
+        "label_action": table.action,
+        "mask_action": table.mask,
         "reward": formulas.float32(reward),
         "player_known": features["player_known"].astype(np.uint8),
         "tick": taken.tick.astype(np.int32),
         "executed": _executed(table),
-        "kept": rewards.kept(events, taken, action, settings.hold_keep),
+        "refused": table.refused,
+        "kept": rewards.kept(events, taken, table.action, settings.hold_keep),
         "line": events.line[taken.row],
         "player": events.players[taken.episode],
         "time": events.start_ns[taken.episode],
@@ -169,10 +190,24 @@ def _dropped(table: Table) -> Iterator[Finding]:
 
 def _unmatched(table: Table) -> Iterator[Finding]:
     """Yield the unmatched presses of the episodes that are not dropped, by episode and reason."""
-    events, presses = table.events, table.presses
+    unmatched = [f"unmatched:{reason}" if reason else "" for reason in table.presses.reason]
+    yield from _presses(table, unmatched)
+
+
+def _refused(table: Table) -> Iterator[Finding]:
+    """Yield the refused presses of the episodes that are not dropped, by episode and action."""
+    presses = table.presses
+    is_refused = (presses.step >= 0) & (np.append(table.refused, 0)[presses.step] == 1)
+    names = [f"refused:{ACTIONS[action]}" for action in presses.action]
+    yield from _presses(table, [name if is_in else "" for name, is_in in zip(names, is_refused, strict=True)])
+
+
+def _presses(table: Table, reasons: Sequence[str]) -> Iterator[Finding]:
+    """Yield the presses that have a reason, of the episodes that are not dropped, by episode and reason."""
+    events = table.events
     found = [
-        (int(events.episode[row]), f"unmatched:{reason}", int(events.line[row]))
-        for row, reason in zip(presses.row, presses.reason, strict=True)
+        (int(events.episode[row]), reason, int(events.line[row]))
+        for row, reason in zip(table.presses.row, reasons, strict=True)
         if reason and not table.why_dropped[events.episode[row]]
     ]
     for (episode, reason), same in groupby(sorted(found), key=lambda press: press[:2]):

@@ -2,14 +2,15 @@
 
 A press belongs to the step whose observation the human had seen: the one with the tick of its label, or, if that step
 is taken or was never recorded, one at most `tolerance_ticks` away, earlier ones first. A press that finds none is
-unmatched, with one of `REASONS`. What a press is, is what the human did: the server may have refused it.
+unmatched, with one of `REASONS`. What a press is, is what the human did: the server may have refused it, and so may the
+mask of its step, which is made of the state alone.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from stages.datasets.rugs.encode import formulas
+from stages.datasets.rugs.encode import formulas, state
 from stages.datasets.rugs.encode.carry import carry_at
 from stages.datasets.rugs.encode.events import Events
 from stages.datasets.rugs.encode.matches import is_action
@@ -85,24 +86,57 @@ def has_next(steps: Steps) -> np.ndarray:
     return result
 
 
-def mask(events: Events, steps: Steps, features: dict[str, np.ndarray], action: np.ndarray) -> np.ndarray:
+def mask(events: Events, steps: Steps, presses: Presses) -> np.ndarray:
     """Return which actions were legal, uint8 (S, 4), from what was known at each step.
 
     HOLD always; BUY in an active round with the least bet as balance; SELL with a position; SIDEBET in an active round
-    when no SIDEBET was pressed in the last 40 ticks; none but HOLD after the rug. The action that was pressed counts as
-    legal whatever was known, since the human could press it: a press that the server refused is legal here.
+    when no SIDEBET was pressed in the last 40 ticks; none but HOLD after the rug.
+
+    What is pressed at a step changes neither its mask nor an earlier one: a mask that allowed each press would tell a
+    policy what the human did. So a press that the rules forbid is illegal here, and `refused` marks it.
     """
+    carry = carry_at(events, steps.row)
+    features = state.frames(events, steps, carry) | state.player(events, steps, carry)
     is_active = (features["active"] == 1) & (features["rugged"] != 1)
-    is_bet = is_action(events) & (events.button + 1 == SIDEBET)
-    placed = carry_at(events, steps.row).value(np.nan_to_num(steps.top), is_bet, -np.inf)
+    placed = _last_sidebet(events, steps, presses)
     legal = np.zeros((len(steps.row), len(ACTIONS)), np.uint8)
     legal[:, HOLD] = 1
     legal[:, BUY] = is_active & (features["balance"] >= formulas.MIN_BET)
     legal[:, SELL] = is_active & (features["position_qty"] > 0)
     legal[:, SIDEBET] = is_active & (steps.tick - placed >= formulas.SIDEBET_TICKS)
-    is_pressed = np.flatnonzero(action > HOLD)
-    legal[is_pressed, action[is_pressed]] = 1
     return legal
+
+
+def refused(legal: np.ndarray, action: np.ndarray) -> np.ndarray:
+    """Tell which steps have a press that their mask forbids, uint8 (S,).
+
+    Parameters
+    ----------
+    legal
+        uint8 (S, 4), of `mask`.
+    action
+        int16 (S,), of `labels`; the last step of an episode has none, and refuses none.
+
+    Examples
+    --------
+    >>> refused(np.array([[1, 1, 0, 1]] * 3, np.uint8), np.array([2, 1, -1]))
+    array([1, 0, 0], dtype=uint8)
+    """
+    return ((action > HOLD) & (legal[np.arange(len(action)), action] == 0)).astype(np.uint8)
+
+
+def _last_sidebet(events: Events, steps: Steps, presses: Presses) -> np.ndarray:
+    """Return the tick at which the last SIDEBET before each step was pressed, float64 (S,); -inf for none.
+
+    A press counts from the step after its own on, also when it was recorded before its own step's frame: one of the
+    presale is the action of the first step.
+    """
+    is_bet = presses.action == SIDEBET
+    row, step = presses.row[is_bet], presses.step[is_bet]
+    known_from = np.where(step >= 0, np.maximum(row, np.append(steps.row, -1)[step] + 1), row)
+    seen_at = np.full(len(events.kind), np.nan)
+    np.fmax.at(seen_at, known_from, np.nan_to_num(steps.top[row]))
+    return carry_at(events, steps.row).value(seen_at, ~np.isnan(seen_at), -np.inf)
 
 
 def _wanted(events: Events, steps: Steps, row: int, is_presale: bool, tolerance: int) -> list[int] | str:

@@ -227,21 +227,24 @@ def known(tallies: Tallies) -> Figure:
 
 
 def left_out(by_reason: Mapping[str, int], tallies: Tallies) -> Figure:
-    """Draw what was left out, by reason."""
+    """Draw presses that belong to no step or that a mask forbids, and what was left out, by reason."""
     spec, most_often = findings(by_reason, "count", _named)
     unmatched = sum(n for reason, n in by_reason.items() if reason.startswith("unmatched:"))
+    refused = sum(n for reason, n in by_reason.items() if reason.startswith("refused:"))
     matched = int(sum(tally.presses.sum() for tally in tallies.values()))
     return Figure(
-        "Presses without a step, and what else was left out",
-        "Presses of BUY, SELL and SIDEBET that belong to no step, rows that could not be read and episodes that "
-        "options drop, by reason; where each first occurs is listed below Bad units.",
+        "Presses without a step, refused presses, and what else was left out",
+        "Presses of BUY, SELL and SIDEBET that belong to no step, those that the mask of their step forbids (they stay "
+        "in the arrays, with `refused` 1), rows that could not be read and episodes that options drop, by reason; "
+        "where each first occurs is listed below Bad units.",
         spec,
-        f"{unmatched:,} of {matched + unmatched:,} presses belong to no step; in all, {most_often}.",
+        f"{unmatched:,} of {matched + unmatched:,} presses belong to no step, {refused:,} are refused; in all, "
+        f"{most_often}.",
     )
 
 
 def _named(reason: str) -> dict[str, str]:
     """Return a reason's words and what it counts."""
-    kinds = {"unmatched": "press", "dropped": "episode"}
+    kinds = {"unmatched": "press", "refused": "press", "dropped": "episode"}
     words = reason.removeprefix("unmatched:").replace("_", " ")
     return {"reason": words, "what": kinds.get(reason.partition(":")[0], "row")}

@@ -17,13 +17,14 @@ label_action            actions (T)         actions                action
 reward                  rewards             rewards                reward
 terminated              terminations        terminals              is_terminal of the following step
 truncated               truncations         timeouts               is_last, not is_terminal
+refused (T+1 rows)      infos (T+1)         refused (T)
 ======================  ==================  =====================  ==================================
 
 A Minari episode has T+1 observations for T actions. So it has all its steps, also those that the option `hold_keep`
-leaves out of the transitions, and one of a single step has no action and is left out. `infos` holds tick, player_known
-and, where it is there, the mask of legal actions, for T+1 steps. Episodes are stored as HDF5, Minari's default: writing
-1,000 of 190 steps takes 2.3 s. Its Parquet would need no h5py but takes 38 s, since it measures the whole folder anew
-after each episode.
+leaves out of the transitions, and one of a single step has no action and is left out. `infos` holds tick, player_known,
+refused (1 where the mask forbids the action) and, where it is there, the mask of legal actions, for T+1 steps; D4RL has
+`refused` for each transition. Episodes are stored as HDF5, Minari's default: writing 1,000 of 190 steps takes 2.3 s.
+Its Parquet would need no h5py but takes 38 s, since it measures the whole folder anew after each episode.
 
 References
 ----------
@@ -59,7 +60,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("batchwise")
 
 D4RL: Final = {"terminals": "dones", "timeouts": "truncateds"}
-D4RL_SAME: Final = ("observations", "actions", "rewards", "next_observations")
+D4RL_SAME: Final = ("observations", "actions", "rewards", "next_observations", "refused")
 DATASET_ID: Final = "rugs/pipeline-d-v0"
 DESCRIPTION: Final = (
     "Games of a crash game as one human played them: a step is the first frame of a tick. "
@@ -87,8 +88,9 @@ def to_d4rl(dataset: Transitions) -> dict[str, np.ndarray]:
     Returns
     -------
     dict
-        observations and next_observations float32 (N, 36), actions int64 (N,), rewards float32 (N,), terminals and
-        timeouts bool (N,). The next observations are those of the same episode, so nothing is to be derived.
+        observations and next_observations float32 (N, 36), actions int64 (N,), rewards float32 (N,), terminals,
+        timeouts and refused (the mask forbids the action) bool (N,). The next observations are those of the same
+        episode, so nothing is to be derived.
     """
     batch = dataset.take(slice(None))
     return {**{name: batch[name] for name in D4RL_SAME}, **{name: batch[own] for name, own in D4RL.items()}}
@@ -157,7 +159,7 @@ def _episodes(dataset: Transitions) -> "Iterator[EpisodeBuffer]":
         if stop - start < 2:
             continue
         actions = slice(start, stop - 1)
-        infos = {name: steps[name][start:stop].tolist() for name in ("tick", "player_known")}
+        infos = {name: steps[name][start:stop].tolist() for name in ("tick", "player_known", "refused")}
         if "mask_action" in steps:
             infos["mask_action"] = np.array(steps["mask_action"][start:stop])
         yield EpisodeBuffer(

@@ -11,6 +11,9 @@ observation is kept, and no transition can reach into another episode::
     batch = dataset.batch(256, rng=7, balanced=True, extras=("mask_action",))
 
 A transition starts at each step but the last of an episode, except at the HOLDs that the option `hold_keep` leaves out.
+`refused` marks the presses that the mask of their step forbids, such as a SELL without a position. A policy that keeps
+to the mask cannot press them: behaviour cloning leaves them out (``skip_refused=True``), evaluation counts them.
+
 `dones` says that the game was over, so the value of the next state is 0; `truncateds` that only the recording was, so
 its value is unknown and not 0.
 
@@ -47,7 +50,7 @@ from stages.processed import Processed
 from stages.splitting.parts import open_merged
 
 STEP_FIELDS: Final = (
-    "observation", "label_action", "reward", "terminated", "truncated", "player_known", "kept", "tick",
+    "observation", "label_action", "reward", "terminated", "truncated", "player_known", "kept", "refused", "tick",
 )  # fmt: skip
 NAMED: Final = {  # name in a batch: field and dtype
     "actions": ("label_action", np.int64),
@@ -55,6 +58,7 @@ NAMED: Final = {  # name in a batch: field and dtype
     "dones": ("terminated", np.bool_),
     "truncateds": ("truncated", np.bool_),
     "player_known": ("player_known", np.bool_),
+    "refused": ("refused", np.bool_),
     "tick": ("tick", np.int64),
 }
 
@@ -71,14 +75,16 @@ class Transitions:
     ----------
     steps
         Arrays of S steps by the names of `STEP_FIELDS`: observation float32 (S, 36), label_action (-1 or an index in
-        `schema.ACTIONS`), reward (SOL), terminated, truncated, player_known and kept (0 or 1), tick. Others may be with
-        them.
+        `schema.ACTIONS`), reward (SOL), terminated, truncated, player_known, kept and refused (0 or 1), tick. Others
+        may be with them.
     offsets
         int64 (E+1,): first step of each episode, and S.
     chosen
         bool (E,): which episodes to take; None is all.
     seed
         Of the random numbers of `batch` without any of its own.
+    skip_refused
+        Whether transitions whose action the mask forbids are left out.
 
     Attributes
     ----------
@@ -93,13 +99,23 @@ class Transitions:
         When an array is missing or has not S rows.
     """
 
-    def __init__(self, steps: Arrays, offsets: np.ndarray, chosen: np.ndarray | None = None, seed: int = 0) -> None:
+    def __init__(
+        self,
+        steps: Arrays,
+        offsets: np.ndarray,
+        chosen: np.ndarray | None = None,
+        seed: int = 0,
+        *,
+        skip_refused: bool = False,
+    ) -> None:
         _check(steps, int(offsets[-1]))
         is_taken = np.diff(offsets) > 0 if chosen is None else chosen & (np.diff(offsets) > 0)
         self.steps = steps
         self.starts, self.stops = offsets[:-1][is_taken], offsets[1:][is_taken]
         is_start = (steps["kept"] != 0) & np.repeat(is_taken, np.diff(offsets))
         is_start[self.stops - 1] = False
+        if skip_refused:
+            is_start &= steps["refused"] == 0
         self.rows = np.flatnonzero(is_start)
         self._rng = np.random.default_rng(seed)
 
@@ -129,7 +145,8 @@ class Transitions:
         -------
         dict
             observations and next_observations float32 (B, 36), actions int64 (B,), rewards float32 (B,), dones,
-            truncateds and player_known bool (B,), tick int64 (B,), and episode int64 (B,), an index in `starts`.
+            truncateds, player_known and refused bool (B,), tick int64 (B,), and episode int64 (B,), an index in
+            `starts`.
         """
         rows = self.rows[indices]
         batch: Batch = {name: self.steps[field][rows].astype(dtype) for name, (field, dtype) in NAMED.items()}
@@ -180,8 +197,15 @@ def of_batch(path: str | Path) -> Transitions:
     return Transitions(steps, steps["group_offsets"])
 
 
-def of_part(folder: str | Path, part: str) -> Transitions:
+def of_part(folder: str | Path, part: str, *, skip_refused: bool = False) -> Transitions:
     """Open one part of data/processed/rugs; observations are standardised.
+
+    Parameters
+    ----------
+    folder, part
+        Where, and train, val or test.
+    skip_refused
+        See `Transitions`.
 
     Raises
     ------
@@ -198,7 +222,7 @@ def of_part(folder: str | Path, part: str) -> Transitions:
     starts = np.flatnonzero(np.append(True, group[1:] != group[:-1]))
     if len(np.unique(group[starts])) < len(starts):
         raise ExpectedError(f"{folder}: the steps of an episode lie apart, expected one run; set split.shuffle: false")
-    return Transitions(steps, np.append(starts, len(group)))
+    return Transitions(steps, np.append(starts, len(group)), skip_refused=skip_refused)
 
 
 @dataclass(frozen=True)
@@ -232,6 +256,7 @@ def from_pairs(batch: Batch, _numbers: np.ndarray) -> Batch:
     """Make transitions of samples of two steps each; a `Settings.transform` (see above).
 
     Gives what `Transitions.take` gives, without `episode`; the HOLDs that `hold_keep` leaves out are left out here too.
+    Refused presses are there; ``batch["refused"]`` marks them.
     """
     pairs = {name: values[batch["kept"][:, 0] != 0] for name, values in batch.items()}
     del pairs["kept"]
@@ -267,9 +292,9 @@ def statistics(dataset: Transitions) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``episodes``, of them ``terminated``; ``steps``, ``transitions``, of them ``known`` (the player's state);
-        ``return`` and ``length`` of episodes, each {min, mean, max}, in SOL and transitions; ``actions``. A return
-        counts all steps, also those that `hold_keep` leaves out.
+        ``episodes``, of them ``terminated``; ``steps``, ``transitions``, of them ``known`` (the player's state) and
+        ``refused`` (by their mask); ``return`` and ``length`` of episodes, each {min, mean, max}, in SOL and
+        transitions; ``actions``. A return counts all steps, also those that `hold_keep` leaves out.
     """
     sizes = dataset.stops - dataset.starts
     episode = np.repeat(np.arange(len(sizes)), sizes)
@@ -283,6 +308,7 @@ def statistics(dataset: Transitions) -> dict[str, Any]:
         "steps": int(sizes.sum()),
         "transitions": len(dataset),
         "known": int(np.count_nonzero(known)),
+        "refused": int(np.count_nonzero(dataset.steps["refused"][dataset.rows])),
         "return": _range(np.bincount(episode, rewards, len(sizes))),
         "length": _range(sizes - 1),
         "actions": action_histogram(dataset.actions),
