@@ -40,6 +40,7 @@ class Scrambled:
     """Policies and values that have nothing to do with the board but depend on every stone."""
 
     name = "scrambled"
+    digest = None
 
     def policy(self, boards, movers):
         seeds = [zlib.crc32(board.tobytes() + bytes([mover])) for board, mover in zip(boards, movers, strict=True)]

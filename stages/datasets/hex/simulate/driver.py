@@ -31,6 +31,7 @@ class Play:
     schedule: Schedule
     openings: bool
     evaluator: str
+    weights: foreign.Weights | None
     cache: int
 
 
@@ -110,7 +111,7 @@ class _Table:
 
 def play_streams(task: Task) -> Lookups:
     """Play the games of some workers, in step, and append each to its worker's file when it is won."""
-    evaluator = CachedEvaluator(foreign.load(task.play.evaluator), task.play.cache)
+    evaluator = CachedEvaluator(foreign.load(task.play.evaluator, task.play.weights), task.play.cache)
     n_games = sum(len(stream.games) for stream in task.streams)
     tables = [_Table(task.play, stream) for stream in task.streams]
     n_won = 0
