@@ -102,14 +102,14 @@ class PartArrays:
     fields, window
         As in `Settings`.
     form
-        `packed` and `standardised` of the settings.
+        `packed`, `standardised` and `ahead` of the settings.
 
     Attributes
     ----------
     folder, part, form, n_rows
         The folder, the part, the form, and how many rows the part has.
     window_rows
-        Rows of a sample.
+        Rows of a sample, those ahead included.
     mixture
         None: what a `Mixture` says of its sources.
 
@@ -174,7 +174,7 @@ class PartArrays:
         Returns
         -------
         dict
-            Per field an array of its own, (k, ...), or (k, window, ...) if windows are the samples.
+            Per field an array of its own, (k, ...), or (k, window_rows, ...) if windows are the samples.
         """
         rows = samples
         if self._starts:
@@ -262,14 +262,24 @@ class PartArrays:
             yield MappedFile(self.folder / part_files.NORMALIZER)
 
     def _open_windows(self, window: str) -> tuple[Mapped, int]:
-        """Return the first rows of a field's windows, with their file, and the rows of a window."""
+        """Return the first rows of a field's windows, with their file, and the rows of a sample."""
         path = self._processed.window_starts_path(window, self.part)
         if not path.is_file():
             raise ExpectedError(f"{path}: not found, expected the windows of {window!r}; add them to split.windows")
-        n_rows = self._processed.window_rows(window)
+        n_rows = self._processed.window_rows(window) + (self._rows_ahead(window) if self.form.ahead else 0)
         header = arrays.npy_header(path)
         file = MappedFile(path)
         return (file, file.array(header)), n_rows
+
+    def _rows_ahead(self, window: str) -> int:
+        """Return how many rows follow each window; refuse to give none where some are asked for."""
+        n_rows = self._processed.rows_ahead(window)
+        if not n_rows:
+            raise ExpectedError(
+                f"{self.folder}: windows of {window!r} keep 0 rows ahead, expected some; set "
+                f"split.windows.{window}.ahead in params.yaml and `dvc repro`, or drop the setting `ahead`"
+            )
+        return n_rows
 
     def _common_length(self) -> int:
         """Return the number of rows that all fields have."""
