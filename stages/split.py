@@ -64,6 +64,7 @@ def split(dataset: str, params: SplitParams) -> None:
         _refuse_empty_parts(dataset, merged, params)
         title = f"Splitting {dataset} ({int(merged.offsets[-1]):,} rows)"
         with Display(StepProgress(title, "fields", len(merged.fields)), log.watch) as steps:
+            log.doing = lambda: steps.doing(paths.processed_dir(dataset))
             summary, report = _write(dataset, merged, params, log, steps)
         stats.write(dataset, summary, report)
         log.record("end", **{f"n_{part}": n for part, n in zip(PARTS, merged.n_rows(), strict=True)})

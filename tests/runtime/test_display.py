@@ -3,6 +3,7 @@
 import re
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -219,3 +220,10 @@ def test_a_step_is_done_when_the_next_one_begins():
     progress.begin("labels", 100)
     assert here.lines()[0] == "  now: labels"
     assert " 1/3, " in here.lines()[1]
+
+
+def test_the_step_in_work_is_named_for_an_error():
+    steps = display.StepProgress("Merging", "fields", 2)
+    assert steps.doing(Path("data/merged/hex")) == ""
+    steps.begin("board", 3)
+    assert steps.doing(Path("data/merged/hex")) == " with board of data/merged/hex in work"
