@@ -13,6 +13,7 @@ from torch import Tensor
 from stages.datasets.hex.schema import N_CELLS, RED, SIZE
 
 N_PLANES = 5
+EMPTY = 2  # the plane of empty cells
 TURNED = torch.arange(N_CELLS).view(SIZE, SIZE).t().flatten()  # where a cell of one view lies in the other
 
 

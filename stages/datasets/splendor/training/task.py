@@ -111,18 +111,10 @@ class TaskSplendor:
             self._require_legal(targets, batch)
         return of_heads.sum(), parts
 
-    def predict(self, model: nn.Module, batch: TensorBatch) -> dict[str, Tensor]:
-        """Return the probabilities of each head's classes, float32 (n, classes): 0 where illegal.
-
-        In a row that has no legal class of a head, which the masks say, the head says nothing: all its classes are 0.
-        """
-        logits = model(batch["X"])
-        found = {}
-        for head in HEADS:
-            legal = batch[f"mask_{head}"].bool()
-            target = Target(legal.new_zeros(len(legal), dtype=torch.int64), legal, legal.any(1))
-            found[head] = log_probabilities(logits[head], target).exp() * legal
-        return found
+    def outputs(self, model: nn.Module, batch: TensorBatch) -> dict[str, Tensor]:
+        """Return the logits of each head, (n, classes), of illegal classes too; only ``X`` is looked at."""
+        logits: dict[str, Tensor] = model(batch["X"])
+        return logits
 
     def meter(self) -> MoveMeter:
         """Return a new meter."""
