@@ -72,10 +72,12 @@ class TaskHex:
     DEFAULTS: ClassVar[Mapping[str, Any]] = {
         **asdict(HexOptions()),
         "batch_size": 256,
-        "epochs": 12,
-        "lr": 3e-3,
+        "epochs": 6,
+        "lr": 1e-2,
         "schedule": "onecycle",
+        "warmup": 0.1,
         "weight_decay": 1e-4,
+        "grad_clip": 4.0,
     }
     HEADLINES: ClassVar[tuple[Headline, ...]] = (
         Headline("top1", is_higher_better=True, threshold=0.55),

@@ -65,11 +65,13 @@ class TaskSplendor:
 
     DEFAULTS: ClassVar[Mapping[str, Any]] = {
         **asdict(MoveOptions()),
-        "batch_size": 128,
-        "epochs": 8,
+        "batch_size": 256,
+        "epochs": 6,
         "lr": 1e-3,
         "schedule": "onecycle",
-        "weight_decay": 1e-4,
+        "warmup": 0.1,
+        "weight_decay": 1e-2,
+        "grad_clip": 4.0,
     }
     HEADLINES: ClassVar[tuple[Headline, ...]] = (
         Headline("action_type_accuracy", is_higher_better=True, threshold=0.81),
