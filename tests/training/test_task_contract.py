@@ -17,7 +17,7 @@ DATASETS = ("splendor", "hex")
 # With what 64 samples are learnt by heart in seconds: parameters of the task, steps and learning rate.
 BY_HEART = {
     "splendor": ({"model": {"widths": [128], "dropout": 0.0}}, 60, 3e-3),
-    "hex": ({"model": {"channels": 16, "blocks": 1}}, 250, 1e-2),
+    "hex": ({"model": {"channels": 16, "blocks": 1}}, 120, 1e-2),
 }
 
 
@@ -169,6 +169,21 @@ def test_the_loss_of_training_is_the_metric_that_is_followed(dataset, folder):
         meter.update(model, batch)
         loss, _ = task.loss(model, batch)
     assert float(loss) == pytest.approx(meter.result()[task.LOSS], rel=1e-5)
+
+
+def test_half_precision_is_near(dataset, folder):
+    """Loss and metrics take care themselves of what needs more than bf16."""
+    task = task_of(dataset, folder)
+    model, batch = task.build().eval(), first_batch(task, folder, "test", 64)
+    found = []
+    for is_half in (False, True):
+        meter = task.meter()
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=is_half):
+            meter.update(model, batch)
+            loss, _ = task.loss(model, batch)
+        found.append((float(loss), meter.result()[task.LOSS]))
+        assert loss.dtype == torch.float32
+    assert found[0] == pytest.approx(found[1], rel=0.02)
 
 
 def test_equal_seeds_make_equal_models(dataset, folder):

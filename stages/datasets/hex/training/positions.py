@@ -19,6 +19,7 @@ from stages.training.sums import Sums, ratio
 from stages.training.task import Metrics, TensorBatch
 
 BEST = 5
+MOST_CERTAIN = -100.0  # log-probability: what is called impossible and happens costs no more, as in torch's losses
 BINS = 10  # of the calibration
 FIRST_PLIES = (0, 20, 40, 60)  # where each stage of a game begins; the last one has no end
 
@@ -105,9 +106,10 @@ class PositionMeter:
         for name in ("top1", "top5", "policy_nll"):
             self._sums.add(name, moves * getattr(opinion, name).double().where(target.counts, 0)[:, None])
         p, won = opinion.p_win, mover_wins(batch).double()
+        value_nll = -torch.where(won > 0.5, p, 1 - p).log().clamp(min=MOST_CERTAIN)
         self._sums.add("n", rows)
         self._sums.add("value_right", rows * torch.where(p == 0.5, 0.5, ((p > 0.5) == (won > 0.5)).double())[:, None])
-        self._sums.add("value_nll", rows * functional.binary_cross_entropy(p, won, reduction="none")[:, None])
+        self._sums.add("value_nll", rows * value_nll[:, None])
         self._sums.add("squared", rows * ((p - won) ** 2)[:, None])
         bins = functional.one_hot((p * BINS).long().clamp(max=BINS - 1), BINS).double()
         self._sums.add("bin_n", bins)
