@@ -41,7 +41,7 @@ class Sums:
 
         Raises
         ------
-        ValueError
+        RuntimeError
             When it has another length.
         """
         totals = list(self._totals.values())
