@@ -64,10 +64,11 @@ class DatasetParams:
 
 @dataclass(frozen=True)
 class Window:
-    """Sliding windows: `window` rows each, one every `step` rows."""
+    """Sliding windows: `window` rows each, one every `step` rows, with at least `ahead` rows behind them."""
 
     window: Annotated[int, AtLeast(1)]
     step: Annotated[int, AtLeast(1)]
+    ahead: Annotated[int, AtLeast(0)] = 0
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,8 @@ class SplitParams:
     boundaries
         The two times (ISO 8601, UTC) at which val and test begin, instead of the shares.
     windows
-        Per feature field, the ``window`` (rows) and ``step`` of its sliding windows.
+        Per feature field, the ``window`` (rows) and ``step`` of its sliding windows, and how many rows ``ahead`` follow
+        each of them in its segment and part, for labels to be made of.
     shuffle
         Whether the rows of a part come in the order of a hash instead of the merged one; see
         stages/splitting/shuffle.py.

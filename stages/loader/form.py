@@ -1,4 +1,4 @@
-"""In which form a stream gives values: standardised or as merged, unpacked or as bits."""
+"""In which form a stream gives values: standardised or as merged, unpacked or as bits, windows with the rows ahead."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,10 +11,11 @@ from stages.processed import Processed
 
 @dataclass(frozen=True)
 class Form:
-    """`packed` and `standardised` of `Settings`."""
+    """`packed`, `standardised` and `ahead` of `Settings`."""
 
     packed: bool = False
     standardised: bool = True
+    ahead: bool = False
 
     def standards(self, data: Processed, part: str, headers: Mapping[str, Header]) -> dict[str, Standard]:
         """Return by field what standardises its rows once they are gathered; not those that need nothing.

@@ -171,7 +171,7 @@ def _opened(folders: Folders, part: str, settings: Settings) -> PartArrays | Mix
 
 
 def _source(folder: str | Path, part: str, settings: Settings) -> PartArrays:
-    form = Form(settings.packed, settings.standardised)
+    form = Form(settings.packed, settings.standardised, settings.ahead)
     return PartArrays(folder, part, settings.fields, settings.window, form)
 
 

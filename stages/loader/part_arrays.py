@@ -102,14 +102,14 @@ class PartArrays:
     fields, window
         As in `Settings`.
     form
-        `packed` and `standardised` of the settings.
+        `packed`, `standardised` and `ahead` of the settings.
 
     Attributes
     ----------
     folder, part, form, n_rows
         The folder, the part, the form, and how many rows the part has.
     window_rows
-        Rows of a sample.
+        Rows of a sample, those ahead included.
     mixture
         None: what a `Mixture` says of its sources.
 
@@ -136,10 +136,7 @@ class PartArrays:
         self._processed = Processed(self.folder)
         found = mapped(self._processed.places(part))
         names = tuple(fields) if fields is not None else self._default_names(found, window)
-        if missing := [name for name in (*names, *([window] if window else ())) if name not in found]:
-            raise ExpectedError(
-                f"{self.folder}: no field {missing[0]!r} in part {part!r}, expected some of {', '.join(found)}"
-            )
+        self._require_found((*names, *([window] if window else ())), found)
         self._starts: Mapped | None = None
         self.window_rows = 1
         if window:
@@ -148,12 +145,23 @@ class PartArrays:
         self.n_rows = self._common_length()
         self._bits = {} if form.packed else self._shapes_of_bits()
         self._standards = form.standards(self._processed, part, {name: found[name][1] for name in names})
-        valid = {name: found[part_files.valid(name)] for name in self._standards if part_files.valid(name) in found}
-        self._valid = {name: (file, file.array(header)) for name, (file, header) in valid.items()}
+        self._valid = self._open_valid(found)
         self._files = {file.path.name: file for file in self._files_in_use()}
         keep_small(self.files)
         if not len(self):
             raise ExpectedError(f"{self.folder}: part {part!r} has no windows of {window!r}; it needs longer segments")
+
+    def _open_valid(self, found: Mapping[str, Found]) -> dict[str, Mapped]:
+        """Return which rows of the features that are standardised here are valid, where not all are."""
+        valid = {name: found[part_files.valid(name)] for name in self._standards if part_files.valid(name) in found}
+        return {name: (file, file.array(header)) for name, (file, header) in valid.items()}
+
+    def _require_found(self, names: Sequence[str], found: Mapping[str, Found]) -> None:
+        missing = [name for name in names if name not in found]
+        if missing:
+            raise ExpectedError(
+                f"{self.folder}: no field {missing[0]!r} in part {self.part!r}, expected some of {', '.join(found)}"
+            )
 
     def __reduce__(self) -> tuple[object, ...]:
         """Open the files anew where this is unpickled."""
@@ -174,7 +182,7 @@ class PartArrays:
         Returns
         -------
         dict
-            Per field an array of its own, (k, ...), or (k, window, ...) if windows are the samples.
+            Per field an array of its own, (k, ...), or (k, window_rows, ...) if windows are the samples.
         """
         rows = samples
         if self._starts:
@@ -262,14 +270,24 @@ class PartArrays:
             yield MappedFile(self.folder / part_files.NORMALIZER)
 
     def _open_windows(self, window: str) -> tuple[Mapped, int]:
-        """Return the first rows of a field's windows, with their file, and the rows of a window."""
+        """Return the first rows of a field's windows, with their file, and the rows of a sample."""
         path = self._processed.window_starts_path(window, self.part)
         if not path.is_file():
             raise ExpectedError(f"{path}: not found, expected the windows of {window!r}; add them to split.windows")
-        n_rows = self._processed.window_rows(window)
+        n_rows = self._processed.window_rows(window) + (self._rows_ahead(window) if self.form.ahead else 0)
         header = arrays.npy_header(path)
         file = MappedFile(path)
         return (file, file.array(header)), n_rows
+
+    def _rows_ahead(self, window: str) -> int:
+        """Return how many rows follow each window; refuse to give none where some are asked for."""
+        n_rows = self._processed.rows_ahead(window)
+        if not n_rows:
+            raise ExpectedError(
+                f"{self.folder}: windows of {window!r} keep 0 rows ahead, expected some; set "
+                f"split.windows.{window}.ahead in params.yaml and `dvc repro`, or drop the setting `ahead`"
+            )
+        return n_rows
 
     def _common_length(self) -> int:
         """Return the number of rows that all fields have."""

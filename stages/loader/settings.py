@@ -48,6 +48,9 @@ class Settings:
     window
         The field whose windows are the samples: every array given gets an axis of rows after the first. None means
         that rows are the samples.
+    ahead
+        Whether a window comes with the rows behind it that `split.windows.<field>.ahead` keeps in its segment and part,
+        for labels to be made of them: every array given is then (k, window + ahead, ...).
     packed
         Give fields of bits as they are stored, eight in a byte, instead of unpacked (see stages/core/bits.py).
     standardised
@@ -88,6 +91,7 @@ class Settings:
     epochs: int = 1
     fields: tuple[str, ...] | None = None
     window: str | None = None
+    ahead: bool = False
     packed: bool = False
     standardised: bool = True
     verify: bool = False
@@ -107,6 +111,7 @@ class Settings:
             _check(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         _check(self.epoch >= 0, "epoch", self.epoch, "at least 0")
         _check(self.epoch_samples is None or self.epoch_samples >= 1, "epoch_samples", self.epoch_samples, "at least 1")
+        _check(not self.ahead or self.window is not None, "ahead", self.ahead, "False without window")
         _check(self.fields is None or len(self.fields) > 0, "fields", self.fields, "at least one, or None")
         is_rank = self.shard is None or 0 <= self.shard[0] < self.shard[1]
         _check(is_rank, "shard", self.shard, "(i, n) with 0 <= i < n, or None")

@@ -227,9 +227,22 @@ class Processed:
         DamagedFile
             When stats.json does not say it.
         """
+        return self._window_fact(field, "window")
+
+    def rows_ahead(self, field: str) -> int:
+        """Return how many rows at least follow each window of a feature in its segment and part.
+
+        Raises
+        ------
+        DamagedFile
+            When stats.json does not say it.
+        """
+        return self._window_fact(field, "ahead")
+
+    def _window_fact(self, field: str, name: str) -> int:
         path = self.folder / part_files.STATS
         try:
-            return int(json.loads(path.read_bytes())["windows"][field]["window"])
+            return int(json.loads(path.read_bytes())["windows"][field][name])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise arrays.DamagedFile(f"{path}: no size of the windows of {field!r} ({error}); `dvc repro`") from None
 

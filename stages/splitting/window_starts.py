@@ -6,6 +6,9 @@ stages/processed/windows.py.
 
 A run is a longest stretch of such rows. The grid of windows begins anew at the first row of every run, so a window
 never spans a break and rows added after it never move it.
+
+With ``ahead: h`` a window begins only where h more rows of its run follow it: what a label of the window looks at, for
+example the next h prices, is then in the same segment and part. The grid stays; windows at the end of runs drop out.
 """
 
 from collections.abc import Mapping
@@ -34,12 +37,12 @@ def write_starts(folder: WrittenFolder, merged: Merged, windows: Mapping[str, Wi
         if name not in features:
             known = ", ".join(sorted(features))
             raise ExpectedError(f"params.yaml: split.windows: no feature {name!r}, expected one of: {known}")
-        counts[name] = {"window": wanted.window, "step": wanted.step}
+        counts[name] = {"window": wanted.window, "step": wanted.step, "ahead": wanted.ahead}
         parts, is_first, is_valid = _flags(merged, name)
         for number, part in enumerate(PARTS):
             first, length = runs(parts == number, is_first, is_valid)
             rows = np.cumsum(parts == number) - 1
-            found = starts(rows[first], length, wanted.window, wanted.step)
+            found = starts(rows[first], length, wanted.window + wanted.ahead, wanted.step)
             with folder.npy(part_files.window_starts(name, part), found.dtype, found.shape) as sink:
                 sink.append(found)
             counts[name][part] = len(found)
@@ -94,7 +97,7 @@ def starts(first: np.ndarray, length: np.ndarray, window: int, step: int) -> np.
     first, length
         First row and number of rows of each run, int64 (r,).
     window
-        Rows of a window, at least 1.
+        Rows of a window, with those that must follow it, at least 1.
     step
         Rows from one window of a run to the next, at least 1.
 

@@ -12,7 +12,7 @@ from stages.core import arrays
 from stages.loader import Settings
 from tests.helpers.places import REPOSITORY
 
-N_ROWS, WINDOW = 1000, 7
+N_ROWS, WINDOW, AHEAD = 1000, 7, 2
 
 
 def write_part(folder, n_rows=N_ROWS, part="train", starts=None):
@@ -26,7 +26,9 @@ def write_part(folder, n_rows=N_ROWS, part="train", starts=None):
     arrays.save_npz(folder / f"keys_{part}.npz", {"name": [row.astype("S16")], **keys})
     if starts is not None:
         np.save(folder / f"starts_X_{part}.npy", np.asarray(starts, np.int64))
-        (folder / "stats.json").write_text(json.dumps({"windows": {"X": {"window": WINDOW, "step": 3}}}))
+        (folder / "stats.json").write_text(
+            json.dumps({"windows": {"X": {"window": WINDOW, "step": 3, "ahead": AHEAD}}})
+        )
     return folder
 
 

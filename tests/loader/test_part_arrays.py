@@ -11,7 +11,7 @@ from stages.core.files import atomic_dir
 from stages.loader import Adaptive, PartArrays, Settings, batches
 from stages.loader.form import Form
 from stages.loader.order import Permutation
-from tests.helpers.loader_parts import N_ROWS, WINDOW, flat, rows_of, run_script, write_part
+from tests.helpers.loader_parts import AHEAD, N_ROWS, WINDOW, flat, rows_of, run_script, write_part
 
 
 @pytest.fixture
@@ -48,6 +48,32 @@ def test_windows_hold_consecutive_rows(folder):
             firsts += first[:, 0].tolist()
     assert sorted(firsts) == list(range(0, N_ROWS - WINDOW + 1, 3))
     assert firsts != sorted(firsts)
+
+
+def test_windows_come_with_the_rows_ahead_if_asked_for(tmp_path):
+    """Each field asked for, and none behind the part; whole folders agree on it, or are refused."""
+    starts = np.arange(0, N_ROWS - WINDOW - AHEAD + 1)
+    folder = write_part(tmp_path / "a", starts=starts)
+    settings = Settings(batch_size=50, window="X", fields=("X", "row_in_unit"), ahead=True)
+    with batches(folder, "train", settings) as stream:
+        rows = np.concatenate([batch["row_in_unit"] for batch in stream])
+    assert np.array_equal(rows, starts[:, None] + np.arange(WINDOW + AHEAD))
+    with batches(folder, "train", settings, ahead=False) as stream:
+        assert np.array_equal(rows[:50, :WINDOW], next(stream)["row_in_unit"])
+    other = write_part(tmp_path / "b", starts=starts)
+    (other / "stats.json").write_text('{"windows": {"X": {"window": 7, "ahead": 1}}}')
+    with pytest.raises(ExpectedError, match="rows of a sample is 8, expected 9"):
+        batches([folder, other], "train", settings)
+
+
+def test_rows_ahead_that_split_did_not_keep_are_refused(tmp_path):
+    """They would be of another segment or part, or not there."""
+    folder = write_part(tmp_path, starts=[0, 3])
+    (folder / "stats.json").write_text('{"windows": {"X": {"window": 7, "ahead": 0}}}')
+    with pytest.raises(ExpectedError, match=r"windows of 'X' keep 0 rows ahead, .* set split\.windows\.X\.ahead"):
+        batches(folder, "train", window="X", ahead=True)
+    with pytest.raises(ExpectedError, match="loader: ahead is True, expected False without window"):
+        batches(folder, "train", ahead=True)
 
 
 @pytest.mark.parametrize("kept_mb", [0, 64])

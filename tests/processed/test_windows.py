@@ -38,6 +38,25 @@ def test_windows_are_those_found_row_by_row(rows, window, step):
     assert found.tolist() == starts_by_hand(is_chosen, ~is_joined, is_valid, window, step)
 
 
+@settings(max_examples=150, deadline=None)
+@given(
+    rows=st.lists(st.tuples(*[st.sampled_from([True, True, True, True, False])] * 3), max_size=60),
+    window=st.integers(1, 8),
+    step=st.integers(1, 9),
+    ahead=st.integers(0, 5),
+)
+def test_rows_ahead_drop_windows_and_move_none(rows, window, step, ahead):
+    """Left are the windows whose next rows are of the same run."""
+    is_chosen, is_joined, is_valid = np.array(rows, bool).reshape(-1, 3).T
+    found = runs(is_chosen, ~is_joined, is_valid)
+    run = np.full(len(rows) + window + ahead, -1)
+    for number, (first, length) in enumerate(zip(*found, strict=True)):
+        run[first : first + length] = number
+    every = starts(*found, window, step)
+    left = [start for start in every.tolist() if (run[start : start + window + ahead] == run[start]).all()]
+    assert starts(*found, window + ahead, step).tolist() == left
+
+
 @pytest.mark.skipif(not REFERENCE.is_file(), reason="the reference bars are not beside the repository")
 @pytest.mark.parametrize(("window", "step"), [(48, 36), (60, 45)])
 @pytest.mark.parametrize("gap", GAPS_MINUTES)

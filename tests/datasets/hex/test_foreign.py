@@ -63,6 +63,17 @@ def test_a_sound_evaluator_is_asked(own):
     assert np.array_equal(evaluator.value(boards(), MOVERS), embedded.value(boards(), MOVERS))
 
 
+@pytest.mark.parametrize(("body", "digest"), [("pass", None), ("digest = 'sha256:0af9'", "sha256:0af9")])
+def test_it_may_say_what_it_is_made_of(own, body, digest):
+    assert foreign.load(own(body)).digest == digest
+
+
+@pytest.mark.parametrize("digest", ["''", "'a b'", "'a\\nb'", "5", "'x' * 129"])
+def test_a_digest_that_is_no_word_is_told(own, digest):
+    """It becomes a line of a header."""
+    assert "expected 1 to 128 ASCII letters, digits" in told(own(f"digest = {digest}"))
+
+
 def test_it_is_not_asked_about_no_boards(own):
     evaluator = foreign.load(own("policy = value = None.__class__"))
     assert evaluator.policy(boards()[:0], MOVERS[:0]).shape == (0, N_CELLS)

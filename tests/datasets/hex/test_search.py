@@ -40,6 +40,7 @@ class Scrambled:
     """Policies and values that have nothing to do with the board but depend on every stone."""
 
     name = "scrambled"
+    digest = None
 
     def policy(self, boards, movers):
         seeds = [zlib.crc32(board.tobytes() + bytes([mover])) for board, mover in zip(boards, movers, strict=True)]
@@ -228,6 +229,20 @@ def test_a_win_is_taken_and_else_the_opponents_win_is_prevented(mover):
     boards = np.concatenate([board, board[:, ::-1].swapaxes(2, 3)])
     cells = choose(boards, np.array([mover, 1 - mover]), greedy(2), (13, 8), DistanceEvaluator())
     assert cells.tolist() == [9 * SIZE + 6, 6 * SIZE + 9]
+
+
+@pytest.mark.parametrize("widths", [(1, 3), (2, 3), (2, 3, 2)])
+def test_a_win_is_taken_when_every_move_that_is_looked_at_wins(widths):
+    """Red wins with g8 and with g10: no node is left to look further from. A game beside it may go on."""
+    rows = [row * SIZE + c for row in (7, 9) for c in range(SIZE) if c != 6]
+    board = wall(range(8 * SIZE, 9 * SIZE), rows)
+    wins = [7 * SIZE + 6, 9 * SIZE + 6]
+    assert sorted(drawn(DistanceEvaluator().policy(board, [RED]), np.array([0]), greedy(1), 2)[0].tolist()) == wins
+    alone = choose(board, np.array([RED]), greedy(1), widths, DistanceEvaluator())
+    assert alone[0] in wins
+    boards = np.concatenate([board, np.zeros_like(board)])
+    beside = choose(boards, np.array([RED, BLUE]), greedy(2), widths, DistanceEvaluator())
+    assert beside[0] == alone[0]
 
 
 def test_a_games_moves_do_not_depend_on_the_games_beside_it():

@@ -10,6 +10,7 @@ from stages import discover
 from stages.core import manifests, paths
 from stages.core.params import load
 from stages.datasets.market import simulate
+from stages.loader import batches
 from stages.processed.windows import gather
 from tests.helpers.verbs import FROM_RAW
 
@@ -17,7 +18,7 @@ SPLIT = {
     "by": "time",
     "horizon": 1,
     "embargo": 5,
-    "windows": {"strategic": {"window": 48, "step": 36}, "tactical": {"window": 60, "step": 45}},
+    "windows": {"strategic": {"window": 48, "step": 1, "ahead": 4}, "tactical": {"window": 60, "step": 45}},
 }
 INSTRUMENTS = {
     "NQ": {"bars": 2900, "start": "2024-02-01", "dialect": "excel", "roll": 0.05},
@@ -73,6 +74,7 @@ def keys(part):
     return np.load(paths.processed_dir("market") / f"keys_{part}.npz", allow_pickle=False)
 
 
+@pytest.mark.slow
 def test_arrays_do_not_depend_on_batch_size_and_workers(market, snapshot):
     merged = [snapshot(folder / paths.merged_dir("market")) for folder in market.values()]
     assert merged[0] == merged[1]
@@ -97,6 +99,28 @@ def test_rows_come_by_instrument_and_time_and_windows_stay_in_one_segment(in_mar
             assert (gather(instrument, first, window) == instrument[first][:, None]).all()
             assert (gather(table[f"valid_{field}"], first, window) == 1).all()
             assert (np.diff(gather(time, first, window), axis=1) <= 90 * 60 * 10**9).all()
+
+
+def test_the_bars_behind_a_window_are_there_for_its_label(in_market):
+    """Strategic windows keep 4: of the same segment, instrument and part, the last of them no window's own."""
+    folder = paths.processed_dir("market")
+    fields = ("strategic", "close", "segment", "instrument", "row_in_unit", "time")
+    for part in ("train", "val", "test"):
+        first = of_part(part, "starts_strategic")
+        with batches(folder, part, batch_size=len(first), window="strategic", ahead=True, fields=fields) as stream:
+            batch = next(stream)
+        assert batch["strategic"].shape == (len(first), 52, 13)
+        assert (batch["segment"] == batch["segment"][:, :1]).all()
+        assert (batch["instrument"] == batch["instrument"][:, :1]).all()
+        assert (np.diff(batch["time"], axis=1) > 0).all()
+        assert np.array_equal(batch["close"], gather(keys(part)["close"], first, 52))
+        # Every window of the grid that has them is there: rows before and behind the starts belong to another run.
+        is_last = ~np.isin(first + 1, first)
+        segment, is_valid = keys(part)["segment"], keys(part)["valid_strategic"]
+        behind = first[is_last] + 52
+        is_end = behind >= len(segment)
+        behind = np.minimum(behind, len(segment) - 1)
+        assert (is_end | (segment[behind] != segment[first[is_last]]) | (is_valid[behind] == 0)).all()
 
 
 def test_no_window_lies_on_disk_and_the_normaliser_knows_train_only(in_market):

@@ -12,6 +12,7 @@ Settings::
     started: "2025-01-01T00:00:00"   # what the files give as their time
     widths: [13, 8]                  # candidates at each depth of the search
     evaluator: distance              # judges positions, or module:function, see `foreign`
+    weights: {file: w.npz, sha256: …} # of an evaluator of your own, which is called with the file's path; default none
     temperature: 0.5                 # at which candidates are drawn, at the first move
     decay: exponential               # or linear, step, game_progress, constant
     temperature_end: 0.01            # what the temperature falls to
@@ -23,6 +24,7 @@ Settings::
 """
 
 import functools
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -34,15 +36,13 @@ from stages.core.params import AtLeast, Between, Fault, Must, build
 from stages.datasets.base import remove_others
 from stages.datasets.hex.schema import BLUE, N_CELLS
 from stages.datasets.hex.simulate import evaluate, foreign, record
-from stages.datasets.hex.simulate.driver import GameStream, Lookups, Play, Task, deal, play_streams
+from stages.datasets.hex.simulate.driver import GameStream, GameTask, Lookups, Play, deal, play_streams
 from stages.datasets.hex.simulate.openings import OPENINGS
 from stages.datasets.hex.simulate.temperature import Decay, Schedule
 from stages.runtime.workers import Workers
 
 # Names the program that plays. Raise it when the same settings give other games: older files are then begun anew.
 ENGINE = "fixed-tree minimax 2"
-
-_HEADER_LINES = 10
 
 
 def _is_time(text: str) -> bool:
@@ -73,6 +73,7 @@ class Settings:
     started: Annotated[str, Must(_is_time, 'a time such as "2025-01-01T00:00:00"')]
     widths: Widths = field(default_factory=lambda: [13, 8])
     evaluator: str = evaluate.EMBEDDED
+    weights: foreign.Weights | None = None
     temperature: Temperature = 0.5
     decay: Decay = "exponential"
     temperature_end: Temperature = 0.01
@@ -83,7 +84,9 @@ class Settings:
     cache: FromOne = 60_000
 
     def faults(self) -> Iterator[Fault]:
-        """Yield what is wrong with the temperatures together."""
+        """Yield what is wrong with the settings together."""
+        if self.weights and self.evaluator == evaluate.EMBEDDED:
+            yield Fault("weights", f"{self.weights.file!r}, expected none with evaluator {evaluate.EMBEDDED}")
         for name in ("temperature", "temperature_end"):
             value = getattr(self, name)
             if value == 0 and self.decay == "exponential":
@@ -115,12 +118,14 @@ def write(folder: Path, options: Mapping[str, Any]) -> dict[str, float]:
         If a setting is missing, unknown, of a wrong type or out of range.
     """
     settings = parse_settings(options)
+    judge = foreign.load(settings.evaluator, settings.weights)
     play, paths = _play(settings), _paths(folder, settings)
     remove_others(folder, set(paths))
-    streams = [_begin(settings, play, worker, path) for worker, path in enumerate(paths)]
+    headers = (_header(settings, play, judge.digest, worker) for worker in range(len(paths)))
+    streams = [_begin(settings, *given) for given in zip(range(len(paths)), paths, headers, strict=True)]
     started = time.monotonic()
     with Workers() as workers:
-        tasks = (Task(play, dealt) for dealt in deal(streams, workers.n_workers))
+        tasks = (GameTask(play, dealt) for dealt in deal(streams, workers.n_workers))
         lookups = [done.result for done in workers.ordered(play_streams, tasks)]
     n_new, seconds = sum(len(stream.games) for stream in streams), time.monotonic() - started
     return {**_figures(paths, lookups), "n_new": n_new, "games_per_s": round(n_new / seconds, 1)}
@@ -139,11 +144,9 @@ def parse_settings(entry: Mapping[str, Any]) -> Settings:
     Raises
     ------
     ExpectedError
-        As `write`.
+        As `write`, but for the evaluator, which is not loaded.
     """
-    settings = build(Settings, dict(entry), "simulate.hex")
-    foreign.load(settings.evaluator)
-    return settings
+    return build(Settings, dict(entry), "simulate.hex")
 
 
 def _started(settings: Settings) -> datetime:
@@ -161,7 +164,9 @@ def _play(settings: Settings) -> Play:
         tuple(settings.step_temperatures),
     )
     widths = tuple(settings.widths)
-    return Play(settings.seed, widths, schedule, settings.openings, settings.evaluator, settings.cache)
+    return Play(
+        settings.seed, widths, schedule, settings.openings, settings.evaluator, settings.weights, settings.cache
+    )
 
 
 def _paths(folder: Path, settings: Settings) -> list[Path]:
@@ -170,11 +175,16 @@ def _paths(folder: Path, settings: Settings) -> list[Path]:
     return [folder / f"worker_{worker}" / name for worker in range(min(settings.workers, settings.games))]
 
 
-def _header(settings: Settings, play: Play, worker: int) -> bytes:
-    """Return the lines before the games of a worker's file: everything that decides them."""
+def _header(settings: Settings, play: Play, digest: str | None, worker: int) -> bytes:
+    """Return the lines before the games of a worker's file: everything that decides them.
+
+    `digest` is the evaluator's, if it has one.
+    """
     lines = (
         f"Self-play games - {_started(settings).isoformat(timespec='microseconds')}",
         f"Model: {settings.evaluator}",
+        *([f"Model digest: {digest}"] if digest else []),
+        *([f"Weights: sha256 {settings.weights.sha256}"] if settings.weights else []),
         f"Engine: {ENGINE}",
         f"Search widths: {settings.widths}",
         f"Temperature: {settings.temperature}",
@@ -187,17 +197,18 @@ def _header(settings: Settings, play: Play, worker: int) -> bytes:
     return "".join(f"# {line}\n" for line in lines).encode()
 
 
-def _begin(settings: Settings, play: Play, worker: int, path: Path) -> GameStream:
+def _begin(settings: Settings, worker: int, path: Path, header: bytes) -> GameStream:
     """Prepare the file of a worker and return the games that it lacks."""
     games = range(worker, settings.games, settings.workers)
-    n_whole = record.begin(path, _header(settings, play, worker), len(games))
+    n_whole = record.begin(path, header, len(games))
     return GameStream(games[n_whole:], path)
 
 
 @functools.lru_cache(maxsize=4096)
 def _n_games(path: Path, size: int) -> int:
     """Return the number of games in a file of this size; the display asks five times a second."""
-    return max(0, path.read_bytes().count(b"\n") - _HEADER_LINES)
+    content = path.read_bytes()
+    return content.count(b"\n") - len(re.findall(rb"^# .*\n", content, re.MULTILINE))
 
 
 def _figures(paths: Sequence[Path], lookups: Sequence[Lookups]) -> dict[str, float]:

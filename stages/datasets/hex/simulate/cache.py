@@ -28,7 +28,7 @@ class CachedEvaluator:
     """
 
     def __init__(self, evaluator: Evaluator, size: int) -> None:
-        self.name = evaluator.name
+        self.name, self.digest = evaluator.name, evaluator.digest
         self.hits = 0
         self.misses = 0
         self._evaluator = evaluator

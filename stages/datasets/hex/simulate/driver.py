@@ -31,6 +31,7 @@ class Play:
     schedule: Schedule
     openings: bool
     evaluator: str
+    weights: foreign.Weights | None
     cache: int
 
 
@@ -42,7 +43,7 @@ class GameStream:
     path: Path
 
 
-class Task(NamedTuple):
+class GameTask(NamedTuple):
     """What one process does."""
 
     play: Play
@@ -108,9 +109,9 @@ class _Table:
         return None if number is None else Game(self._play, number)
 
 
-def play_streams(task: Task) -> Lookups:
+def play_streams(task: GameTask) -> Lookups:
     """Play the games of some workers, in step, and append each to its worker's file when it is won."""
-    evaluator = CachedEvaluator(foreign.load(task.play.evaluator), task.play.cache)
+    evaluator = CachedEvaluator(foreign.load(task.play.evaluator, task.play.weights), task.play.cache)
     n_games = sum(len(stream.games) for stream in task.streams)
     tables = [_Table(task.play, stream) for stream in task.streams]
     n_won = 0

@@ -53,9 +53,19 @@ _LOGISTIC = np.array(
 
 
 class Evaluator(Protocol):
-    """What a search asks of an evaluator; values and policies are asked apart, since they differ in price."""
+    """What a search asks of an evaluator; values and policies are asked apart, since they differ in price.
+
+    Attributes
+    ----------
+    name
+        As in the settings.
+    digest
+        What it is made of, in a word: for a network, say, the SHA-256 of its weights. It stands in the header of every
+        file, so that no games are continued with another one of the same name. None says that the name is enough.
+    """
 
     name: str
+    digest: str | None
 
     def policy(self, boards: np.ndarray, movers: np.ndarray) -> np.ndarray:
         """Return logits over the cells, float32 (B, 169), finite, and -inf where a stone stands.
@@ -74,6 +84,7 @@ class DistanceEvaluator:
     """The embedded evaluator; see the module."""
 
     name = EMBEDDED
+    digest: str | None = None
 
     def policy(self, boards: np.ndarray, movers: np.ndarray) -> np.ndarray:
         """Return minus the costs of both sides' cheapest paths through each cell, as logits, whoever is to move."""

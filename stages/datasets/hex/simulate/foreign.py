@@ -1,42 +1,70 @@
 """Evaluators by name: the embedded one, or one of the user's own code, whose every answer is checked.
 
-In: the setting ``evaluator``, "distance" or ``module:function``; the function takes no arguments and returns an
-`Evaluator`. Whatever that code does wrong is one line that names the setting: the games would be wrong, or end in a
-traceback far from the cause.
+In: the setting ``evaluator``, "distance" or ``module:function``; the function returns an `Evaluator`, of which it may
+leave out `digest`, and takes no arguments, or, if the setting ``weights`` names a file, the `Path` of that. Whatever
+that code does wrong is one line that names the setting: the games would be wrong, or end in a traceback far from the
+cause.
+
+``weights`` gives the file's SHA-256 beside its name, and a file with another one is refused. So params.yaml says which
+weights the games are of, a change of them is a change of the settings, which DVC sees, and no games of older weights
+pass for those of newer ones. The file itself is no dependency of the stage in dvc.yaml: that is written once for all
+datasets, and DVC's templates have neither optional dependencies nor defaults, so all of them would need such a file.
 """
 
+import hashlib
 import importlib
+import re
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
 
 from stages.core.errors import ExpectedError
+from stages.core.params import Must
 from stages.datasets.hex.schema import N_CELLS
 from stages.datasets.hex.simulate.evaluate import EMBEDDED, DistanceEvaluator, Evaluator
 
 SETTING = "simulate.hex.evaluator"
+WEIGHTS = "simulate.hex.weights"
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_DIGEST = re.compile(r"[\w.:+-]{1,128}", re.ASCII)
 
 # What foreign code raises when it fails: anything, and sys.exit() at the end of a script that is no module.
 FAILURES = (Exception, SystemExit)
 
 
-def load(name: str = EMBEDDED) -> Evaluator:
+@dataclass(frozen=True)
+class Weights:
+    """The file that an evaluator is made of, from the working directory, and its SHA-256 in hexadecimal digits."""
+
+    file: str
+    sha256: Annotated[str, Must(lambda text: bool(_SHA256.fullmatch(text)), "64 digits 0-9a-f, of `sha256sum FILE`")]
+
+
+def load(name: str = EMBEDDED, weights: Weights | None = None) -> Evaluator:
     """Return the evaluator of a name.
 
     Parameters
     ----------
     name
-        "distance", or "module:function" of a function without arguments that returns an `Evaluator`.
+        "distance", or "module:function" of a function that returns an `Evaluator`.
+    weights
+        The file that the function is called with; None is no argument.
 
     Raises
     ------
     ExpectedError
-        When there is no such function, it fails, or what it returns is no evaluator.
+        When there is no such function, it fails, what it returns is no evaluator, or the weights are others.
     """
+    if weights:
+        _check_weights(weights)
     if name == EMBEDDED:
         return DistanceEvaluator()
-    evaluator = _call(f"{SETTING}: {name!r}", _function(name))
+    arguments = [Path(weights.file)] if weights else []
+    evaluator = _call(f"{SETTING}: {name!r}", _function(name), *arguments)
     for method in ("policy", "value"):
         if not callable(getattr(evaluator, method, None)):
             raise ExpectedError(
@@ -44,6 +72,20 @@ def load(name: str = EMBEDDED) -> Evaluator:
                 "see stages/datasets/hex/simulate/evaluate.py"
             )
     return CheckedEvaluator(name, evaluator)
+
+
+def _check_weights(weights: Weights) -> None:
+    """Raise unless the file has the SHA-256 of the settings."""
+    try:
+        with Path(weights.file).open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ExpectedError(f"{WEIGHTS}.file: {weights.file!r} cannot be read ({error.strerror}); correct it") from None
+    if found != weights.sha256:
+        raise ExpectedError(
+            f"{WEIGHTS}.sha256: {weights.sha256}, expected {found}, that of {weights.file}; restore the file, or write "
+            "this into params.yaml, which plays all games anew"
+        )
 
 
 def _function(name: str) -> Callable[[], Any]:
@@ -75,6 +117,15 @@ class CheckedEvaluator:
         self.name = name
         self._where = f"{SETTING}: {name!r}"
         self._evaluator = evaluator
+        self.digest = self._digest()
+
+    def _digest(self) -> str | None:
+        """Return what the evaluator says it is made of; None if it says nothing."""
+        digest = getattr(self._evaluator, "digest", None)
+        if digest is not None and not (isinstance(digest, str) and _DIGEST.fullmatch(digest)):
+            expected = "1 to 128 ASCII letters, digits and any of _.:+-, or None"
+            raise ExpectedError(f"{self._where}: digest is {digest!r}, expected {expected}; correct it")
+        return digest
 
     def policy(self, boards: np.ndarray, movers: np.ndarray) -> np.ndarray:
         """Return logits as `Evaluator.policy` does."""

@@ -14,9 +14,10 @@ A worker has one file, ``worker_<i>/selfplay_<stamp>.trmph``: header lines, then
     # Format: trmph_string winner
     #13,g1a7g2b7...m7g7 b
 
-The header holds all that decides the games, so a file with another one is begun anew. A game is appended with a single
-write to a file that is opened for it and closed after it; so a killed writer leaves at most half a line, which the
-next run cuts off.
+The header holds all that decides the games, so a file with another one is begun anew. After ``Model`` come, where there
+are any, ``Model digest``, what the evaluator says it is made of, and ``Weights``, the SHA-256 of their file. A game is
+appended with a single write to a file that is opened for it and closed after it; so a killed writer leaves at most half
+a line, which the next run cuts off.
 """
 
 import errno

@@ -3,7 +3,7 @@
 At a node of depth d, widths[d] legal moves are looked at: drawn without replacement from softmax(logits / temperature),
 or the best ones at temperature 0. The leaves of all games are evaluated in one call. Values are P(red wins) everywhere,
 so that a node takes the largest of its children where red moves and the smallest where blue moves. A node where a side
-is connected has the exact value and no children.
+is connected has the exact value and no children; where that is every node of a depth, the tree ends there.
 
 The k largest of logits / temperature + Gumbel noise are k draws without replacement from the softmax. The noise of a
 game comes from the game's own generator, for its nodes in order: its moves do not depend on the games beside it.
@@ -78,6 +78,8 @@ def choose(
     where = np.arange(n)
     levels = [Level(boards, np.asarray(movers, np.uint8), where, where, np.full(n, -1), np.zeros(n, bool))]
     for width in widths:
+        if levels[-1].is_over.all():
+            break
         levels.append(grow(levels[-1], draw, width, evaluator))
     values = leaf_values(levels[-1], evaluator)
     for level, below in zip(levels[-2:0:-1], levels[:1:-1], strict=True):
