@@ -19,6 +19,7 @@ import numpy as np
 
 from stages.core.errors import ExpectedError
 from stages.loader import PartArrays
+from stages.loader.form import Form
 from stages.processed import Processed
 
 Arrays = dict[str, np.ndarray]
@@ -38,6 +39,8 @@ class Forecast:
     ----------
     field
         The feature whose windows are the samples: "strategic" or "tactical".
+    window
+        Its bars.
     horizon
         Bars after the window that the labels speak of, at least 1.
     first_day
@@ -45,6 +48,7 @@ class Forecast:
     """
 
     field: str
+    window: int
     horizon: int
     first_day: int = 0
 
@@ -59,13 +63,33 @@ class Forecast:
         Parameters
         ----------
         batch
-            The feature; close (B, window + horizon) and time, of which the last `horizon` rows are after the window.
+            The feature, close and time, (B, window + horizon or more, ...).
         """
-        close = batch["close"].astype(np.float64)
-        window = close.shape[1] - self.horizon
-        labels = {f"label_{name}": values for name, values in targets(close, self.horizon).items()}
-        day = batch["time"][:, window - 1] // DAY_NS - self.first_day
-        return {"x": batch[self.field][:, :window], **labels, "day": day}
+        labels = {f"label_{name}": values for name, values in targets(self.closes(batch), self.horizon).items()}
+        day = batch["time"][:, self.window - 1] // DAY_NS - self.first_day
+        return {"x": batch[self.field][:, : self.window], **labels, "day": day}
+
+    def closes(self, batch: Arrays) -> np.ndarray:
+        """Return the closes of the windows and of the bars of the horizon, float64 (B, window + horizon)."""
+        return batch["close"][:, : self.window + self.horizon].astype(np.float64)
+
+
+def forecast_of(folder: Path, field: str, horizon: int) -> Forecast:
+    """Return what makes labels of the windows of a feature.
+
+    Raises
+    ------
+    ExpectedError
+        When fewer rows are kept behind a window than the labels look at.
+    """
+    data = Processed(folder)
+    n_ahead = data.rows_ahead(field)
+    if n_ahead < horizon:
+        raise ExpectedError(
+            f"{folder}: windows of {field!r} keep {n_ahead} rows ahead, expected at least {horizon}; set "
+            f"split.windows.{field}.ahead in params.yaml and `dvc repro`, or lower train.market.horizon"
+        )
+    return Forecast(field, data.window_rows(field), horizon, days(folder)[0])
 
 
 def targets(close: np.ndarray, horizon: int) -> Arrays:
@@ -96,20 +120,10 @@ def past_volatility(close: np.ndarray, horizon: int) -> np.ndarray:
 
 def chunks(folder: Path, part: str, forecast: Forecast) -> Iterator[Arrays]:
     """Yield the windows of a part in order, as `Forecast` gives them, with ``past`` float64 (B, 4)."""
-    source = PartArrays(folder, part, forecast.fields, forecast.field)
-    require_rows(source.window_rows, forecast.horizon, folder)
+    source = PartArrays(folder, part, forecast.fields, forecast.field, Form(ahead=True))
     for start in range(0, len(source), CHUNK_WINDOWS):
         batch = source.read(np.arange(start, min(start + CHUNK_WINDOWS, len(source))))
-        yield forecast(batch) | {"past": past_volatility(batch["close"], forecast.horizon)}
-
-
-def require_rows(n_rows: int, horizon: int, folder: Path) -> None:
-    """Raise an `ExpectedError` where the rows of a sample leave no two for the window."""
-    if n_rows < horizon + 2:
-        raise ExpectedError(
-            f"{folder}: windows of {n_rows} rows, expected at least 2 and {horizon} after them; widen split.windows or "
-            "lower train.market.horizon"
-        )
+        yield forecast(batch) | {"past": past_volatility(forecast.closes(batch), forecast.horizon)}
 
 
 def days(folder: Path) -> tuple[int, int]:

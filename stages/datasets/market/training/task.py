@@ -1,8 +1,8 @@
 """Forecast the bars after a window: their return, and how much the price moves.
 
-Trained on windows of one feature, strategic or tactical, with `horizon` rows after each, of which the labels are made.
-So `split.windows` in params.yaml must give windows at every bar (``step: 1``: the ones that do not overlap are 248 on
-the sample, too few to learn from) with the rows behind them. Then whatever deals out windows, its order, ranks,
+Trained on windows of one feature, strategic or tactical, with the bars behind each, of which the labels are made. So
+`split.windows` in params.yaml gives windows at every bar (``step: 1``: with 36 there are 248 on the sample, too few to
+learn from) and keeps `horizon` rows ahead of each. Then whatever deals out windows, the loader's order, ranks,
 checkpoints and mixtures, deals out labels as well.
 """
 
@@ -90,8 +90,8 @@ class TaskMarket:
         self._options = build(ForecastOptions, own, WHERE)
         self._field = self._options.model.field
         (self._n_columns,) = Processed(folder).feature_header(self._field, "train").shape[1:]
-        first_day, self._n_days = labels.days(folder)
-        self._forecast = Forecast(self._field, self._options.horizon, first_day)
+        self._forecast = labels.forecast_of(folder, self._field, self._options.horizon)
+        self._n_days = labels.days(folder)[1]
         mean, scale = label_scale(folder, self._forecast)
         self._mean, self._scale = torch.from_numpy(mean), torch.from_numpy(scale)
 
@@ -103,7 +103,7 @@ class TaskMarket:
     def stream_settings(self, part: str) -> dict[str, Any]:
         """Return the windows with the closes behind them, and what makes labels of these; the same for each part."""
         del part
-        return {"window": self._field, "fields": self._forecast.fields, "transform": self._forecast}
+        return {"window": self._field, "ahead": True, "fields": self._forecast.fields, "transform": self._forecast}
 
     def loss(self, model: nn.Module, batch: TensorBatch) -> tuple[Tensor, Metrics]:
         """Return the mean Huber loss of both labels in standard deviations of train, and that of each."""

@@ -55,7 +55,7 @@ class IqlOptions:
 
 def losses(model: ActorCritic, batch: TensorBatch, options: IqlOptions, reward_scale: float) -> dict[str, Tensor]:
     """Return the losses of each transition (B,) by name, policy, value and critic; 0 where it does not count."""
-    is_counted = batch["is_counted"] & batch["is_known"]
+    is_counted = batch["is_counted"] & batch["is_known"] & (batch["label_action"] >= 0)
     actions = torch.where(is_counted, batch["label_action"], 0)[:, None]
     x, next_x = batch["x"], batch["next_x"]
 

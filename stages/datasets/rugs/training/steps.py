@@ -58,7 +58,8 @@ def imitation(logits: Tensor, batch: TensorBatch) -> Tensor:
     ExpectedError
         When an action counts that its mask forbids.
     """
-    actions = torch.where(batch["is_counted"], batch["label_action"], 0)
+    is_counted = batch["is_counted"] & (batch["label_action"] >= 0)
+    actions = torch.where(is_counted, batch["label_action"], 0)
     is_legal = batch["mask_action"].gather(1, actions[:, None])[:, 0] != 0
     if not is_legal.all():
         row = int(torch.nonzero(~is_legal)[0])
@@ -69,4 +70,4 @@ def imitation(logits: Tensor, batch: TensorBatch) -> Tensor:
         )
     log_probabilities = legal_log_probabilities(logits, batch["mask_action"])
     nll = -log_probabilities.gather(1, actions[:, None])[:, 0]
-    return torch.where(batch["is_counted"], nll, 0.0)
+    return torch.where(is_counted, nll, 0.0)

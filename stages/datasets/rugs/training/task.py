@@ -115,7 +115,9 @@ class TaskRugs:
 
     def meter(self) -> PressMeter:
         """Return a new meter."""
-        return PressMeter(self._log_prior, lambda model, batch: torch.stack(list(self._losses(model, batch).values())).sum(0))
+        return PressMeter(
+            self._log_prior, lambda model, batch: torch.stack(list(self._losses(model, batch).values())).sum(0)
+        )
 
     def baselines(self, train: Path, part: str) -> dict[str, Metrics]:
         """Return the metrics of always holding, and of the frequencies of actions in train with the same mask."""
