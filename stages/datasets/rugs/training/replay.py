@@ -6,8 +6,8 @@ promise: a real order may come late or be refused, and a price that was recorded
 
 The account at step i with the price p(i); an order of step i shows in step i+1:
 
-- BUY of an amount A: cash - A, tokens + A / p(i). In the simulated store and the reference, what the human bought or
-  sold was filled at p(i), or at p(i-1) where the answer came a frame later.
+- BUY of an amount A: cash - A, tokens + A / p(i). Nearly all that the human bought and sold in the simulated store and
+  in the reference was filled at p(i), the rest at p(i-1), where the answer came a frame later.
 - SELL of a share: tokens - q, cash + q p(i).
 - SIDEBET of an amount A: cash - A; 5 A are paid at the rug if it comes at most 40 ticks later.
 - Equity is cash + tokens x price. At the rug it has the rug's price, at which tokens are liquidated.
@@ -175,10 +175,14 @@ class Recording:
         """Return a number of some steps, float64."""
         return np.asarray(self.observation[rows, COLUMN[name]], np.float64)
 
+    def sums(self, values: np.ndarray) -> np.ndarray:
+        """Return the sum of numbers of the steps (S,) over each episode, float64 (E,)."""
+        total = np.concatenate([[0.0], np.cumsum(values, dtype=np.float64)])
+        return total[self.stops] - total[self.starts]
+
     def recorded(self) -> np.ndarray:
         """Return the return of each episode as the rewards tell it, float64 (E,)."""
-        total = np.concatenate([[0.0], np.cumsum(self.steps["reward"], dtype=np.float64)])
-        return total[self.stops] - total[self.starts]
+        return self.sums(self.steps["reward"])
 
     def play(self, decider: Decider) -> np.ndarray:
         """Play all episodes, a step of each at a time; return what each earns in SOL, float64 (E,)."""
@@ -230,55 +234,73 @@ class Holder:
 class Human:
     """What the server carried out for the human, read off the recorded account.
 
-    `unexplained` is the cash of each episode, float64 (E,), that came or went without an order or a payout, such as a
-    deposit.
+    Attributes
+    ----------
+    unexplained
+        float64 (E,): cash of each episode that came or went without an order or a payout, such as a deposit, in SOL.
+    unpaid
+        float64 (E,): payouts of won sidebets that were not recorded, so that the rewards lack them, in SOL.
+    fill, is_trade
+        (S,): what a trade between a step and the next one was filled at, and whether there was one.
     """
 
     keeps_tokens = True
 
     def __init__(self, recording: Recording) -> None:
         rows = np.arange(len(recording.observation))
-        following = np.minimum(rows + 1, len(rows) - 1)
-        tokens, balance = recording.column("position_qty", rows), recording.column("balance", rows)
-        gained, cash = tokens[following] - tokens, balance[following] - balance
-        is_in = np.zeros(len(rows), bool)
-        for start, stop in zip(recording.starts.tolist(), recording.stops.tolist(), strict=True):
-            is_in[start : stop - 1] = True
-        gained, cash = np.where(is_in, gained, 0.0), np.where(is_in, cash, 0.0)
-        is_trade = np.abs(gained) > DUST
-        is_bet = ~is_trade & (cash < -DUST)
-        self._sidebet = np.where(is_bet, -cash, 0.0)
-        cash = cash - self._paid(recording, cash, gained)
+        tokens, balance, price = (recording.column(name, rows) for name in ("position_qty", "balance", "price"))
+        is_in = _has_next(recording, len(rows))
+        gained, cash = (np.where(is_in, np.append(np.diff(of), 0.0), 0.0) for of in (tokens, balance))
+        self.is_trade = np.abs(gained) > DUST
 
-        # A trade is filled at what it cost; that of no tokens and no cash is none.
-        self._fill = np.where(is_trade, -cash / np.where(is_trade, gained, 1.0), 1.0)
-        is_sound = is_trade & (self._fill > 0)
+        # Cash that went without tokens is a bet; so is what went although tokens were sold, which were so at the price.
+        is_bet = ~self.is_trade & (cash < -DUST)
+        is_both = (gained < -DUST) & (cash < -DUST)
+        self._sidebet = np.where(is_bet, -cash, np.where(is_both, -cash - gained * price, 0.0))
+        cash = cash + self._sidebet
+        paid, self.unpaid = self._payouts(recording, cash, gained, price)
+        cash = cash - paid
+
+        # The rest is what the tokens cost or brought.
+        self.fill = np.where(self.is_trade, -cash / np.where(self.is_trade, gained, 1.0), 1.0)
+        is_sound = self.is_trade & (self.fill > 0)
         self._buy = np.where(is_sound & (gained > 0), -cash, 0.0)
         self._share = np.where(is_sound & (gained < 0), formulas.ratio(-gained, tokens), 0.0)
-        left = np.where(is_sound | is_bet | (np.abs(cash) <= DUST), 0.0, cash)
-        total = np.concatenate([[0.0], np.cumsum(left)])
-        self.unexplained = total[recording.stops] - total[recording.starts]
+        self.unexplained = recording.sums(np.where(is_sound | (np.abs(cash) <= DUST), 0.0, cash))
 
     def __call__(self, rows: np.ndarray, account: Account) -> Orders:
         """Return the orders that were carried out between these steps and the next ones."""
         del account
-        return Orders(self._buy[rows], self._share[rows], self._sidebet[rows], self._fill[rows])
+        return Orders(self._buy[rows], self._share[rows], self._sidebet[rows], self.fill[rows])
 
-    def _paid(self, recording: Recording, cash: np.ndarray, gained: np.ndarray) -> np.ndarray:
-        """Return what of the change of cash is the payout of a sidebet, which the account pays by itself."""
-        paid = np.zeros(len(cash))
-        price = recording.column("price", np.arange(len(cash)))
-        for start, stop in zip(recording.starts.tolist(), recording.stops.tolist(), strict=True):
-            bets = start + np.flatnonzero(self._sidebet[start : stop - 1])
-            last = stop - 2
+    def _payouts(
+        self, recording: Recording, cash: np.ndarray, gained: np.ndarray, price: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return what of the change of cash (S,) is a payout, and what of each episode's was not recorded, (E,)."""
+        paid, unpaid = np.zeros(len(cash)), np.zeros(len(recording.starts))
+        for episode, (start, stop) in enumerate(zip(recording.starts.tolist(), recording.stops.tolist(), strict=True)):
+            bets, last = start + np.flatnonzero(self._sidebet[start : stop - 1]), stop - 2
             if not len(bets) or not recording.steps["terminated"][last]:
                 continue
-            is_won = recording.steps["tick"][last + 1] - recording.steps["tick"][bets[-1]] <= formulas.SIDEBET_TICKS
-            payout = PAYOUT * self._sidebet[bets[-1]]
-            others = cash[last] + gained[last] * price[last + 1]
-            if is_won and others > payout / 2:
-                paid[last] = payout
-        return paid
+            tick, payout = recording.steps["tick"], PAYOUT * self._sidebet[bets[-1]]
+            if tick[last + 1] - tick[bets[-1]] > formulas.SIDEBET_TICKS:
+                continue
+
+            # With the rug frame, or after it: then only the reward tells.
+            change = cash[last] + gained[last] * price[last + 1]
+            held = recording.column("position_qty", np.array([last]))[0] * (price[last + 1] - price[last])
+            late = recording.steps["reward"][last] - change - held + self._sidebet[last]
+            paid[last] = payout if change > payout / 2 else 0.0
+            unpaid[episode] = payout if max(change, late) <= payout / 2 else 0.0
+        return paid, unpaid
+
+
+def _has_next(recording: Recording, n_steps: int) -> np.ndarray:
+    """Return which steps of the episodes that are played begin a transition, bool (S,)."""
+    edges = np.zeros(n_steps + 1, np.int64)
+    edges[recording.starts] += 1
+    np.subtract.at(edges, recording.stops - 1, 1)
+    return np.cumsum(edges)[:-1] > 0
 
 
 class Player:
