@@ -28,7 +28,6 @@ from stages.datasets.rugs.schema import ACTIONS, BUY, FEATURE_NAMES, HOLD, SELL,
 from stages.datasets.rugs.training.features import select
 from stages.datasets.rugs.training.transitions import Transitions
 from stages.processed import Processed
-from stages.training.task import Metrics
 
 PAYOUT: Final = 5.0  # stakes that a sidebet pays
 DUST: Final = 1e-7  # SOL or tokens; less is the rounding of float32
@@ -65,7 +64,8 @@ class ReplayOptions:
 class Account:
     """Books of E players, float64 (E,) each; amounts in SOL. `cost` is of what is held, `entry` the tick it was opened.
 
-    `shown` is the profit as of the last own order, which is when the server tells it.
+    `bet` is the stake of the running sidebet, `bet_tick` when the last one was placed; `shown` is the profit as the
+    server told it last.
     """
 
     cash: np.ndarray
@@ -94,6 +94,8 @@ class Account:
 
     def order(self, orders: "Orders", price: np.ndarray, tick: np.ndarray) -> None:
         """Carry out the orders of a step, in the order sell, buy, sidebet."""
+        is_over = (self.bet > 0) & (tick - self.bet_tick >= formulas.SIDEBET_TICKS)
+        self.bet = np.where(is_over, 0.0, self.bet)
         sold = self.quantity * orders.share
         self._close(sold, sold * orders.fill)
         opens = (orders.buy > 0) & ~(self.quantity > 0)
@@ -105,9 +107,10 @@ class Account:
         self.profit = self.profit - orders.sidebet
         is_bet = orders.sidebet > 0
         self.bet, self.bet_tick = np.where(is_bet, orders.sidebet, self.bet), np.where(is_bet, tick, self.bet_tick)
-        is_ordered = is_bet | (orders.buy > 0) | (orders.share > 0)
-        profit = self.profit + self.quantity * price - self.cost
-        self.shown = np.where(is_ordered, profit, self.shown)
+
+        # The server tells the profit after an order, and when a sidebet is lost.
+        is_told = is_over | is_bet | (orders.buy > 0) | (orders.share > 0)
+        self.shown = np.where(is_told, self.profit + self.quantity * price - self.cost, self.shown)
 
     def rug(self, is_rug: np.ndarray, tick: np.ndarray) -> None:
         """Pay the sidebets of those for whom the rug came in time."""
@@ -343,7 +346,7 @@ class Player:
         return np.asarray((reached <= self._rng.random((len(logits), 1)) * reached[:, -1:]).sum(1))
 
 
-def summary(returns: np.ndarray) -> Metrics:
+def summary(returns: np.ndarray) -> dict[str, float]:
     """Return the mean return of an episode in SOL with its 95 % interval, of a bootstrap over episodes."""
     if not len(returns):
         return dict.fromkeys(("return", "return_low", "return_high", "episodes"), float("nan"))
