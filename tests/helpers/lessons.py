@@ -43,7 +43,7 @@ def epochs_of(task, folder, n_epochs, batch_size=256):
 
 
 def measured(task, model, folder, part, batch_size=1024):
-    """Return the meter of a model that has seen a part."""
+    """Return the meter of a model, which is in evaluation mode from then on, that has seen a part."""
     import torch
 
     meter = task.meter()
@@ -51,5 +51,4 @@ def measured(task, model, folder, part, batch_size=1024):
     with torch.no_grad(), batches(folder, part, batch_size=batch_size, **task.stream_settings(part)) as stream:
         for batch in stream:
             meter.update(model, tensors(batch))
-    model.train()
     return meter

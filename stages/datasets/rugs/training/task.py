@@ -142,6 +142,7 @@ class TaskRugs:
 
     def replay(self, model: nn.Module, folder: Path, part: str) -> dict[str, Metrics]:
         """Return what the model earns on the recorded prices of a part, beside holding and the human; see `replay`."""
+        model.eval()
         recording = of_processed(Processed(folder), of_part(folder, part))
         policy = Player(recording, self._logits_of(model), self._options.replay)
         human = Human(recording)
