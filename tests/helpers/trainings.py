@@ -50,8 +50,15 @@ class Trainings:
         package = folder / "stages/datasets/toy"
         shutil.copytree(REPOSITORY / "tests/helpers/toy_training", package / "training", ignore=ignore)
         (package / "__init__.py").write_text("")
+        self._replace("training/run.py", "CHECKPOINT_S = 20.0", "CHECKPOINT_S = 0.1")
         write_parts(folder / "data/processed/toy")
         self.set(**entry)
+
+    def _replace(self, name, old, new):
+        path = self.folder / "stages" / name
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new))
 
     def set(self, **entry):
         """Write params.yaml anew."""
@@ -85,6 +92,9 @@ class Trainings:
     def outs(self):
         """Return the bytes of all that a training leaves."""
         return {name: (self.folder / name).read_bytes() for name in OUTS}
+
+    def metrics(self):
+        return json.loads((self.folder / "data/train/toy/metrics.json").read_text())
 
     def checkpoints(self):
         return sorted((self.folder / "data/checkpoints/toy").glob("*/*.ckpt"))
