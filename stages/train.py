@@ -29,6 +29,21 @@ def require_torch() -> None:
         raise ExpectedError("torch: not installed, expected it for training; run `make train`")
 
 
+def require_entry(params: Params, dataset: str) -> None:
+    """Refuse a dataset that is not to be trained.
+
+    Raises
+    ------
+    ParamsError
+        When params.yaml has no such dataset, or no entry of it in `train`.
+    """
+    params.dataset(dataset)
+    if dataset not in params.train:
+        known = ", ".join(sorted(params.train)) or "none"
+        where = f"{paths.PARAMS_FILE}: train"
+        raise ParamsError(f"{where}: no entry {dataset!r}, expected one of: {known}{nearest(dataset, params.train)}")
+
+
 def train(params: Params, dataset: str, tell_kept: Callable[[str], None]) -> None:
     """Train the model of a dataset.
 
@@ -44,11 +59,7 @@ def train(params: Params, dataset: str, tell_kept: Callable[[str], None]) -> Non
     ExpectedError
         When torch is missing, a parameter is wrong, or the training fails.
     """
-    params.dataset(dataset)
-    if dataset not in params.train:
-        known = ", ".join(sorted(params.train)) or "none"
-        where = f"{paths.PARAMS_FILE}: train"
-        raise ParamsError(f"{where}: no entry {dataset!r}, expected one of: {known}{nearest(dataset, params.train)}")
+    require_entry(params, dataset)
     require_torch()
     from stages.training.run import make_job, run
     from stages.training.tasks import task_class

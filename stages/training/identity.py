@@ -18,7 +18,8 @@ from stages.core import part_files
 from stages.core.arrays import DamagedFile
 
 STAGES = Path(__file__).parents[1]
-CODE = ("train.py", "training", "loader", "processed", "core", "datasets/base")  # beside the task's own package
+CODE = ("train.py", "training", "loader", "processed", "core", "datasets/base")
+ROOMS = ("training", "schema", "simulate")  # of a dataset's package; stages/training/dvc.yaml has the same folders
 PACKAGES = ("numpy", "torch")
 DIGITS = 16
 
@@ -51,8 +52,9 @@ class Identity:
 
 
 def code_digests(package: Path) -> dict[str, str]:
-    """Return the SHA-256 of the trainer's code by file or folder, and of the folder of a task's package."""
-    places = {name: STAGES / name for name in CODE} | {"task": package}
+    """Return the SHA-256 of the trainer's code by file or folder, and of the rooms of a dataset's package."""
+    rooms = {f"{package.name}/{room}": package / room for room in ROOMS if (package / room).is_dir()}
+    places = {name: STAGES / name for name in CODE} | rooms
     return {name: digest_of_files(path.rglob("*.py") if path.is_dir() else [path]) for name, path in places.items()}
 
 

@@ -79,7 +79,7 @@ def make_job(dataset: str, entry: Mapping[str, Any], task_class: type[Task]) -> 
     data = {name: data_digest(Path(name)) for name in {str(folder), *(one.folder for one in recipe.settings.sources)}}
     if recipe.settings.init_from is not None:
         data["init_from"] = digest_of_files([_weights_file(Path(recipe.settings.init_from))])
-    package = Path(str(sys.modules[task_class.__module__].__file__)).parent
+    package = Path(str(sys.modules[task_class.__module__].__file__)).parents[1]
     identity = Identity(recipe.described(), data, code_digests(package), versions())
     return Job(dataset, task_class(recipe.of_task, folder), recipe, folder, identity)
 

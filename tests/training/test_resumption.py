@@ -109,7 +109,7 @@ def test_a_checkpoint_of_other_code_or_params_is_named_and_not_used(undisturbed)
     path.write_text(f"{text}\n# Another one.\n")
     code, told = trainings.run()
     path.write_text(text)
-    assert (code, "it differs in code.task" in told, "goes on" in told) == (0, True, False), told
+    assert (code, "it differs in code.toy/training" in told, "goes on" in told) == (0, True, False), told
     assert trainings.outs()["data/models/toy/weights.npz"] == first["data/models/toy/weights.npz"]
     shutil.rmtree(trainings.folder / "data/models")
     assert "goes on behind step 10" in trainings.run()[1]
