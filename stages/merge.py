@@ -60,6 +60,7 @@ def merge(dataset: str, max_bad_units: int) -> None:
         report = account(names, batches, table)
         title = f"Merging {dataset} ({len(batches)} batches, {report['rows']:,} rows)"
         with Display(StepProgress(title, "fields", len(fields)), log.watch) as steps:
+            log.doing = lambda: steps.doing(paths.merged_dir(dataset))
             _write(dataset, fields, batches, table, steps)
         write_text(paths.report(dataset), report_text(report))
         _remove_unlisted(dataset, names)

@@ -23,6 +23,7 @@ Arrays are read and written a chunk at a time.
 """
 
 import sys
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,7 @@ def split(dataset: str, params: SplitParams) -> None:
         _refuse_empty_parts(dataset, merged, params)
         title = f"Splitting {dataset} ({int(merged.offsets[-1]):,} rows)"
         with Display(StepProgress(title, "fields", len(merged.fields)), log.watch) as steps:
+            log.doing = lambda: steps.doing(paths.processed_dir(dataset))
             summary, report = _write(dataset, merged, params, log, steps)
         stats.write(dataset, summary, report)
         log.record("end", **{f"n_{part}": n for part, n in zip(PARTS, merged.n_rows(), strict=True)})
@@ -76,6 +78,7 @@ def _write(
     fits = {field.name: normaliser.fit(merged, field) for field in merged.of_role("feature") if field.normalise}
     log.record("normaliser", n_rows=merged.n_rows()[0])
     report = read_report(dataset)
+    standards = {name: fit.standard for name, fit in fits.items()} if params.store == "float32" else {}
 
     def begin(field: NamedField) -> None:
         steps.begin(field.name, n_rows)
@@ -85,26 +88,32 @@ def _write(
         if params.shuffle:
             steps.begin("order of the rows", n_rows)
         rows = stack.enter_context(_in_final_order(merged, params, folder.path, log))
-        is_standardised = params.store == "float32"
         for field in rows.of_role("feature"):
             begin(field)
-            found = fits.get(field.name) if is_standardised else None
-            write_feature(folder, rows, field, found.standard if found else None)
+            write_feature(folder, rows, field, standards.get(field.name))
         log.record("features", n_rows=n_rows)
         counts = stats.sizes(rows)
-        windows = write_starts(folder, rows, params.windows)
-        if windows:
-            counts["windows"] = windows
+        counts |= _windows(folder, rows, params)
         counts["labels"] = write_heads(folder, rows, "label", begin)
         counts["legal_actions"] = write_heads(folder, rows, "mask", begin)
         write_keys(folder, rows)
         normaliser.write_normalizer(folder, fits)
         write_names(folder, rows)
-        if fits and not is_standardised:
-            counts["stored"] = normaliser.stored(fits)
+        counts |= {} if standards else _stored(fits)
         summary = stats.summary(counts, report, folder.crcs)
         folder.json(part_files.STATS, summary)
     return summary, report
+
+
+def _stored(fits: Mapping[str, normaliser.Normaliser]) -> dict[str, Any]:
+    """Return what stats.json says of features that stay as merged; nothing where none is standardised at all."""
+    return {"stored": normaliser.stored(fits)} if fits else {}
+
+
+def _windows(folder: WrittenFolder, rows: Merged, params: SplitParams) -> dict[str, Any]:
+    """Write where windows begin, if any are asked for; return what stats.json says of them."""
+    windows = write_starts(folder, rows, params.windows)
+    return {"windows": windows} if windows else {}
 
 
 def _in_final_order(

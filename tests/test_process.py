@@ -78,6 +78,7 @@ def test_workers_and_backends_give_the_same_bytes(one_batch, run):
     assert len(found) == 1
 
 
+@pytest.mark.slow
 def test_bad_units_give_the_same_bytes_for_all_workers(one_batch, write_params, run):
     write_params(one_batch, batch_size=200, max_bad_units=3)
     for path in sorted(one_batch.rglob("*.csv"))[::40]:
@@ -230,7 +231,7 @@ def test_a_bad_unit_leaves_the_old_npz_as_it_was(processed, snapshot, run):
     assert snapshot(paths.intermediate_dir("splendor")) == before
 
 
-@pytest.mark.parametrize(("jobs", "backend"), WORKERS)
+@pytest.mark.parametrize(("jobs", "backend"), [*WORKERS[:3], pytest.param(*WORKERS[3], marks=pytest.mark.slow)])
 def test_a_bad_unit_among_many_chunks_is_one_line_for_all_workers(one_batch, run, jobs, backend):
     """Chunks that are under way when the first bad unit is met are dropped without a word."""
     first = min((one_batch / "raw/2_games").iterdir())
@@ -330,7 +331,9 @@ def failing(tmp_path_factory):
     return here
 
 
-@pytest.mark.parametrize(("jobs", "backend"), [("1", "threading"), ("2", "threading"), ("2", "loky")])
+@pytest.mark.parametrize(
+    ("jobs", "backend"), [("1", "threading"), ("2", "threading"), pytest.param("2", "loky", marks=pytest.mark.slow)]
+)
 def test_a_failing_encoder_is_one_line_with_the_unit_and_a_traceback_at_log_debug(failing, jobs, backend):
     here = failing
     short, long = (here.verb("process", JOBS=jobs, BACKEND=backend, LOG=level) for level in ("warning", "debug"))
@@ -345,6 +348,7 @@ def test_a_failing_encoder_is_one_line_with_the_unit_and_a_traceback_at_log_debu
     assert here.left_overs() == here.finished() == []
 
 
+@pytest.mark.slow
 def test_a_killed_worker_process_is_one_line_that_names_the_unit(tmp_path):
     here = Workspace(tmp_path, {f"u{number}": "rows 3" for number in range(6)} | {"u3": "sleep 0.2\nkill"})
     here.discover()

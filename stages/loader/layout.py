@@ -30,6 +30,7 @@ REMAINDERS: tuple[Remainder, ...] = ("drop", "pad", "keep")
 REPEATED = "repeated"
 
 logger = logging.getLogger("batchwise")
+_told: set[str] = set()  # lines that this process has logged
 
 
 @dataclass(frozen=True)
@@ -116,12 +117,17 @@ def _in_environment() -> tuple[int, int] | None:
 
 
 def tell(layout: Layout, epoch: Epoch) -> None:
-    """Say which share this process takes, and what becomes of the last samples of an epoch."""
+    """Say once in a process which share it takes, and what becomes of the last samples of an epoch."""
     if layout.n_ranks > 1:
-        rank = f"rank {layout.rank} of {layout.n_ranks}"
-        logger.info("loader: %s takes its slice of each batch of %d", rank, epoch.batch_size)
+        _tell_once(f"loader: rank {layout.rank} of {layout.n_ranks} takes its slice of each batch")
     extra = epoch.end(0) - epoch.n_samples
     if extra and layout.rank == 0:
         share = f"{abs(extra):,} of {epoch.n_samples:,} samples"
         does = "are left out of each epoch (remainder drop)" if extra < 0 else "come twice in an epoch (remainder pad)"
-        logger.warning("loader: %s %s, as batches are of %d", share, does, epoch.batch_size)
+        _tell_once(f"loader: {share} {does}, as batches are of {epoch.batch_size}")
+
+
+def _tell_once(line: str) -> None:
+    if line not in _told:
+        _told.add(line)
+        logger.warning(line)

@@ -136,10 +136,7 @@ class PartArrays:
         self._processed = Processed(self.folder)
         found = mapped(self._processed.places(part))
         names = tuple(fields) if fields is not None else self._default_names(found, window)
-        if missing := [name for name in (*names, *([window] if window else ())) if name not in found]:
-            raise ExpectedError(
-                f"{self.folder}: no field {missing[0]!r} in part {part!r}, expected some of {', '.join(found)}"
-            )
+        self._require_found((*names, *([window] if window else ())), found)
         self._starts: Mapped | None = None
         self.window_rows = 1
         if window:
@@ -148,12 +145,23 @@ class PartArrays:
         self.n_rows = self._common_length()
         self._bits = {} if form.packed else self._shapes_of_bits()
         self._standards = form.standards(self._processed, part, {name: found[name][1] for name in names})
-        valid = {name: found[part_files.valid(name)] for name in self._standards if part_files.valid(name) in found}
-        self._valid = {name: (file, file.array(header)) for name, (file, header) in valid.items()}
+        self._valid = self._open_valid(found)
         self._files = {file.path.name: file for file in self._files_in_use()}
         keep_small(self.files)
         if not len(self):
             raise ExpectedError(f"{self.folder}: part {part!r} has no windows of {window!r}; it needs longer segments")
+
+    def _open_valid(self, found: Mapping[str, Found]) -> dict[str, Mapped]:
+        """Return which rows of the features that are standardised here are valid, where not all are."""
+        valid = {name: found[part_files.valid(name)] for name in self._standards if part_files.valid(name) in found}
+        return {name: (file, file.array(header)) for name, (file, header) in valid.items()}
+
+    def _require_found(self, names: Sequence[str], found: Mapping[str, Found]) -> None:
+        missing = [name for name in names if name not in found]
+        if missing:
+            raise ExpectedError(
+                f"{self.folder}: no field {missing[0]!r} in part {self.part!r}, expected some of {', '.join(found)}"
+            )
 
     def __reduce__(self) -> tuple[object, ...]:
         """Open the files anew where this is unpickled."""

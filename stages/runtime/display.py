@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Generic, Protocol, TypeVar
 
@@ -125,6 +126,10 @@ class StepProgress(_Tally):
         if self._step:
             self.advance(1, self._n_rows_now)
         self._step, self._n_rows_now = step, n_rows
+
+    def doing(self, folder: Path) -> str:
+        """Say for an error which step of a folder's making is in work: " with X of data/merged/hex in work"."""
+        return f" with {self._step} of {folder} in work" if self._step else ""
 
     def busy(self) -> Mapping[str, str]:
         """Return the present step."""

@@ -7,6 +7,11 @@ import pytest
 from stages.commands import remote
 from stages.core.errors import ExpectedError
 
+URLS = [
+    *(pytest.param(url, marks=pytest.mark.slow) for url in ("s3://bucket/path", "ssh://host/path", "/srv/store")),
+    "../store",
+]
+
 
 @pytest.fixture
 def repository(here, dvc):
@@ -14,7 +19,7 @@ def repository(here, dvc):
     return here
 
 
-@pytest.mark.parametrize("url", ["s3://bucket/path", "ssh://host/path", "../store", "/srv/store"])
+@pytest.mark.parametrize("url", URLS)
 def test_the_configuration_is_that_of_dvcs_own_commands(repository, dvc, url):
     remote.set_remote(url)
     ours = Path(".dvc/config").read_bytes()

@@ -275,6 +275,7 @@ def test_nothing_is_touched_while_a_dvc_runs_a_stage(repository, running):
     assert repair.RWLOCK.exists()
 
 
+@pytest.mark.slow
 def test_nothing_is_touched_while_a_dvc_holds_its_locks(repository, monkeypatch):
     """It may be writing just now."""
     lock.LOCK.write_text("")

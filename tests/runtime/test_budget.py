@@ -74,7 +74,9 @@ def test_a_file_larger_than_the_budget_is_refused_by_name(tmp_path):
     assert line.endswith(" of a budget of 256 MB; raise MEMORY_GB")
 
 
-@pytest.mark.parametrize(("backend", "jobs"), [("threading", "1"), ("threading", "4"), ("loky", "2")])
+@pytest.mark.parametrize(
+    ("backend", "jobs"), [("threading", "1"), ("threading", "4"), pytest.param("loky", "2", marks=pytest.mark.slow)]
+)
 def test_a_unit_that_expands_stops_the_run_and_is_named(tmp_path, backend, jobs):
     line = refused(tmp_path, {"wide": "allocate 2000"}, MEMORY_GB="0.25", BACKEND=backend, JOBS=jobs)
     assert line.startswith("error: process scripted-b with wide in work (0.0 MB raw): ")

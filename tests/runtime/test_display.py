@@ -3,6 +3,7 @@
 import re
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -170,7 +171,7 @@ def test_what_a_worker_is_on_is_one_line_that_can_be_seen():
     assert all(line.isprintable() for line in lines)
 
 
-@pytest.mark.parametrize("backend", ["threading", "loky"])
+@pytest.mark.parametrize("backend", ["threading", pytest.param("loky", marks=pytest.mark.slow)])
 def test_a_hostile_file_name_does_nothing_to_the_terminal(tmp_path, backend):
     """It is seen in the display while it is worked on, and in the error that it ends in."""
     workspace = Workspace(tmp_path, {HOSTILE: "rows 7\nsleep 2\nfail here", "b": "rows 7\nsleep 2"})
@@ -219,3 +220,10 @@ def test_a_step_is_done_when_the_next_one_begins():
     progress.begin("labels", 100)
     assert here.lines()[0] == "  now: labels"
     assert " 1/3, " in here.lines()[1]
+
+
+def test_the_step_in_work_is_named_for_an_error():
+    steps = display.StepProgress("Merging", "fields", 2)
+    assert steps.doing(Path("data/merged/hex")) == ""
+    steps.begin("board", 3)
+    assert steps.doing(Path("data/merged/hex")) == " with board of data/merged/hex in work"

@@ -19,6 +19,7 @@ MAKE = ["make", "--old-file", f"{sys.prefix}/.ready", f"VENV={sys.prefix}", "pre
 BATCH_SIZE = 25
 KEPT = "interrupted: 1 of 2 batches of scripted are finished and kept; run the same command to go on"
 MOST_S = 10.0  # of two busy cores; the slow unit takes half a minute
+BACKENDS = ["threading", pytest.param("loky", marks=pytest.mark.slow)]  # processes take a second to start
 
 
 def make_workspace(folder, what):
@@ -79,7 +80,7 @@ def completes(here, command):
     [
         ("sleep 30", {"JOBS": "2"}),
         ("sort 30", {"JOBS": "1"}),
-        ("sort 30", {"JOBS": "2", "BACKEND": "loky"}),
+        pytest.param("sort 30", {"JOBS": "2", "BACKEND": "loky"}, marks=pytest.mark.slow),
     ],
 )
 def test_ctrl_c_in_process_stops_at_once_and_says_what_is_kept(tmp_path, what, variables):
@@ -112,7 +113,7 @@ def test_ctrl_c_under_dvc_stops_at_once_and_the_next_run_goes_on(tmp_path, comma
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize("backend", ["threading", "loky"])
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_sigterm_and_sighup_stop_at_once_too_and_say_what_is_kept(tmp_path, backend, number):
     here = make_workspace(tmp_path, "sort 30")
     with Terminal(PROCESS, here.folder, here.environment(JOBS="2", BACKEND=backend), 120, 40) as screen:
@@ -126,7 +127,7 @@ def test_sigterm_and_sighup_stop_at_once_too_and_say_what_is_kept(tmp_path, back
     assert here.left_overs() == []
 
 
-@pytest.mark.parametrize("backend", ["threading", "loky"])
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_closing_the_terminal_stops_at_once(tmp_path, backend):
     here = make_workspace(tmp_path, "sort 30")
     with Terminal(PROCESS, here.folder, here.environment(JOBS="2", BACKEND=backend)) as screen:

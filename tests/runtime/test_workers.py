@@ -259,6 +259,7 @@ except ExpectedError as error:
 """
 
 
+@pytest.mark.slow
 def test_a_process_killed_while_it_sends_its_result_is_an_error_too(tmp_path):
     """Half a result has arrived, and its reader waits for the rest."""
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "JOBS": "2", "BACKEND": "loky", "TMPDIR": str(tmp_path)}

@@ -73,6 +73,7 @@ def keys(part):
     return np.load(paths.processed_dir("market") / f"keys_{part}.npz", allow_pickle=False)
 
 
+@pytest.mark.slow
 def test_arrays_do_not_depend_on_batch_size_and_workers(market, snapshot):
     merged = [snapshot(folder / paths.merged_dir("market")) for folder in market.values()]
     assert merged[0] == merged[1]

@@ -34,7 +34,7 @@ from stages.core.params import AtLeast, Between, Fault, Must, build
 from stages.datasets.base import remove_others
 from stages.datasets.hex.schema import BLUE, N_CELLS
 from stages.datasets.hex.simulate import evaluate, foreign, record
-from stages.datasets.hex.simulate.driver import GameStream, Lookups, Play, Task, deal, play_streams
+from stages.datasets.hex.simulate.driver import GameStream, GameTask, Lookups, Play, deal, play_streams
 from stages.datasets.hex.simulate.openings import OPENINGS
 from stages.datasets.hex.simulate.temperature import Decay, Schedule
 from stages.runtime.workers import Workers
@@ -120,7 +120,7 @@ def write(folder: Path, options: Mapping[str, Any]) -> dict[str, float]:
     streams = [_begin(settings, play, worker, path) for worker, path in enumerate(paths)]
     started = time.monotonic()
     with Workers() as workers:
-        tasks = (Task(play, dealt) for dealt in deal(streams, workers.n_workers))
+        tasks = (GameTask(play, dealt) for dealt in deal(streams, workers.n_workers))
         lookups = [done.result for done in workers.ordered(play_streams, tasks)]
     n_new, seconds = sum(len(stream.games) for stream in streams), time.monotonic() - started
     return {**_figures(paths, lookups), "n_new": n_new, "games_per_s": round(n_new / seconds, 1)}

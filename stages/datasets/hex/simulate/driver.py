@@ -42,7 +42,7 @@ class GameStream:
     path: Path
 
 
-class Task(NamedTuple):
+class GameTask(NamedTuple):
     """What one process does."""
 
     play: Play
@@ -108,7 +108,7 @@ class _Table:
         return None if number is None else Game(self._play, number)
 
 
-def play_streams(task: Task) -> Lookups:
+def play_streams(task: GameTask) -> Lookups:
     """Play the games of some workers, in step, and append each to its worker's file when it is won."""
     evaluator = CachedEvaluator(foreign.load(task.play.evaluator), task.play.cache)
     n_games = sum(len(stream.games) for stream in task.streams)

@@ -29,7 +29,7 @@ from stages.datasets.rugs.schema import FOLDER
 from stages.datasets.rugs.simulate import store
 from stages.datasets.rugs.simulate.game import SECOND, moment
 from stages.datasets.rugs.simulate.rows import Row
-from stages.datasets.rugs.simulate.session import Session, Task, simulate
+from stages.datasets.rugs.simulate.session import Session, SessionTask, simulate
 from stages.runtime.workers import ordered
 
 TRUTH = "truth.json"
@@ -112,7 +112,7 @@ def parse_settings(entry: Mapping[str, Any]) -> Settings:
     return build(Settings, dict(entry), "simulate.rugs")
 
 
-def _tasks(settings: Settings) -> list[Task]:
+def _tasks(settings: Settings) -> list[SessionTask]:
     """Deal the games to sessions: up to two to a converted capture, of the others each session 3/5 of what is left."""
     n_services = max(1, settings.sessions - 1)
     n_spare = min(max(1, settings.games // 4), settings.games - n_services)
@@ -120,7 +120,7 @@ def _tasks(settings: Settings) -> list[Task]:
     return list(_dealt(settings, n_services, n_captured))
 
 
-def _dealt(settings: Settings, n_services: int, n_captured: int) -> Iterator[Task]:
+def _dealt(settings: Settings, n_services: int, n_captured: int) -> Iterator[SessionTask]:
     start = int((datetime.fromisoformat(settings.start) - _EPOCH).total_seconds()) * SECOND
     left = settings.games - n_captured
     for i in range(n_services):
@@ -128,11 +128,13 @@ def _dealt(settings: Settings, n_services: int, n_captured: int) -> Iterator[Tas
         n_games = min(left - n_others, -(-left * 3 // 5)) if n_others else left
         left -= n_games
         session_id = _session_id(settings.seed, i)
-        yield Task(i, session_id, True, start + i * _SERVICE_GAP, n_games, n_services, settings.seed, settings.defects)
+        yield SessionTask(
+            i, session_id, True, start + i * _SERVICE_GAP, n_games, n_services, settings.seed, settings.defects
+        )
     if n_captured:
         begin = start + _CAPTURE_GAP
         session_id = f"cdp-capture-{moment(begin + 300 * SECOND):%Y%m%d_%H%M%S}"
-        yield Task(n_services, session_id, False, begin, n_captured, n_services, settings.seed, settings.defects)
+        yield SessionTask(n_services, session_id, False, begin, n_captured, n_services, settings.seed, settings.defects)
 
 
 def _session_id(seed: int, index: int) -> str:
@@ -140,7 +142,7 @@ def _session_id(seed: int, index: int) -> str:
     return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
 
 
-def _write_session(folder: Path, task: Task) -> _Written:
+def _write_session(folder: Path, task: SessionTask) -> _Written:
     """Simulate a session and write its files."""
     session, rng = simulate(task), Random(f"rugs {task.seed} store {task.index}")
     records = store.numbered(session.rows, task.is_service)
@@ -155,7 +157,7 @@ def _write_session(folder: Path, task: Task) -> _Written:
     return _Written(paths, _truth(task, session, [record for flush in flushes for record in flush.records]))
 
 
-def _truth(task: Task, session: Session, records: list[store.Record]) -> dict[str, Any]:
+def _truth(task: SessionTask, session: Session, records: list[store.Record]) -> dict[str, Any]:
     """Return what is true of the files of a session."""
     unique = {(record.seq, record.row.doc_type): record for record in records}
     steps: dict[str, set[int]] = {game["game_id"]: set() for game in session.games}

@@ -28,7 +28,7 @@ _PAUSE = 70 * MS  # from the second rug frame to the next game
 
 
 @dataclass(frozen=True)
-class Task:
+class SessionTask:
     """A session to simulate; `start` in µs since the epoch, `n_services` the number of sessions with a human."""
 
     index: int
@@ -79,7 +79,7 @@ class _Past:
         return {"stats": stats, "history": tuple(self._history)}
 
 
-def simulate(task: Task) -> Session:
+def simulate(task: SessionTask) -> Session:
     """Return the rows of a session in time, before they are numbered."""
     session, rng = Session(), Random(f"rugs {task.seed} session {task.index}")
     human = Human(Account(round(0.08 + 0.04 * rng.random(), 9)), n_ticks=1)
@@ -109,7 +109,7 @@ def simulate(task: Task) -> Session:
     return session
 
 
-def _defects_of(task: Task) -> tuple[list[defects.Cut], list[str]]:
+def _defects_of(task: SessionTask) -> tuple[list[defects.Cut], list[str]]:
     """Return the cuts and the odd presses of a session: services deal all of them out among themselves."""
     if not (task.is_service and task.has_defects):
         return [], []
@@ -118,7 +118,7 @@ def _defects_of(task: Task) -> tuple[list[defects.Cut], list[str]]:
     return list(cuts), presses
 
 
-def _games(task: Task, rng: Random) -> Iterator[Game]:
+def _games(task: SessionTask, rng: Random) -> Iterator[Game]:
     """Yield the games of a session."""
     start, past = task.start, _Past(rng, task.start)
     for _ in range(task.n_games):
@@ -142,7 +142,7 @@ def _next_cut(cuts: list[defects.Cut], game: Game, number: int, n_games: int) ->
     return chosen
 
 
-def _true_of(task: Task, game: Game, names: list[str]) -> dict[str, Any]:
+def _true_of(task: SessionTask, game: Game, names: list[str]) -> dict[str, Any]:
     return {
         "game_id": game.game_id,
         "session_id": task.session_id,
