@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import zlib
+from pathlib import Path
 
 import numpy as np
 
@@ -60,6 +61,20 @@ class Trainings:
         assert old in text
         path.write_text(text.replace(old, new))
 
+    def add_dvc(self):
+        """Make it a DVC repository with the pipeline of models alone."""
+        for room in ("schema", "simulate"):
+            (self.folder / "stages/datasets/toy" / room).mkdir()
+            (self.folder / "stages/datasets/toy" / room / "__init__.py").touch()
+        (self.folder / ".dvcignore").write_text("__pycache__/\n*.tmp\n")
+        process = self.dvc("init", "--no-scm", "--quiet")
+        told = process.communicate()[0]
+        assert process.returncode == 0, told
+
+    def dvc(self, *words):
+        """Start a command of DVC's in a process group of its own, and in a terminal's place take what it says."""
+        return self._begin(sys.executable, "-m", "dvc", *words)
+
     def set(self, **entry):
         """Write params.yaml anew."""
         content = {"datasets": {"toy": {"raw": "raw"}}, "train": {"toy": entry}}
@@ -67,10 +82,15 @@ class Trainings:
 
     def begin(self, *words, n_ranks=1, **variables):
         """Start a training in a process group of its own."""
+        torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(n_ranks)]
+        return self._begin(
+            sys.executable, *(torchrun if n_ranks > 1 else []), "-m", "stages.train", *(words or ["toy"]), **variables
+        )
+
+    def _begin(self, *command, **variables):
         of_others = ("DVC_", "GIT_", "MAKE", "RANK", "WORLD_SIZE", "PYTHONPATH", "LOG")
         environment = {key: value for key, value in os.environ.items() if not key.startswith(of_others)}
-        torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(n_ranks)]
-        command = [sys.executable, *(torchrun if n_ranks > 1 else []), "-m", "stages.train", *(words or ["toy"])]
+        environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
         return subprocess.Popen(
             command,
             cwd=self.folder,
