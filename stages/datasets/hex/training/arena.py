@@ -66,6 +66,7 @@ class UniformEvaluator:
     """Every legal move alike, and either side wins by a half: at temperature 1 a player of random moves."""
 
     name = "uniform"
+    digest: str | None = None
 
     def policy(self, boards: np.ndarray, movers: np.ndarray) -> np.ndarray:
         """Return 0 for empty cells, -inf for others, float32 (B, 169)."""
