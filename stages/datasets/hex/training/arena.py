@@ -38,6 +38,7 @@ class NetEvaluator:
     """
 
     name = "net"
+    digest: str | None = None
 
     def __init__(self, task: TaskHex, model: nn.Module) -> None:
         self._task, self._model = task, model

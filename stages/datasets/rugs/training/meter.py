@@ -71,7 +71,10 @@ class PressMeter:
             told = seen.masked_fill(mask == 0, -torch.inf).argmax(1)
             pairs = torch.bincount(actions * len(ACTIONS) + told, minlength=len(ACTIONS) ** 2)
             self._confusion[number] += pairs.reshape(len(ACTIONS), -1)
-        probabilities = legal_log_probabilities(logits, mask).double().exp()
+        self._score(legal_log_probabilities(logits, mask).double().exp(), actions)
+
+    def _score(self, probabilities: Tensor, actions: Tensor) -> None:
+        """Count which scores the presses and the others got, of (B, 4) probabilities and (B,) actions."""
         scores = torch.cat([1 - probabilities[:, HOLD, None], probabilities[:, HOLD + 1 :]], dim=1)
         is_true = torch.cat([(actions != HOLD)[:, None], actions[:, None] == torch.arange(1, len(ACTIONS))], dim=1)
         for number in range(len(SCORES)):

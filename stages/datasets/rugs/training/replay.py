@@ -61,7 +61,7 @@ class ReplayOptions:
 
 
 @dataclass
-class Account:
+class ReplayAccount:
     """Books of E players, float64 (E,) each; amounts in SOL. `cost` is of what is held, `entry` the tick it was opened.
 
     `bet` is the stake of the running sidebet, `bet_tick` when the last one was placed; `shown` is the profit as the
@@ -79,7 +79,7 @@ class Account:
     shown: np.ndarray
 
     @classmethod
-    def of(cls, cash: np.ndarray, quantity: np.ndarray, average: np.ndarray) -> "Account":
+    def of(cls, cash: np.ndarray, quantity: np.ndarray, average: np.ndarray) -> "ReplayAccount":
         """Return accounts with this cash and these tokens, bought at an average price."""
         zero = np.zeros(len(cash))
         cost = quantity * average
@@ -144,7 +144,7 @@ class Decider(Protocol):
 
     keeps_tokens: bool
 
-    def __call__(self, rows: np.ndarray, account: Account) -> Orders:
+    def __call__(self, rows: np.ndarray, account: ReplayAccount) -> Orders:
         """Return the orders of E players at the steps `rows`, int64 (E,)."""
 
 
@@ -191,7 +191,7 @@ class Recording:
         """Play all episodes, a step of each at a time; return what each earns in SOL, float64 (E,)."""
         first, last = self.starts, self.stops - 1
         held = self.column("position_qty", first) * decider.keeps_tokens
-        account = Account.of(self.column("balance", first), held, self.column("avg_entry_price", first))
+        account = ReplayAccount.of(self.column("balance", first), held, self.column("avg_entry_price", first))
         begin = account.equity(self.column("price", first))
         for step in range(int((self.stops - self.starts).max(initial=1)) - 1):
             rows = first + step
@@ -227,14 +227,14 @@ class Holder:
 
     keeps_tokens = False
 
-    def __call__(self, rows: np.ndarray, account: Account) -> Orders:
+    def __call__(self, rows: np.ndarray, account: ReplayAccount) -> Orders:
         """Return no orders."""
         del account
         zero = np.zeros(len(rows))
         return Orders(zero, zero, zero, zero + 1.0)
 
 
-class Human:
+class RecordedHuman:
     """What the server carried out for the human, read off the recorded account.
 
     Attributes
@@ -271,7 +271,7 @@ class Human:
         self._share = np.where(is_sound & (gained < 0), formulas.ratio(-gained, tokens), 0.0)
         self.unexplained = recording.sums(np.where(is_sound | (np.abs(cash) <= DUST), 0.0, cash))
 
-    def __call__(self, rows: np.ndarray, account: Account) -> Orders:
+    def __call__(self, rows: np.ndarray, account: ReplayAccount) -> Orders:
         """Return the orders that were carried out between these steps and the next ones."""
         del account
         return Orders(self._buy[rows], self._share[rows], self._sidebet[rows], self.fill[rows])
@@ -306,7 +306,7 @@ def _has_next(recording: Recording, n_steps: int) -> np.ndarray:
     return np.cumsum(edges)[:-1] > 0
 
 
-class Player:
+class ModelPlayer:
     """A policy, which sees its own account in the recorded frames.
 
     Parameters
@@ -325,7 +325,7 @@ class Player:
         self._recording, self._logits, self._options = recording, logits, options
         self._rng = np.random.default_rng(options.seed)
 
-    def __call__(self, rows: np.ndarray, account: Account) -> Orders:
+    def __call__(self, rows: np.ndarray, account: ReplayAccount) -> Orders:
         """Return the orders of what the policy does."""
         recording, options = self._recording, self._options
         features = {name: recording.column(name, rows) for name in FEATURE_NAMES}
@@ -360,7 +360,7 @@ def summary(returns: np.ndarray) -> dict[str, float]:
     }
 
 
-def _own(features: dict[str, np.ndarray], account: Account) -> dict[str, np.ndarray]:
+def _own(features: dict[str, np.ndarray], account: ReplayAccount) -> dict[str, np.ndarray]:
     """Return the features that follow from the account, by name."""
     price, quantity = features["price"], account.quantity
     average = formulas.ratio(account.cost, quantity)
@@ -377,7 +377,7 @@ def _own(features: dict[str, np.ndarray], account: Account) -> dict[str, np.ndar
     }
 
 
-def _legal(features: dict[str, np.ndarray], account: Account) -> np.ndarray:
+def _legal(features: dict[str, np.ndarray], account: ReplayAccount) -> np.ndarray:
     """Return which actions are legal, bool (E, 4): the rules of `encode.actions.mask` on the policy's own account."""
     is_active = (features["active"] == 1) & (features["rugged"] != 1)
     can_bet = account.cash >= formulas.MIN_BET
