@@ -26,6 +26,7 @@ from stages.training.identity import Identity
 
 KEPT = 2
 DIGITS = 8
+TOLD = 4  # most of the checkpoints of other trainings, and of their differences, that are named
 IDENTITY_FILE = "identity.json"
 
 State = dict[str, Any]
@@ -63,11 +64,14 @@ def newest(folder: Path) -> State | None:
 
 def tell_others(dataset: str, identity: Identity) -> None:
     """Say which checkpoints of other trainings lie beside those of this one, and what those differ in."""
-    for path in sorted(_all_of(dataset).glob(f"*/{IDENTITY_FILE}")):
-        if path.parent.name != identity.name and _paths(path.parent):
-            found = identity.differences(_content(path)) or ["identity.json, which is damaged"]
-            differs = ", ".join([*found[:4], *(["..."] if len(found) > 4 else [])])
-            logger.info("train %s: %s is not used, it differs in %s", dataset, path.parent, differs)
+    others = [path for path in _all_of(dataset).glob(f"*/{IDENTITY_FILE}") if path.parent.name != identity.name]
+    others = sorted((path for path in others if _paths(path.parent)), key=lambda path: path.stat().st_mtime)
+    for path in others[-TOLD:]:
+        found = identity.differences(_content(path))
+        differs = ", ".join([*found[:TOLD], *(["..."] if len(found) > TOLD else [])])
+        logger.info("train %s: %s is not used, it differs in %s", dataset, path.parent, differs)
+    if len(others) > TOLD:
+        logger.info("train %s: %d older ones are not used either", dataset, len(others) - TOLD)
 
 
 def _all_of(dataset: str) -> Path:

@@ -92,6 +92,21 @@ class Feed:
         if waiting is not None:
             yield waiting
 
+    @cached_property
+    def _parts(self) -> dict[tuple[str, int | None], tuple[PartArrays | Mixture, Settings]]:
+        """The parts that were opened, and so compared with their checksums, with the settings of their streams."""
+        return {}
+
+    def _opened(self, part: str, most: int | None) -> tuple[PartArrays | Mixture, Settings]:
+        size = max(self.ranks.n_ranks, min(EVALUATION_BATCH, self.settings.micro_batch or EVALUATION_BATCH))
+        options: dict[str, Any] = {"batch_size": size, "remainder": "keep", "shard": self._shard, "verify": True}
+        settings = replace(Settings(**self.task.stream_settings(part)), **options)
+        source = open_source(self.folder, part, settings)
+        if most is None or most >= len(source):
+            return source, settings
+        settings = replace(settings, epoch_samples=most, shuffle_seed=self.settings.seed)
+        return open_source(self.folder, part, settings), settings
+
     def part(self, part: str, most: int | None = None) -> Iterator[TensorBatch]:
         """Yield this rank's samples of a part, each once.
 
@@ -102,14 +117,9 @@ class Feed:
         most
             So many samples of all ranks, drawn with the seed; None for all, in the order of the files.
         """
-        size = max(self.ranks.n_ranks, min(EVALUATION_BATCH, self.settings.micro_batch or EVALUATION_BATCH))
-        options: dict[str, Any] = {"batch_size": size, "remainder": "keep", "shard": self._shard, "verify": True}
-        settings = replace(Settings(**self.task.stream_settings(part)), **options)
-        source = open_source(self.folder, part, settings)
-        if most is not None and most < len(source):
-            settings = replace(settings, epoch_samples=most, shuffle_seed=self.settings.seed)
-            source = open_source(self.folder, part, settings)
-        with Stream(source, settings) as stream:
+        if (part, most) not in self._parts:
+            self._parts[part, most] = self._opened(part, most)
+        with Stream(*self._parts[part, most]) as stream:
             for batch in stream:
                 tensors = self.device.send(batch)
                 if n_samples(tensors):

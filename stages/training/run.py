@@ -152,6 +152,10 @@ def _begun(job: Job, feed: Feed, device: Device, ranks: Ranks) -> Trainer:
 def _trained(job: Job, trainer: Trainer, feed: Feed, log: MemoryLog, tell_kept: Callable[[str], None]) -> None:
     """Train to the end, with progress and checkpoints."""
     settings, plan = job.recipe.settings, trainer.plan
+    n_samples, n_used = len(feed.source), plan.n_batches * settings.batch_size
+    if n_used < n_samples:
+        left_out = f"{n_samples - n_used:,} of {n_samples:,} samples"
+        logger.info("train %s: %s are left out of each epoch, others in each", job.dataset, left_out)
     n_parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
     title = f"Training {job.dataset} ({n_parameters:,} parameters, {plan.n_steps:,} steps of {settings.batch_size:,})"
     with Display(TrainProgress(title, trainer.step, plan.n_steps, settings.batch_size), log.watch) as progress:
