@@ -21,8 +21,9 @@ from stages.core.errors import ExpectedError
 from stages.loader.agreement import require_alike
 from stages.loader.form import Form
 from stages.loader.integrity import require_as_written
+from stages.loader.mapped_file import MappedFile, keep_small
 from stages.loader.order import Mixed, Order, firsts
-from stages.loader.part_arrays import Digests, MappedFile, PartArrays, keep_small
+from stages.loader.part_arrays import Digests, PartArrays
 from stages.loader.settings import Batch, Settings
 
 
