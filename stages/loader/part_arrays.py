@@ -16,7 +16,7 @@ import numpy as np
 from stages.core import arrays, bits, part_files
 from stages.core.errors import ExpectedError
 from stages.core.standardise import DTYPE
-from stages.loader.form import FOR_A_TRAINER, Form
+from stages.loader.form import FOR_A_TRAINER, Form, Left
 from stages.loader.mapped_file import Found, Mapped, MappedArray, MappedFile, keep_small, mapped
 from stages.loader.order import Order, of_epoch
 from stages.loader.settings import Batch
@@ -45,6 +45,8 @@ class PartArrays:
         The folder, the part, the form, and how many rows the part has.
     window_rows
         Rows of a sample.
+    left
+        What the form leaves to be done, for `to_device`.
     mixture
         None: what a `Mixture` says of its sources.
 
@@ -78,9 +80,11 @@ class PartArrays:
             self._starts, self.window_rows = self._open_windows(window)
         self._fields = {name: MappedArray(*found[name]) for name in names}
         self.n_rows = self._common_length()
-        self._bits = {} if form.packed else self._shapes_of_bits()
+        shapes = self._shapes_of_bits()
+        self._bits = {} if form.packed else shapes
         self._standards = form.standards(self._processed, part, {name: found[name][1] for name in names})
         self._valid = self._open_valid(found)
+        self.left = self._left(found, window, shapes)
         self._files = {file.path.name: file for file in self._files_in_use()}
         keep_small(self.files)
         if not len(self):
@@ -90,6 +94,17 @@ class PartArrays:
         """Return which rows of the features that are standardised here are valid, where not all are."""
         valid = {name: found[part_files.valid(name)] for name in self._standards if part_files.valid(name) in found}
         return {name: MappedArray(*place) for name, place in valid.items()}
+
+    def _left(self, found: Mapping[str, Found], window: str | None, shapes: Mapping[str, tuple[int, ...]]) -> Left:
+        """Return what the form leaves to be done; the rows of a field's own windows are valid in any case."""
+        shapes = shapes if self.form.packed else {}
+        if self.form.standardised:
+            return Left(bits=shapes)
+        every = {name: self._processed.standard(name, found[name][1]) for name in self._fields}
+        standards = {name: standard for name, standard in every.items() if standard}
+        stored = {name: str(found[name][1].dtype) for name in standards}
+        valid = {name: part_files.valid(name) for name in standards if name != window}
+        return Left(standards, stored, {name: flags for name, flags in valid.items() if flags in found}, shapes)
 
     def _require_found(self, names: Sequence[str], found: Mapping[str, Found]) -> None:
         missing = [name for name in names if name not in found]

@@ -54,9 +54,18 @@ class TorchLoader(DataLoader[TensorBatch]):
             yield batch
         self._at = None
 
+    @property
+    def place(self) -> Place:
+        """Where the batch begins that comes behind the one in hand."""
+        return self._at or self.dataset.passes.next
+
     def state_dict(self) -> checkpoint.State:
         """Return where the trainer is behind the batch in hand, as plain JSON; the same for each rank."""
-        return self.dataset.state_at(self._at or self.dataset.passes.next)
+        return self.state_at(self.place)
+
+    def state_at(self, place: Place) -> checkpoint.State:
+        """Return the state of a trainer that has finished what comes before a place."""
+        return self.dataset.state_at(place)
 
     def load_state_dict(self, state: checkpoint.State) -> None:
         """Let the next pass go on where a state says, in whatever layout it was saved.
