@@ -2,6 +2,10 @@
 
 Workers fetch ahead, so that only this side knows what the trainer got. The state is one place in the order of the
 global batches: saved with any number of ranks and workers, it goes on with any other.
+
+accelerate shares out a DataLoader's batches anew: of one that takes its rank's share itself it would give each rank a
+part of the first rank's share alone, and lose the others', without a word. Two attributes that it looks for tell it to
+leave a `TorchLoader` as it is, and to keep its state in ``save_state``.
 """
 
 # mypy: disable-error-code="import-not-found, misc"
@@ -35,6 +39,9 @@ class TorchLoader(DataLoader[TensorBatch]):
     ExpectedError
         When an option would make batches or an order of its own.
     """
+
+    _is_accelerate_prepared = True
+    use_stateful_dataloader = True
 
     def __init__(self, dataset: TorchBatches, **options: Any) -> None:
         if given := [name for name in MADE_BY_SETTINGS if options.pop(name, None)]:
