@@ -148,6 +148,9 @@ def sample(run, tmp_path_factory):
     return folder
 
 
+@pytest.mark.filterwarnings("ignore:.*LeafSpec.* is deprecated:FutureWarning")  # Lightning 2.6 with torch 2.13
+@pytest.mark.filterwarnings("ignore:Your `IterableDataset` has `__len__` defined")
+@pytest.mark.filterwarnings("ignore:The '.*dataloader' does not have many workers")
 @pytest.mark.parametrize("name", [*sorted(DOCUMENTS), *CARDS])
 def test_every_python_block_runs(name, sample, monkeypatch):
     """One after the other, with the names that those before them have made; what needs torch where it is installed."""
