@@ -1,5 +1,6 @@
 """What the documents tell a user to type exists and runs, and what they show is what is printed."""
 
+import ast
 import importlib.util
 import json
 import re
@@ -37,6 +38,15 @@ def blocks(text, language):
     """Return the code blocks of a language, with the number of the line before each."""
     found = re.finditer(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     return [(text[: match.start(1)].count("\n"), match[1]) for match in found]
+
+
+def missing(block):
+    """Return which packages that a block imports, or needs torch for, are not installed; compile it in any case."""
+    nodes = list(ast.walk(ast.parse(block)))
+    named = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    named |= {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
+    packages = {name.partition(".")[0] for name in named} | ({"torch"} if "torch" in block else set())
+    return [package for package in sorted(packages) if importlib.util.find_spec(package) is None]
 
 
 @each_document
@@ -138,15 +148,17 @@ def sample(run, tmp_path_factory):
     return folder
 
 
+@pytest.mark.filterwarnings("ignore:.*LeafSpec.* is deprecated:FutureWarning")  # Lightning 2.6 with torch 2.13
+@pytest.mark.filterwarnings("ignore:Your `IterableDataset` has `__len__` defined")
+@pytest.mark.filterwarnings("ignore:The '.*dataloader' does not have many workers")
 @pytest.mark.parametrize("name", [*sorted(DOCUMENTS), *CARDS])
 def test_every_python_block_runs(name, sample, monkeypatch):
-    """One after the other, with the names that those before them have made; those for torch where it is installed."""
+    """One after the other, with the names that those before them have made; what needs torch where it is installed."""
     monkeypatch.chdir(sample)
     namespace = {"__name__": "document"}
     for line, block in blocks((REPOSITORY / name).read_text(), "python"):
         if block.startswith(f"# {NEW_DATASET}/"):
             continue
-        if "torch" in block and importlib.util.find_spec("torch") is None:
-            compile(block, name, "exec")
+        if missing(block):
             continue
         exec(compile("\n" * line + block, str(REPOSITORY / name), "exec"), namespace)

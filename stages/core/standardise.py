@@ -27,6 +27,10 @@ class Standard:
         """Return that of a fit in float64, as split computes it and normalizer.npz keeps it."""
         return cls(mean.astype(DTYPE), scale.astype(DTYPE))
 
+    def is_as(self, other: Self) -> bool:
+        """Return whether another one makes the same values."""
+        return np.array_equal(self.mean, other.mean) and np.array_equal(self.scale, other.scale)
+
     def apply(self, rows: np.ndarray, is_valid: np.ndarray | None = None, out: np.ndarray | None = None) -> np.ndarray:
         """Return rows standardised.
 

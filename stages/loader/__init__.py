@@ -9,6 +9,7 @@ In: the folder that split writes. Out: dicts of arrays, made in a background thr
             train(batch["X"], batch["label_action_type"], batch["mask_action_type"])
 
 - `part_arrays`: the arrays of one part, and how rows or windows are gathered from them;
+- `mapped_file`, `scattered`: a file of arrays, and how the rows of a large one are read with one call of the kernel;
 - `form`: values standardised or as merged, bits unpacked or not;
 - `mixture`: several folders as one source; `agreement` says whether they fit together;
 - `integrity`: whether the files are those that split wrote;

@@ -1,7 +1,7 @@
 """In which form a stream gives values: standardised or as merged, unpacked or as bits, windows with the rows ahead."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from stages.core.arrays import Header
 from stages.core.errors import ExpectedError
@@ -44,6 +44,34 @@ class Form:
                     "expected it as merged; set split.store: stored in params.yaml and `dvc repro`, or drop the setting"
                 )
         return {}
+
+
+@dataclass(frozen=True)
+class Left:
+    """What a stream that gives values raw or packed leaves to be done, by name of the field.
+
+    Attributes
+    ----------
+    standards
+        What standardises a field.
+    stored
+        Its dtype before.
+    valid
+        For some of these the field that says which of its rows are valid, uint8; the others become 0.
+    bits
+        The shape of an unpacked row.
+    """
+
+    standards: Mapping[str, Standard] = field(default_factory=dict)
+    stored: Mapping[str, str] = field(default_factory=dict)
+    valid: Mapping[str, str] = field(default_factory=dict)
+    bits: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    def is_as(self, other: "Left") -> bool:
+        """Return whether the same is left of another source."""
+        if (self.stored, self.valid, self.bits) != (other.stored, other.valid, other.bits):
+            return False
+        return all(standard.is_as(other.standards[name]) for name, standard in self.standards.items())
 
 
 FOR_A_TRAINER = Form()

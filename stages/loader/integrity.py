@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from stages.core import checksum, part_files
 from stages.core.arrays import DamagedFile
-from stages.loader.part_arrays import MappedFile
+from stages.loader.mapped_file import MappedFile
 from stages.processed import Processed
 
 SHARED = (part_files.FEATURE_NAMES, part_files.LABEL_MAPPINGS, part_files.NORMALIZER, part_files.PACKED)

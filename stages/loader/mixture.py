@@ -19,10 +19,11 @@ import numpy as np
 
 from stages.core.errors import ExpectedError
 from stages.loader.agreement import require_alike
-from stages.loader.form import Form
+from stages.loader.form import Form, Left
 from stages.loader.integrity import require_as_written
+from stages.loader.mapped_file import MappedFile, keep_small
 from stages.loader.order import Mixed, Order, firsts
-from stages.loader.part_arrays import Digests, MappedFile, PartArrays, keep_small
+from stages.loader.part_arrays import Digests, PartArrays
 from stages.loader.settings import Batch, Settings
 
 
@@ -122,6 +123,24 @@ class Mixture:
     def files(self) -> Collection[MappedFile]:
         """The files in use."""
         return [file for source in self._sources for file in source.files]
+
+    @property
+    def left(self) -> Left:
+        """What the form leaves to be done.
+
+        Raises
+        ------
+        ExpectedError
+            When it is not the same for all folders.
+        """
+        first, *others = self._sources
+        for other in others:
+            if not other.left.is_as(first.left):
+                raise ExpectedError(
+                    f"{other.folder}: standardised or packed otherwise than {first.folder}, expected the same where "
+                    "that is done for both at once; read them with standardised=True and packed=False"
+                )
+        return first.left
 
     def order(self, seed: int | None, epoch: int) -> Order:
         """Return the order of the samples in an epoch."""

@@ -4,18 +4,11 @@ The names of the arrays are those of the dataset's fields: ``X`` for X_<part>.np
 for the members of labels_<part>.npz and masks_<part>.npz, and the members of keys_<part>.npz. Features that split left
 as merged are standardised once they are gathered, at about 0.7 us of CPU for 1,308 columns; others are so already.
 
-Files are mapped (the pipeline replaces files and never changes one in place), also the members of an NPZ, which are
-stored as they are. So nothing is loaded, one read gathers a whole batch without Python's lock, and arrays stay whole
-when the pipeline puts a new folder in the place of this one. A mapped page that was touched counts as this process's
-memory: small files keep theirs, up to `KEPT_MB` in all, and those of the others are given back after every few rows, to
-the system's cache, where the next touch finds them. Fields of bits, which packed.json lists, are unpacked at the end.
+Files are not loaded, see `mapped_file`; a whole batch of a field is gathered at once, without Python's lock. Fields of
+bits, which packed.json lists, are unpacked at the end.
 """
 
-import hashlib
-import mmap
-import os
-import zlib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,71 +16,13 @@ import numpy as np
 from stages.core import arrays, bits, part_files
 from stages.core.errors import ExpectedError
 from stages.core.standardise import DTYPE
-from stages.loader.form import FOR_A_TRAINER, Form
+from stages.loader.form import FOR_A_TRAINER, Form, Left
+from stages.loader.mapped_file import Found, Mapped, MappedArray, MappedFile, keep_small, mapped
 from stages.loader.order import Order, of_epoch
 from stages.loader.settings import Batch
-from stages.processed import Processed, windows
-from stages.processed.features import Place
-
-KEPT_MB = 64
-CHUNK_BYTES = 32 << 20  # mapped at once of a file that gives its pages back
-FAULT_BYTES = 2 << 20  # Linux maps up to this much around a touched row (measured: all of a huge page of the cache)
-HASH_BYTES = 16 << 20
+from stages.processed import Processed
 
 Digests = Mapping[str, Mapping[str, str]]
-
-
-class MappedFile:
-    """The bytes of one file, mapped.
-
-    Attributes
-    ----------
-    keeps
-        Whether touched pages stay this process's memory.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path, self.keeps = path, True
-        with path.open("rb") as file:
-            stat = os.fstat(file.fileno())
-            self.pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        self.n_bytes = stat.st_size
-        self.identity = f"{stat.st_dev}-{stat.st_ino}-{stat.st_size}-{stat.st_mtime_ns}-{stat.st_ctime_ns}"
-
-    def array(self, header: arrays.Header) -> np.ndarray:
-        """Return one array of the file as a view."""
-        n_items = header.n_bytes // header.dtype.itemsize
-        return np.frombuffer(self.pages, header.dtype, n_items, header.offset).reshape(header.shape)
-
-    def give_back(self) -> None:
-        """Leave the touched pages to the system's cache."""
-        if not self.keeps:
-            self.pages.madvise(mmap.MADV_DONTNEED)
-
-    def sha256(self) -> str:
-        """Return the SHA-256 of all bytes."""
-        digest = hashlib.sha256()
-        for piece in self._pieces():
-            digest.update(piece)
-        return digest.hexdigest()
-
-    def crc32(self) -> int:
-        """Return the CRC-32 of all bytes."""
-        crc = 0
-        for piece in self._pieces():
-            crc = zlib.crc32(piece, crc)
-        return crc
-
-    def _pieces(self) -> Iterator[memoryview]:
-        with memoryview(self.pages) as data:
-            for start in range(0, self.n_bytes, HASH_BYTES):
-                with data[start : start + HASH_BYTES] as piece:
-                    yield piece
-                self.give_back()
-
-
-Found = tuple[MappedFile, arrays.Header]
-Mapped = tuple[MappedFile, np.ndarray]
 
 
 class PartArrays:
@@ -110,6 +45,8 @@ class PartArrays:
         The folder, the part, the form, and how many rows the part has.
     window_rows
         Rows of a sample, those ahead included.
+    left
+        What the form leaves to be done, for `to_device`.
     mixture
         None: what a `Mixture` says of its sources.
 
@@ -141,20 +78,33 @@ class PartArrays:
         self.window_rows = 1
         if window:
             self._starts, self.window_rows = self._open_windows(window)
-        self._fields = {name: (found[name][0], found[name][0].array(found[name][1])) for name in names}
+        self._fields = {name: MappedArray(*found[name]) for name in names}
         self.n_rows = self._common_length()
-        self._bits = {} if form.packed else self._shapes_of_bits()
+        shapes = self._shapes_of_bits()
+        self._bits = {} if form.packed else shapes
         self._standards = form.standards(self._processed, part, {name: found[name][1] for name in names})
         self._valid = self._open_valid(found)
+        self.left = self._left(found, window, shapes)
         self._files = {file.path.name: file for file in self._files_in_use()}
         keep_small(self.files)
         if not len(self):
             raise ExpectedError(f"{self.folder}: part {part!r} has no windows of {window!r}; it needs longer segments")
 
-    def _open_valid(self, found: Mapping[str, Found]) -> dict[str, Mapped]:
+    def _open_valid(self, found: Mapping[str, Found]) -> dict[str, MappedArray]:
         """Return which rows of the features that are standardised here are valid, where not all are."""
         valid = {name: found[part_files.valid(name)] for name in self._standards if part_files.valid(name) in found}
-        return {name: (file, file.array(header)) for name, (file, header) in valid.items()}
+        return {name: MappedArray(*place) for name, place in valid.items()}
+
+    def _left(self, found: Mapping[str, Found], window: str | None, shapes: Mapping[str, tuple[int, ...]]) -> Left:
+        """Return what the form leaves to be done; the rows of a field's own windows are valid in any case."""
+        shapes = shapes if self.form.packed else {}
+        if self.form.standardised:
+            return Left(bits=shapes)
+        every = {name: self._processed.standard(name, found[name][1]) for name in self._fields}
+        standards = {name: standard for name, standard in every.items() if standard}
+        stored = {name: str(found[name][1].dtype) for name in standards}
+        valid = {name: part_files.valid(name) for name in standards if name != window}
+        return Left(standards, stored, {name: flags for name, flags in valid.items() if flags in found}, shapes)
 
     def _require_found(self, names: Sequence[str], found: Mapping[str, Found]) -> None:
         missing = [name for name in names if name not in found]
@@ -188,9 +138,10 @@ class PartArrays:
         if self._starts:
             rows = self._starts[1][samples]
             self._starts[0].give_back()
-        batch = {name: self._gather(file, values, rows) for name, (file, values) in self._fields.items()}
+        window = self.window_rows if self._starts else None
+        batch = {name: field.gather(rows, window) for name, field in self._fields.items()}
         for name, standard in self._standards.items():
-            is_valid = self._gather(*self._valid[name], rows).astype(bool) if name in self._valid else None
+            is_valid = self._valid[name].gather(rows, window).astype(bool) if name in self._valid else None
             batch[name] = standard.apply(batch[name], is_valid)
         return batch | {name: bits.unpack(batch[name], shape) for name, shape in self._bits.items()}
 
@@ -240,8 +191,8 @@ class PartArrays:
     @property
     def layout(self) -> Mapping[str, tuple[str, tuple[int, ...]]]:
         """Per field the dtype and the shape of a row as `read` gives it."""
-        shapes = {name: values.shape[1:] for name, (_, values) in self._fields.items()} | self._bits
-        dtypes = {name: values.dtype for name, (_, values) in self._fields.items()}
+        shapes = {name: field.header.shape[1:] for name, field in self._fields.items()} | self._bits
+        dtypes = {name: field.header.dtype for name, field in self._fields.items()}
         dtypes |= dict.fromkeys(self._standards, DTYPE)
         return {name: (str(dtype), shapes[name]) for name, dtype in dtypes.items()}
 
@@ -263,7 +214,7 @@ class PartArrays:
 
     def _files_in_use(self) -> Iterator[MappedFile]:
         """Yield every file that decides a value, some twice."""
-        yield from (file for file, _ in [*self._fields.values(), *self._valid.values()])
+        yield from (field.file for field in [*self._fields.values(), *self._valid.values()])
         if self._starts:
             yield self._starts[0]
         if self._standards:
@@ -291,7 +242,7 @@ class PartArrays:
 
     def _common_length(self) -> int:
         """Return the number of rows that all fields have."""
-        (first, n_rows), *others = ((name, len(values)) for name, (_, values) in self._fields.items())
+        (first, n_rows), *others = ((name, field.header.shape[0]) for name, field in self._fields.items())
         for name, n in others:
             if n != n_rows:
                 raise arrays.DamagedFile(
@@ -303,38 +254,12 @@ class PartArrays:
         """Return the shapes of the rows that are stored as bits, by field."""
         shapes = {name: shape for name, shape in self._processed.packed_shapes().items() if name in self._fields}
         for name, shape in shapes.items():
-            values, n_bytes = self._fields[name][1], bits.n_bytes(shape)
-            if values.dtype != np.uint8 or values.shape[1:] != (n_bytes,):
-                found = f"{values.dtype} {values.shape[1:]}"
+            header, n_bytes = self._fields[name].header, bits.n_bytes(shape)
+            if header.dtype != np.uint8 or header.shape[1:] != (n_bytes,):
+                found = f"{header.dtype} {header.shape[1:]}"
                 expected = f"uint8 ({n_bytes},) for the bits of {shape}"
                 raise arrays.DamagedFile(f"{self.folder / part_files.PACKED}: {name} is {found}, expected {expected}")
         return shapes
-
-    def _gather(self, file: MappedFile, values: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Return the rows, or the windows that begin there, of one array."""
-        if self._starts:
-            values = windows.view(values, self.window_rows)
-        out = np.empty((len(rows), *values.shape[1:]), values.dtype)
-        sample_bytes = out.nbytes // max(1, len(rows))
-        step = max(1, len(rows)) if file.keeps else max(1, CHUNK_BYTES // (sample_bytes + FAULT_BYTES))
-        for start in range(0, len(rows), step):
-            out[start : start + step] = values[rows[start : start + step]]
-            file.give_back()
-        return out
-
-
-def mapped(places: Mapping[str, Place]) -> dict[str, Found]:
-    """Map the files of some arrays, each once; the members of an NPZ share its mapping."""
-    files = {path: MappedFile(path) for path in {path for path, _ in places.values()}}
-    return {name: (files[path], header) for name, (path, header) in places.items()}
-
-
-def keep_small(files: Iterable[MappedFile]) -> None:
-    """Let the smallest of some files keep their touched pages, up to `KEPT_MB` in all."""
-    total = 0
-    for file in sorted(files, key=lambda file: file.n_bytes):
-        total += file.n_bytes
-        file.keeps = total <= KEPT_MB << 20
 
 
 def _digest(file: MappedFile, known: Mapping[str, str]) -> Mapping[str, str]:

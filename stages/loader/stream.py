@@ -199,13 +199,18 @@ class Stream:
         """Where the batch begins that comes behind the one in hand."""
         return self._given
 
+    @property
+    def has_checkpoints(self) -> bool:
+        """Whether it writes down by itself what was finished."""
+        return self._settings.checkpoint_dir is not None
+
     def state(self) -> checkpoint.State:
         """Return where the stream is behind the batch in hand, for `Settings.resume_from`.
 
         It is plain JSON, and the same for each rank: any number of ranks goes on from it. A trainer that saves it
         together with its own state, when it is done with the batch, goes on with both exactly.
         """
-        return self._state(self._given)
+        return self.state_at(self._given)
 
     def _start(self) -> Place:
         """Return where to begin: where the given or the newest state says, but not before the first epoch."""
@@ -263,10 +268,11 @@ class Stream:
         All ranks stand at the same place: the first one writes for all of them.
         """
         if self._settings.checkpoint_dir and self._here.rank == 0 and self._finished != self._saved:
-            checkpoint.save(Path(self._settings.checkpoint_dir), self._state(self._finished))
+            checkpoint.save(Path(self._settings.checkpoint_dir), self.state_at(self._finished))
             self._saved = self._finished
 
-    def _state(self, place: Place) -> checkpoint.State:
+    def state_at(self, place: Place) -> checkpoint.State:
+        """Return the state of a trainer that has finished what comes before a place."""
         if self._data is None:
             self._data = self.source.digests({})
         return checkpoint.sealed({**asdict(place), "data": self._data, "settings": self._identity})

@@ -144,7 +144,7 @@ def test_a_checkpoint_of_other_arrays_is_refused(folder, tmp_path, restore_times
 def test_unchanged_arrays_are_not_hashed_again(folder, tmp_path, monkeypatch):
     """Resuming a run over large arrays is immediate."""
     start(folder, tmp_path)
-    monkeypatch.setattr("stages.loader.part_arrays.MappedFile.sha256", lambda _: pytest.fail("hashed"))
+    monkeypatch.setattr("stages.loader.mapped_file.MappedFile.sha256", lambda _: pytest.fail("hashed"))
     batches(folder, "train", resumable(tmp_path)).close()
 
 

@@ -52,7 +52,7 @@ def drawn(folder, part, settings):
 @pytest.mark.parametrize("choice", CHOICES)
 def test_batches_of_both_are_the_same_bits(folders, choice, kept_mb, verify, monkeypatch):
     """Of rows, windows and other fields in windows, whose rows need not be valid; whatever pages are given back."""
-    monkeypatch.setattr("stages.loader.part_arrays.KEPT_MB", kept_mb)
+    monkeypatch.setattr("stages.loader.mapped_file.KEPT_MB", kept_mb)
     settings = replace(CHOICES[choice], verify=verify)
     for part in PARTS:
         found = drawn(folders["stored"], part, settings)

@@ -200,7 +200,7 @@ def test_unchanged_folders_are_not_hashed_again(folders, tmp_path, monkeypatch):
     for _ in range(2):
         with batches(folders, "train", resumable(tmp_path)) as stream:
             assert len([next(stream), next(stream)]) == 2
-        monkeypatch.setattr("stages.loader.part_arrays.MappedFile.sha256", lambda _: pytest.fail("hashed"))
+        monkeypatch.setattr("stages.loader.mapped_file.MappedFile.sha256", lambda _: pytest.fail("hashed"))
 
 
 def normalizer(folder, mean):

@@ -79,8 +79,8 @@ def test_rows_ahead_that_split_did_not_keep_are_refused(tmp_path):
 @pytest.mark.parametrize("kept_mb", [0, 64])
 def test_giving_pages_back_changes_no_value(folder, kept_mb, monkeypatch):
     """Neither does reading in small pieces."""
-    monkeypatch.setattr("stages.loader.part_arrays.KEPT_MB", kept_mb)
-    monkeypatch.setattr("stages.loader.part_arrays.CHUNK_BYTES", 7 << 20)
+    monkeypatch.setattr("stages.loader.mapped_file.KEPT_MB", kept_mb)
+    monkeypatch.setattr("stages.loader.mapped_file.CHUNK_BYTES", 7 << 20)
     source = PartArrays(folder, "train", ("X", "row_in_unit"))
     rows = Permutation(N_ROWS, 1, 1).at(np.arange(N_ROWS))
     assert np.array_equal(source.read(rows)["X"][:, 0], rows)

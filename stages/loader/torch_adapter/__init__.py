@@ -3,16 +3,20 @@
 ::
 
     from stages.loader import open_source
-    from stages.loader.torch_adapter import TorchBatches, TorchLoader
+    from stages.loader.torch_adapter import TorchBatches, TorchLoader, to_device
 
     loader = TorchLoader(TorchBatches(open_source(folder, "train", settings), settings), num_workers=2)
+    for batch in to_device(loader, "cuda"): ...
 
 - `batches`: the stream as an IterableDataset of dicts of tensors;
 - `passes`: which epoch a pass over it is, agreed on by all its worker processes;
-- `loader`: a DataLoader whose state goes on in any other layout.
+- `loader`: a DataLoader whose state goes on in any other layout;
+- `device`: batches on the device of the trainer, copied ahead; `crossing` is the memory they wait in, `finish`
+  standardises and unpacks them there.
 """
 
 from stages.loader.torch_adapter.batches import TorchBatches
+from stages.loader.torch_adapter.device import DeviceBatches, to_device
 from stages.loader.torch_adapter.loader import TorchLoader
 
-__all__ = ["TorchBatches", "TorchLoader"]
+__all__ = ["DeviceBatches", "TorchBatches", "TorchLoader", "to_device"]

@@ -2,6 +2,10 @@
 
 Workers fetch ahead, so that only this side knows what the trainer got. The state is one place in the order of the
 global batches: saved with any number of ranks and workers, it goes on with any other.
+
+accelerate shares out a DataLoader's batches anew: of one that takes its rank's share itself it would give each rank a
+part of the first rank's share alone, and lose the others', without a word. Two attributes that it looks for tell it to
+leave a `TorchLoader` as it is, and to keep its state in ``save_state``.
 """
 
 # mypy: disable-error-code="import-not-found, misc"
@@ -36,6 +40,9 @@ class TorchLoader(DataLoader[TensorBatch]):
         When an option would make batches or an order of its own.
     """
 
+    _is_accelerate_prepared = True
+    use_stateful_dataloader = True
+
     def __init__(self, dataset: TorchBatches, **options: Any) -> None:
         if given := [name for name in MADE_BY_SETTINGS if options.pop(name, None)]:
             raise ExpectedError(f"loader: TorchLoader got {', '.join(given)}, expected none of them; {INSTEAD}")
@@ -54,9 +61,18 @@ class TorchLoader(DataLoader[TensorBatch]):
             yield batch
         self._at = None
 
+    @property
+    def place(self) -> Place:
+        """Where the batch begins that comes behind the one in hand."""
+        return self._at or self.dataset.passes.next
+
     def state_dict(self) -> checkpoint.State:
         """Return where the trainer is behind the batch in hand, as plain JSON; the same for each rank."""
-        return self.dataset.state_at(self._at or self.dataset.passes.next)
+        return self.state_at(self.place)
+
+    def state_at(self, place: Place) -> checkpoint.State:
+        """Return the state of a trainer that has finished what comes before a place."""
+        return self.dataset.state_at(place)
 
     def load_state_dict(self, state: checkpoint.State) -> None:
         """Let the next pass go on where a state says, in whatever layout it was saved.

@@ -45,7 +45,7 @@ from stages.core.params import SplitParams
 from stages.core.part_files import PARTS
 from stages.core.standardise import Standard
 from stages.datasets.rugs.schema import ACTIONS, FEATURE_COUNT
-from stages.loader.part_arrays import MappedFile, mapped
+from stages.loader.mapped_file import MappedFile, mapped
 from stages.processed import Processed
 from stages.splitting.parts import open_merged
 
