@@ -9,7 +9,8 @@ from stages.datasets.rugs.find import find
 from stages.datasets.rugs.schema import FEATURE_NAMES
 from stages.datasets.rugs.simulate.account import Account as Books
 from stages.datasets.rugs.training import replay
-from stages.datasets.rugs.training.replay import Account, Holder, Human, Orders, Player, Recording, ReplayOptions
+from stages.datasets.rugs.training.accounts import Accounts, Orders, own_features
+from stages.datasets.rugs.training.replay import Holder, PolicyPlayer, RecordedHuman, Recording, ReplayOptions
 from stages.datasets.rugs.training.transitions import Transitions
 from tests.helpers.rugs_rows import unpack_store
 from tests.helpers.samples import write_alone
@@ -50,7 +51,7 @@ def test_holding_earns_exactly_nothing(recording):
 
 def test_the_human_earns_what_was_recorded(recording):
     """Also where frames, liquidations and settlements were late or lost; a payout that never came is told."""
-    human = Human(recording)
+    human = RecordedHuman(recording)
     earned, recorded = recording.play(human), recording.recorded()
     assert np.count_nonzero(np.abs(recorded) > TOLERANCE) >= 15
     assert np.abs(earned - human.unpaid - recorded).max() <= TOLERANCE
@@ -60,7 +61,7 @@ def test_the_human_earns_what_was_recorded(recording):
 
 def test_orders_are_filled_at_the_price_of_their_step(recording):
     """Or at that of the frame before, where the answer came late, or at the rug's where it liquidates."""
-    human = Human(recording)
+    human = RecordedHuman(recording)
     rows = np.flatnonzero(human.is_trade)
     prices = np.stack([recording.column("price", rows + k) for k in (-1, 0, 1)])
     is_near = (np.abs(human.fill[rows] / prices - 1) < 1e-3).any(0)
@@ -74,11 +75,11 @@ class Watched:
     keeps_tokens = False
 
     def __init__(self, recording):
-        self.human, self.recording, self.seen = Human(recording), recording, []
+        self.human, self.recording, self.seen = RecordedHuman(recording), recording, []
 
     def __call__(self, rows, account):
         features = {name: self.recording.column(name, rows) for name in FEATURE_NAMES}
-        self.seen.append((rows, replay._own(features, account), features))
+        self.seen.append((rows, own_features(features, account), features))
         return self.human(rows, account)
 
 
@@ -106,7 +107,7 @@ def test_the_books_are_those_of_the_server():
     rng = np.random.default_rng(3)
     one = np.ones(1)
     for _ in range(20):
-        books, account = Books(1.0), Account.of(one, one * 0, one * 0)
+        books, account = Books(1.0), Accounts.of(one, one * 0, one * 0)
         for tick in range(30):
             price, kind = float(rng.uniform(0.2, 4)), rng.integers(4)
             amount, share = round(float(rng.uniform(0.001, 0.02)), 9), float(rng.choice([0.1, 0.5, 1.0]))
@@ -145,7 +146,7 @@ def plays(recording, actions, **options):
     def logits(x):
         return np.where(np.arange(4) == next(step), 9.0, np.array([1.0, 0, 0, 0]))[None].repeat(len(x), 0)
 
-    return recording.play(Player(recording, logits, ReplayOptions(act="greedy", **options)))[0]
+    return recording.play(PolicyPlayer(recording, logits, ReplayOptions(act="greedy", **options)))[0]
 
 
 def test_a_game_worked_by_hand():
@@ -170,7 +171,7 @@ def test_a_sidebet_is_paid_if_the_rug_comes_within_40_ticks(last, won):
 def test_draws_follow_the_probabilities_and_the_seed():
     recording = made(np.ones(2))
     logits = np.log([[0.7, 0.3, 1e-9, 1e-9]])
-    player = Player(recording, lambda x: logits, ReplayOptions(seed=1))
+    player = PolicyPlayer(recording, lambda x: logits, ReplayOptions(seed=1))
     drawn = [int(player._decide(logits, np.array([[True, True, False, True]]))[0]) for _ in range(4000)]
     assert np.mean(np.array(drawn) == 1) == pytest.approx(0.3, abs=0.03)
     assert set(drawn) == {0, 1}

@@ -23,7 +23,15 @@ from stages.datasets.rugs.training.features import MODEL_FEATURES
 from stages.datasets.rugs.training.iql import IqlOptions, losses
 from stages.datasets.rugs.training.meter import PressMeter
 from stages.datasets.rugs.training.model import ActorCritic, Policy
-from stages.datasets.rugs.training.replay import Holder, Human, Logits, Player, ReplayOptions, of_processed, summary
+from stages.datasets.rugs.training.replay import (
+    Holder,
+    Logits,
+    PolicyPlayer,
+    RecordedHuman,
+    ReplayOptions,
+    of_processed,
+    summary,
+)
 from stages.datasets.rugs.training.transitions import of_part
 from stages.loader import PartArrays
 from stages.processed import Processed
@@ -144,8 +152,8 @@ class TaskRugs:
         """Return what the model earns on the recorded prices of a part, beside holding and the human; see `replay`."""
         model.eval()
         recording = of_processed(Processed(folder), of_part(folder, part))
-        policy = Player(recording, self._logits_of(model), self._options.replay)
-        human = Human(recording)
+        policy = PolicyPlayer(recording, self._logits_of(model), self._options.replay)
+        human = RecordedHuman(recording)
         returns = {
             "model": recording.play(policy),
             "hold": recording.play(Holder()),
