@@ -34,7 +34,7 @@ TORCH := $(VENV)/.torch
 TEST_TORCH := $(VENV)/.test-torch
 
 .DEFAULT_GOAL := help
-.PHONY: help setup preprocess lock test test-slow test-train test-all torture check lint format bench status plan report verify repair remote push pull merge work dag trace slim clean dataset
+.PHONY: help setup preprocess lock test test-slow test-train test-all torture train check lint format bench status plan report verify repair remote push pull merge work dag trace slim clean dataset
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ setup: $(READY)  ## Make the virtual environment and install the pinned packages
 
 preprocess: $(READY)  ## Make sample data if configured, run the pipeline, say what it made and where
 	@set -f; exec python -m stages.commands.preprocess -- $$DATASET
+
+train: $(TORCH)  ## Install torch, bring the arrays up to date, train the models and show them beside their baselines
+	@set -f; exec python -m stages.commands.train -- $$DATASET
 
 # All extras but those with torch.
 PINNED := $(addprefix --extra ,cluster report test remote rl bench dev build)
@@ -128,7 +131,7 @@ push: $(READY)  ## Send arrays and run cache to the remote, and see that all of 
 	@python -m stages.commands.push
 
 pull: $(READY)  ## Get arrays and run cache from the remote; runs nothing
-	@dvc pull --run-cache
+	@python -m stages.commands.pull
 
 merge: $(READY)  ## Join your work with what others pushed, data included; TAKE=ours or theirs where both changed a file
 	@python -m stages.commands.join
@@ -150,4 +153,5 @@ dataset: $(READY)  ## Begin a dataset of your own, from an example that runs: ma
 
 clean:  ## Remove everything the pipeline made from the workspace; raw data, lists and DVC's cache stay
 	rm -rf data/intermediate data/merged data/processed data/metrics data/plots data/reports data/logs
+	rm -rf data/models data/train data/curves data/checkpoints
 	rm -rf data/manifests/*/batches data/manifests/*/expanded.yaml

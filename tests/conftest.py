@@ -15,6 +15,7 @@ import pytest
 from stages.core import arrays, manifests, paths
 from stages.core.files import write_text
 from stages.datasets.splendor import simulate
+from tests.helpers import learning
 from tests.helpers.nursery import DVC, Nursery
 from tests.helpers.places import REPOSITORY, module_of
 from tests.helpers.shared import made_once
@@ -113,6 +114,29 @@ def finished(games, run, tmp_path_factory) -> Path:
             assert result.returncode == 0, result.stderr
 
     return made_once(tmp_path_factory, "finished", make)
+
+
+@pytest.fixture(scope="session")
+def arrays_of(run, tmp_path_factory) -> Callable[[str], Path]:
+    """Give data/processed/<dataset> of a small simulated sample; not to be changed."""
+
+    def made(dataset):
+        folder = made_once(tmp_path_factory, f"arrays_{dataset}", lambda new: learning.make_arrays(dataset, new, run))
+        return learning.processed(folder, dataset)
+
+    return made
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Let torch work on one thread, which is faster for small batches beside other processes, and seed it."""
+    import torch
+
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    yield
+    torch.set_num_threads(n_threads)
 
 
 @pytest.fixture

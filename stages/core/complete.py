@@ -18,7 +18,8 @@ from stages.core import paths, plain_yaml
 from stages.core.files import write_text
 from stages.core.params import DatasetParams, SplitParams
 
-SECTIONS = {"split": SplitParams().shares() | {"seed": SplitParams().seed}, "simulate": {}}
+SECTIONS = {"split": SplitParams().shares() | {"seed": SplitParams().seed}, "simulate": {}, "train": {}}
+FOREACH = ("simulate", "train")  # DVC goes through these; through a section only, be it empty
 
 
 class Gap(NamedTuple):
@@ -37,7 +38,7 @@ class Gap(NamedTuple):
 
 
 def complete(path: Path = paths.PARAMS_FILE) -> list[str]:
-    """Insert the missing keys of each dataset, `split` and `simulate`; leave a file that has them all alone.
+    """Insert the missing keys of each dataset, `split`, `simulate` and `train`; leave a file that has them all alone.
 
     Parameters
     ----------
@@ -70,8 +71,9 @@ def _gaps(content: Mapping[str, Any]) -> Iterator[Gap]:
     missing = {key: value for key, value in SECTIONS.items() if key not in content}
     if missing:
         yield Gap((), missing)
-    if content.get("simulate", {}) is None:  # DVC's foreach goes through a section only, be it empty
-        yield Gap(("simulate",), {})
+    for key in FOREACH:
+        if content.get(key, {}) is None:
+            yield Gap((key,), {})
 
 
 def _filled(text: str, gap: Gap) -> str:

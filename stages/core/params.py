@@ -11,6 +11,8 @@
     split: {train: 0.8, val: 0.1, test: 0.1, seed: 42, by: group}
     simulate:
       <name>: {...}                  # the settings of a dataset's simulator; no entry, no simulation
+    train:
+      <name>: {...}                  # the settings of a dataset's training; no entry, no training
 
 An unknown key, a wrong type or a value out of range is an error that names the key and, where there is one, the
 known key nearest to it; all errors are told at once. What a dataset needs to check its own options likewise comes from
@@ -139,6 +141,7 @@ class Params:
     datasets: dict[str, DatasetParams]
     split: SplitParams = field(default_factory=SplitParams)
     simulate: dict[str, dict[str, Any]] = field(default_factory=dict)
+    train: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def dataset(self, name: str) -> DatasetParams:
         """Return the settings of the dataset called `name`.
@@ -161,8 +164,8 @@ class Params:
 
     def faults(self) -> Iterator[Fault]:
         """Yield the names that no package can have, and what is wrong with `split` where a dataset differs."""
-        names = [("datasets", name) for name in self.datasets] + [("simulate", name) for name in self.simulate]
-        for section, name in names:
+        sections = {"datasets": [*self.datasets], "simulate": [*self.simulate], "train": [*self.train]}
+        for section, name in ((section, name) for section, names in sections.items() for name in names):
             if not DATASET_NAME.fullmatch(name):
                 yield Fault(section, f"{name!r}, expected a small letter, then small letters, digits or _; rename it")
         for name in self.datasets:

@@ -66,6 +66,26 @@ def plots_dir(dataset: str) -> Path:
     return Path("data/plots", dataset)
 
 
+def model_dir(dataset: str) -> Path:
+    """Folder with the weights of a trained model and what it says of itself."""
+    return Path("data/models", dataset)
+
+
+def train_metrics(dataset: str) -> Path:
+    """Path of the metrics of a trained model on val and test, beside those of its baselines."""
+    return Path("data/train", dataset, "metrics.json")
+
+
+def curve(dataset: str) -> Path:
+    """Path of the table of a training's evaluations."""
+    return Path("data/curves", dataset, "curve.csv")
+
+
+def checkpoints_dir(dataset: str) -> Path:
+    """Folder with the checkpoints of all trainings of a dataset."""
+    return Path("data/checkpoints", dataset)
+
+
 def card(dataset: str) -> Path:
     """Path of the committed data card of a dataset."""
     return Path("data/cards", f"{dataset}.md")

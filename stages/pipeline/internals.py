@@ -129,6 +129,14 @@ def restorable(stages: Collection[str]) -> set[str]:
         }
 
 
+def stage_files() -> list[str]:
+    """Return the files that describe stages and tracked data: every dvc.yaml and every ``.dvc`` file."""
+    from dvc.repo import Repo
+
+    with Repo() as repo:
+        return sorted({stage.path_in_repo for stage in repo.index.stages})
+
+
 # dvc.lock and the run cache.
 
 

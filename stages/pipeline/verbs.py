@@ -11,6 +11,7 @@ from dataclasses import dataclass
 VERBS = ("simulate", "discover", "expand", "process", "merge", "split")
 # That of dvc.lock: a first run writes what expand's nested run processed before it writes expand itself.
 LOCK_ORDER = ("simulate", "discover", "process", "expand", "merge", "split")
+TRAINING = "stages/training/dvc.yaml"  # a pipeline of its own, of models
 BATCH_ITEM = re.compile(r"(?P<dataset>.+)-(?P<batch>b[01]*)")
 
 
@@ -29,6 +30,11 @@ class StageName:
 def stage_name(verb: str, dataset: str, batch: str = "") -> str:
     """Return the name of a stage: ``split@splendor``, or of process with its batch ``process@splendor-b01``."""
     return str(StageName(verb, dataset, batch))
+
+
+def train_stage(dataset: str) -> str:
+    """Return the name of the stage that trains the model of a dataset: ``stages/training/dvc.yaml:train@hex``."""
+    return f"{TRAINING}:{StageName('train', dataset)}"
 
 
 def process_stages(dataset: str, batches: Iterable[str]) -> list[str]:

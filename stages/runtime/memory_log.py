@@ -40,6 +40,7 @@ KNOBS = {
     "simulate": ", or lower JOBS",
     "process": ", or lower JOBS or the dataset's batch_size",
     "merge": ", or lower the dataset's batch_size",
+    "train": ", or set train.<dataset>.micro_batch",
 }
 
 

@@ -9,7 +9,7 @@ import sys
 import threading
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn, Self
 
 SHOW_CURSOR = "\x1b[?25h"
 PR_SET_PDEATHSIG = 1  # prctl(2): the signal to get when the parent dies; Linux only
@@ -99,6 +99,57 @@ def stop_cleanly_on_term() -> None:
     signal.signal(signal.SIGTERM, _exit)
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         signal.signal(signal.SIGHUP, _exit)
+
+
+class HeldBack:
+    """Signals to stop, held back in a ``with`` block until the work in it stands where it can be gone on with.
+
+    The block looks at `is_asked` now and then and calls `obey`, which is done at its end too. A second signal stops at
+    once.
+
+    Attributes
+    ----------
+    number
+        The signal that came, None for none.
+    """
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+        self._before: dict[int, Any] = {}
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether a signal came."""
+        return self.number is not None
+
+    def obey(self) -> NoReturn:
+        """Stop as the signal would have, as SIGTERM where none came to this process itself.
+
+        Raises
+        ------
+        KeyboardInterrupt, SystemExit
+            Always.
+        """
+        if self.number == signal.SIGINT:
+            raise KeyboardInterrupt
+        raise SystemExit(128 + (self.number or signal.SIGTERM))
+
+    def __enter__(self) -> Self:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) != signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._hold)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        if kind is None and self.is_asked:
+            self.obey()
+
+    def _hold(self, number: int, frame: FrameType | None) -> None:
+        if self.is_asked:
+            self.obey()
+        self.number = number
 
 
 def _exit(number: int, frame: FrameType | None) -> None:

@@ -67,7 +67,15 @@ class Task(Protocol):
     LOSS: ClassVar[str]
 
     def __init__(self, params: Mapping[str, Any], folder: Path) -> None:
-        """Check the parameters (with their defaults filled in) and read the small files of data/processed/<dataset>.
+        """Check the parameters and read the small files of data/processed/<dataset>.
+
+        Parameters
+        ----------
+        params
+            The keys of `DEFAULTS`, all of them, with what ``train.<dataset>`` says of them; a section, such as
+            ``model``, has every key of its default. Keys that neither `DEFAULTS` nor the trainer has were refused.
+        folder
+            data/processed/<dataset>.
 
         Raises
         ------
@@ -76,7 +84,10 @@ class Task(Protocol):
         """
 
     def build(self) -> nn.Module:
-        """Return the model, its weights drawn with torch's global generator, which the trainer has seeded."""
+        """Return the model, its weights drawn with torch's global generator, which the trainer has seeded.
+
+        What it draws later, such as dropout, it draws with that generator as well: the trainer seeds it at each step.
+        """
 
     def stream_settings(self, part: str) -> dict[str, Any]:
         """Return keys of the loader's `Settings` (fields, window, packed, transform) for a part."""
@@ -84,10 +95,21 @@ class Task(Protocol):
     def loss(self, model: nn.Module, batch: TensorBatch) -> tuple[Tensor, Metrics]:
         """Return the mean loss of a batch, a scalar with gradient, and its named parts as numbers.
 
+        The mean is one over the samples (k,): the losses of two pieces of a batch, weighted by their numbers of
+        samples, give that of the batch, as `micro_batch` and several ranks need it. So a head that does not apply to
+        each sample is divided by k as well, not by how many it applies to.
+
         Raises
         ------
         ExpectedError
             When a label is illegal by its own mask.
+        """
+
+    def outputs(self, model: nn.Module, batch: TensorBatch) -> Mapping[str, Tensor]:
+        """Return what the model says of each sample, for `load_model`; the batch may lack the labels.
+
+        Logits (k, classes) by head, as `loss` has them before the mask ``mask_<head>``, which is applied behind this
+        (-inf says that a class is illegal where no field of the batch does); other values as (k,).
         """
 
     def meter(self) -> Meter:

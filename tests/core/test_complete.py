@@ -9,7 +9,7 @@ from tests.helpers.places import REPOSITORY
 
 ALL = "batch_size: 500, limit: null, max_bad_units: 0, options: {}, split: {}"
 SPLIT = "split: {train: 0.8, val: 0.1, test: 0.1, seed: 42}"
-REST = f"{SPLIT}\nsimulate: {{}}\n"
+REST = f"{SPLIT}\nsimulate: {{}}\ntrain: {{}}\n"
 COMMENTED = """\
 # all of it
 datasets:
@@ -44,7 +44,7 @@ def test_missing_keys_are_written_and_told(completed):
     assert told == [
         f"datasets.sensors: added {ALL} {reason}",
         f"datasets.other: added {ALL.replace('limit: null, ', '')} {reason}",
-        f"added {SPLIT}, simulate: {{}} {reason}",
+        f"added {SPLIT}, simulate: {{}}, train: {{}} {reason}",
     ]
     keys = ALL.replace(", ", "\n    ")
     whole = COMMENTED.replace("# a folder\n", f"# a folder\n    {keys}\n")
@@ -56,8 +56,11 @@ def test_missing_keys_are_written_and_told(completed):
     ("text", "whole"),
     [
         ("datasets: {a: {raw: x}}", f"datasets: {{a: {{raw: x, {ALL}}}}}\n{REST.rstrip()}"),
-        ("{datasets: {}}\n", f"{{datasets: {{}}, {SPLIT}, simulate: {{}}}}\n"),
-        (f"simulate:\n  # none\n{SPLIT}\ndatasets: {{}}\n", f"simulate: {{}}\n  # none\n{SPLIT}\ndatasets: {{}}\n"),
+        ("{datasets: {}}\n", f"{{datasets: {{}}, {SPLIT}, simulate: {{}}, train: {{}}}}\n"),
+        (
+            f"simulate:\n  # none\n{SPLIT}\ntrain:\ndatasets: {{}}\n",
+            f"simulate: {{}}\n  # none\n{SPLIT}\ntrain: {{}}\ndatasets: {{}}\n",
+        ),
     ],
 )
 def test_any_form_of_yaml_is_kept(completed, text, whole):
@@ -73,7 +76,7 @@ def test_any_form_of_yaml_is_kept(completed, text, whole):
 )
 def test_every_section_is_whole_afterwards(completed, text):
     content = yaml.safe_load(completed(text)[1])
-    assert set(content) == {"datasets", "split", "simulate"}
+    assert set(content) == {"datasets", "split", "simulate", "train"}
     for entry in content["datasets"].values():
         assert {"raw", "batch_size", "limit", "max_bad_units", "options", "split"} <= set(entry)
 

@@ -79,8 +79,16 @@ def keep_only(folder, dataset):
         (folder / name).write_text(text)
 
 
-def make_clone(folder, dataset="splendor"):
-    """Make a clone with one dataset, or with all of them for None."""
+def train_nothing(folder):
+    """Take training out of the pipelines in a folder: DVC misses models that were never made at each pull."""
+    path = folder / "params.yaml"
+    text = path.read_text()
+    path.write_text(text[: text.index("\ntrain:\n")] + "\ntrain: {}\n")
+    (folder / "stages/training/dvc.lock").unlink(missing_ok=True)
+
+
+def make_clone(folder, dataset="splendor", trains=False):
+    """Make a clone with one dataset, or with all of them for None, and models to train if it is to have some."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=REPOSITORY,
@@ -94,6 +102,8 @@ def make_clone(folder, dataset="splendor"):
             shutil.copy(REPOSITORY / name, folder / name)
     if dataset:
         keep_only(folder, dataset)
+    if not trains:
+        train_nothing(folder)
     clone = Clone(folder)
     clone.run("git", "init", "-q")
     clone.run("git", "add", "-A")
@@ -113,7 +123,7 @@ def small_clone(folder, link):
     shutil.rmtree(clone.folder / "data/sample")
     params = (clone.folder / "params.yaml").read_text()
     params = params.replace("data/sample/splendor", "data/games").replace("batch_size: 64", "batch_size: 16")
-    (clone.folder / "params.yaml").write_text(params[: params.index("simulate:")] + "simulate: {}\n")
+    (clone.folder / "params.yaml").write_text(params[: params.index("simulate:")] + "simulate: {}\ntrain: {}\n")
     clone.run(sys.executable, "-m", "stages.discover", "splendor")
     clone.run("dvc", "repro")
     return clone

@@ -38,7 +38,7 @@ class Workspace:
         entry = {"raw": "raw", "batch_size": 100, "limit": None, "max_bad_units": 0, "options": {}, "split": {}}
         entry |= settings
         split = {"train": 0.8, "val": 0.1, "test": 0.1, "seed": 1}
-        (folder / "params.yaml").write_text(json.dumps({"datasets": {"scripted": entry}, "split": split}))
+        (folder / "params.yaml").write_text(json.dumps({"datasets": {"scripted": entry}, "split": split, "train": {}}))
 
     def environment(self, **variables):
         of_others = {key for key in os.environ if key.startswith(("DVC_", "GIT_", "MAKE"))}

@@ -31,7 +31,7 @@ def start(tmp_path_factory):
     shutil.rmtree(clone.folder / "data/sample")
     params = (clone.folder / "params.yaml").read_text()
     params = params.replace("data/sample/splendor", "data/games").replace("batch_size: 64", "batch_size: 16")
-    (clone.folder / "params.yaml").write_text(params[: params.index("simulate:")] + "simulate: {}\n")
+    (clone.folder / "params.yaml").write_text(params[: params.index("simulate:")] + "simulate: {}\ntrain: {}\n")
     (clone.folder / "dvc.lock").unlink()
     verb(clone, "discover")
     return clone

@@ -28,7 +28,7 @@ def use_own_games(clone, games, batch_size=8):
     params = (clone.folder / "params.yaml").read_text()
     params = re.sub(r"raw: .*", "raw: data/games", params[: params.index("simulate:")])
     (clone.folder / "params.yaml").write_text(
-        re.sub(r"batch_size: .*", f"batch_size: {batch_size}", params) + "simulate: {}\n"
+        re.sub(r"batch_size: .*", f"batch_size: {batch_size}", params) + "simulate: {}\ntrain: {}\n"
     )
     add_games(clone, games)
     clone.run("git", "add", "-A")

@@ -9,8 +9,8 @@ from stages.datasets.rugs.find import find
 from stages.datasets.rugs.schema import FEATURE_NAMES
 from stages.datasets.rugs.simulate.account import Account as Books
 from stages.datasets.rugs.training import replay
-from stages.datasets.rugs.training.accounts import Accounts, Orders, own_features
-from stages.datasets.rugs.training.replay import Holder, PolicyPlayer, RecordedHuman, Recording, ReplayOptions
+from stages.datasets.rugs.training.accounts import Orders, ReplayAccount, own_features
+from stages.datasets.rugs.training.replay import Holder, ModelPlayer, RecordedHuman, Recording, ReplayOptions
 from stages.datasets.rugs.training.transitions import Transitions
 from tests.helpers.rugs_rows import unpack_store
 from tests.helpers.samples import write_alone
@@ -107,7 +107,7 @@ def test_the_books_are_those_of_the_server():
     rng = np.random.default_rng(3)
     one = np.ones(1)
     for _ in range(20):
-        books, account = Books(1.0), Accounts.of(one, one * 0, one * 0)
+        books, account = Books(1.0), ReplayAccount.of(one, one * 0, one * 0)
         for tick in range(30):
             price, kind = float(rng.uniform(0.2, 4)), rng.integers(4)
             amount, share = round(float(rng.uniform(0.001, 0.02)), 9), float(rng.choice([0.1, 0.5, 1.0]))
@@ -146,7 +146,7 @@ def plays(recording, actions, **options):
     def logits(x):
         return np.where(np.arange(4) == next(step), 9.0, np.array([1.0, 0, 0, 0]))[None].repeat(len(x), 0)
 
-    return recording.play(PolicyPlayer(recording, logits, ReplayOptions(act="greedy", **options)))[0]
+    return recording.play(ModelPlayer(recording, logits, ReplayOptions(act="greedy", **options)))[0]
 
 
 def test_a_game_worked_by_hand():
@@ -171,7 +171,7 @@ def test_a_sidebet_is_paid_if_the_rug_comes_within_40_ticks(last, won):
 def test_draws_follow_the_probabilities_and_the_seed():
     recording = made(np.ones(2))
     logits = np.log([[0.7, 0.3, 1e-9, 1e-9]])
-    player = PolicyPlayer(recording, lambda x: logits, ReplayOptions(seed=1))
+    player = ModelPlayer(recording, lambda x: logits, ReplayOptions(seed=1))
     drawn = [int(player._decide(logits, np.array([[True, True, False, True]]))[0]) for _ in range(4000)]
     assert np.mean(np.array(drawn) == 1) == pytest.approx(0.3, abs=0.03)
     assert set(drawn) == {0, 1}

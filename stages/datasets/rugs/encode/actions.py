@@ -96,13 +96,14 @@ def mask(events: Events, steps: Steps, presses: Presses) -> np.ndarray:
     policy what the human did. So a press that the rules forbid is illegal here, and `refused` marks it.
     """
     carry = carry_at(events, steps.row)
-    features = state.frames(events, steps, carry) | state.player(events, steps, carry)
-    is_active = (features["active"] == 1) & (features["rugged"] != 1)
+    active, rugged = (carry.value(flag, steps.sets_state) for flag in (events.active, events.rugged))
+    is_active = (active == 1) & (rugged != 1)
+    player = state.player(events, steps, carry)
     placed = _last_sidebet(events, steps, presses)
     legal = np.zeros((len(steps.row), len(ACTIONS)), np.uint8)
     legal[:, HOLD] = 1
-    legal[:, BUY] = is_active & (features["balance"] >= formulas.MIN_BET)
-    legal[:, SELL] = is_active & (features["position_qty"] > 0)
+    legal[:, BUY] = is_active & (player["balance"] >= formulas.MIN_BET)
+    legal[:, SELL] = is_active & (player["position_qty"] > 0)
     legal[:, SIDEBET] = is_active & (steps.tick - placed >= formulas.SIDEBET_TICKS)
     return legal
 

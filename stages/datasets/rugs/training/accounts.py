@@ -12,7 +12,7 @@ PAYOUT: Final = 5.0  # stakes that a sidebet pays
 
 
 @dataclass
-class Accounts:
+class ReplayAccount:
     """Books of E players, float64 (E,) each; amounts in SOL. `cost` is of what is held, `entry` the tick it was opened.
 
     `bet` is the stake of the running sidebet, `bet_tick` when the last one was placed; `shown` is the profit as the
@@ -30,7 +30,7 @@ class Accounts:
     shown: np.ndarray
 
     @classmethod
-    def of(cls, cash: np.ndarray, quantity: np.ndarray, average: np.ndarray) -> "Accounts":
+    def of(cls, cash: np.ndarray, quantity: np.ndarray, average: np.ndarray) -> "ReplayAccount":
         """Return accounts with this cash and these tokens, bought at an average price."""
         zero = np.zeros(len(cash))
         cost = quantity * average
@@ -84,7 +84,7 @@ class Orders:
     fill: np.ndarray
 
 
-def own_features(features: dict[str, np.ndarray], account: Accounts) -> dict[str, np.ndarray]:
+def own_features(features: dict[str, np.ndarray], account: ReplayAccount) -> dict[str, np.ndarray]:
     """Return the features that follow from the account, by name."""
     price, quantity = features["price"], account.quantity
     average = formulas.ratio(account.cost, quantity)
@@ -101,7 +101,7 @@ def own_features(features: dict[str, np.ndarray], account: Accounts) -> dict[str
     }
 
 
-def legal_actions(features: dict[str, np.ndarray], account: Accounts) -> np.ndarray:
+def legal_actions(features: dict[str, np.ndarray], account: ReplayAccount) -> np.ndarray:
     """Return which actions are legal, bool (E, 4): the rules of `encode.actions.mask` on the policy's own account."""
     is_active = (features["active"] == 1) & (features["rugged"] != 1)
     can_bet = account.cash >= formulas.MIN_BET

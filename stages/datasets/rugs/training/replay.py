@@ -25,7 +25,7 @@ import numpy as np
 from stages.core.params import AtLeast, Must
 from stages.datasets.rugs.encode import formulas
 from stages.datasets.rugs.schema import BUY, FEATURE_NAMES, SELL, SIDEBET
-from stages.datasets.rugs.training.accounts import PAYOUT, Accounts, Orders, legal_actions, own_features
+from stages.datasets.rugs.training.accounts import PAYOUT, Orders, ReplayAccount, legal_actions, own_features
 from stages.datasets.rugs.training.features import select
 from stages.datasets.rugs.training.transitions import Transitions
 from stages.processed import Processed
@@ -71,7 +71,7 @@ class Decider(Protocol):
 
     keeps_tokens: bool
 
-    def __call__(self, rows: np.ndarray, account: Accounts) -> Orders:
+    def __call__(self, rows: np.ndarray, account: ReplayAccount) -> Orders:
         """Return the orders of E players at the steps `rows`, int64 (E,)."""
 
 
@@ -118,7 +118,7 @@ class Recording:
         """Play all episodes, a step of each at a time; return what each earns in SOL, float64 (E,)."""
         first, last = self.starts, self.stops - 1
         held = self.column("position_qty", first) * decider.keeps_tokens
-        account = Accounts.of(self.column("balance", first), held, self.column("avg_entry_price", first))
+        account = ReplayAccount.of(self.column("balance", first), held, self.column("avg_entry_price", first))
         begin = account.equity(self.column("price", first))
         for step in range(int((self.stops - self.starts).max(initial=1)) - 1):
             rows = first + step
@@ -154,7 +154,7 @@ class Holder:
 
     keeps_tokens = False
 
-    def __call__(self, rows: np.ndarray, account: Accounts) -> Orders:
+    def __call__(self, rows: np.ndarray, account: ReplayAccount) -> Orders:
         """Return no orders."""
         del account
         zero = np.zeros(len(rows))
@@ -198,7 +198,7 @@ class RecordedHuman:
         self._share = np.where(is_sound & (gained < 0), formulas.ratio(-gained, tokens), 0.0)
         self.unexplained = recording.sums(np.where(is_sound | (np.abs(cash) <= DUST), 0.0, cash))
 
-    def __call__(self, rows: np.ndarray, account: Accounts) -> Orders:
+    def __call__(self, rows: np.ndarray, account: ReplayAccount) -> Orders:
         """Return the orders that were carried out between these steps and the next ones."""
         del account
         return Orders(self._buy[rows], self._share[rows], self._sidebet[rows], self.fill[rows])
@@ -233,7 +233,7 @@ def _has_next(recording: Recording, n_steps: int) -> np.ndarray:
     return np.cumsum(edges)[:-1] > 0
 
 
-class PolicyPlayer:
+class ModelPlayer:
     """A policy, which sees its own account in the recorded frames.
 
     Parameters
@@ -252,7 +252,7 @@ class PolicyPlayer:
         self._recording, self._logits, self._options = recording, logits, options
         self._rng = np.random.default_rng(options.seed)
 
-    def __call__(self, rows: np.ndarray, account: Accounts) -> Orders:
+    def __call__(self, rows: np.ndarray, account: ReplayAccount) -> Orders:
         """Return the orders of what the policy does."""
         recording, options = self._recording, self._options
         features = {name: recording.column(name, rows) for name in FEATURE_NAMES}

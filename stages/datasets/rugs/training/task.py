@@ -26,7 +26,7 @@ from stages.datasets.rugs.training.model import ActorCritic, Policy
 from stages.datasets.rugs.training.replay import (
     Holder,
     Logits,
-    PolicyPlayer,
+    ModelPlayer,
     RecordedHuman,
     ReplayOptions,
     of_processed,
@@ -152,7 +152,7 @@ class TaskRugs:
         """Return what the model earns on the recorded prices of a part, beside holding and the human; see `replay`."""
         model.eval()
         recording = of_processed(Processed(folder), of_part(folder, part))
-        policy = PolicyPlayer(recording, self._logits_of(model), self._options.replay)
+        policy = ModelPlayer(recording, self._logits_of(model), self._options.replay)
         human = RecordedHuman(recording)
         returns = {
             "model": recording.play(policy),
