@@ -9,15 +9,8 @@ from stages.datasets.rugs.find import find
 from stages.datasets.rugs.schema import FEATURE_NAMES
 from stages.datasets.rugs.simulate.account import Account as Books
 from stages.datasets.rugs.training import replay
-from stages.datasets.rugs.training.replay import (
-    Holder,
-    ModelPlayer,
-    Orders,
-    RecordedHuman,
-    Recording,
-    ReplayAccount,
-    ReplayOptions,
-)
+from stages.datasets.rugs.training.accounts import Orders, ReplayAccount, own_features
+from stages.datasets.rugs.training.replay import Holder, ModelPlayer, RecordedHuman, Recording, ReplayOptions
 from stages.datasets.rugs.training.transitions import Transitions
 from tests.helpers.rugs_rows import unpack_store
 from tests.helpers.samples import write_alone
@@ -86,7 +79,7 @@ class Watched:
 
     def __call__(self, rows, account):
         features = {name: self.recording.column(name, rows) for name in FEATURE_NAMES}
-        self.seen.append((rows, replay._own(features, account), features))
+        self.seen.append((rows, own_features(features, account), features))
         return self.human(rows, account)
 
 

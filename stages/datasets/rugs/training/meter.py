@@ -66,15 +66,19 @@ class PressMeter:
         is_counted = batch["is_counted"]
         counts = (len(logits), is_counted.sum(), batch["is_refused"].sum(), 0.0, imitation(logits, batch).sum())
         self._sums += torch.tensor([float(count) for count in counts], dtype=torch.float64)
-        logits, mask, actions = logits[is_counted], batch["mask_action"][is_counted], batch["label_action"][is_counted]
+        self._decisions(logits[is_counted], batch["mask_action"][is_counted], batch["label_action"][is_counted])
+        self._scores(logits[is_counted], batch["mask_action"][is_counted], batch["label_action"][is_counted])
+
+    def _decisions(self, logits: Tensor, mask: Tensor, actions: Tensor) -> None:
+        """Count what was done and what is told."""
         for number, seen in enumerate((logits, logits - self._log_prior)):
             told = seen.masked_fill(mask == 0, -torch.inf).argmax(1)
             pairs = torch.bincount(actions * len(ACTIONS) + told, minlength=len(ACTIONS) ** 2)
             self._confusion[number] += pairs.reshape(len(ACTIONS), -1)
-        self._score(legal_log_probabilities(logits, mask).double().exp(), actions)
 
-    def _score(self, probabilities: Tensor, actions: Tensor) -> None:
-        """Count which scores the presses and the others got, of (B, 4) probabilities and (B,) actions."""
+    def _scores(self, logits: Tensor, mask: Tensor, actions: Tensor) -> None:
+        """Count the probabilities of those that were pressed and of the others."""
+        probabilities = legal_log_probabilities(logits, mask).double().exp()
         scores = torch.cat([1 - probabilities[:, HOLD, None], probabilities[:, HOLD + 1 :]], dim=1)
         is_true = torch.cat([(actions != HOLD)[:, None], actions[:, None] == torch.arange(1, len(ACTIONS))], dim=1)
         for number in range(len(SCORES)):
