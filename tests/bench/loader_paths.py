@@ -12,6 +12,7 @@ import os
 import resource
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -200,6 +201,7 @@ def measure_memory(parent: Path) -> bool:
 def main() -> int:
     """Measure and print."""
     torch.set_num_threads(1)
+    warnings.filterwarnings("ignore", message="This DataLoader will create")  # more workers than cores
     chosen = sys.argv[1:] or [*CASES, "memory"]
     print(f"batches of {BATCH}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, torch {torch.__version__}")
     is_good = True
