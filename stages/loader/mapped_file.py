@@ -8,6 +8,7 @@ pages given back after every few rows, to the system's cache, where the next tou
 """
 
 import hashlib
+import math
 import mmap
 import os
 import weakref
@@ -117,9 +118,19 @@ class MappedArray:
             When the file was cut since it was opened.
         """
         if self.file.keeps:
-            return _taken(self.values, rows) if window is None else windows.view(self.values, window)[rows]
+            return _taken(self.values, rows) if window is None else self._windows(rows, window)
         reads = scattered.of_thread()
         return self._touched(rows, window) if reads is None else self._read(reads, rows, window)
+
+    def _windows(self, rows: np.ndarray, window: int) -> np.ndarray:
+        """Return windows of a file that keeps its pages; each is one item to NumPy, which halves the time."""
+        n_rows, *shape = self.header.shape
+        row_bytes = self.header.dtype.itemsize * math.prod(shape)
+        n_windows = max(0, n_rows - window + 1)
+        whole = np.ndarray(
+            (n_windows,), f"V{row_bytes * window}", self.file.pages, self.header.offset, strides=(row_bytes,)
+        )
+        return whole[rows].view(self.header.dtype).reshape(len(rows), window, *shape)
 
     def _read(self, reads: scattered.ScatteredReads, rows: np.ndarray, window: int | None) -> np.ndarray:
         out = np.empty((len(rows), *([window] if window else ()), *self.header.shape[1:]), self.header.dtype)

@@ -60,11 +60,13 @@ def write_merged(folder: Path, n_rows: int) -> None:
 
 def write_inputs(folder: Path, n_rows: int) -> None:
     """Write the merged arrays and merge's report."""
+    from stages.core.merge_report import report_text
+
     write_merged(folder / "data/merged/boards", n_rows)
     report = {"duplicates": {"groups": 0, "rows": 0}, "bad_units": {"count": 0}, "units": 1, "batches": 1}
     by_batch = {"by_batch": {"b": {"units": 1, "groups": 1, "rows": n_rows}}}
     (folder / "data/reports").mkdir()
-    (folder / "data/reports/boards.json").write_text(json.dumps(report | by_batch), encoding="utf-8")
+    (folder / "data/reports/boards.json").write_text(report_text(report | by_batch), encoding="utf-8")
 
 
 def split(folder: Path, is_shuffled: bool) -> tuple[measure.Usage, float]:
