@@ -6,7 +6,7 @@ pushed, and then `make train` makes it. A bare `dvc pull` gets the same and ends
 
 import sys
 
-from stages.pipeline import dvc, internals, merges
+from stages.pipeline import dvc, internals
 from stages.pipeline.verbs import TRAINING
 from stages.runtime import cli
 
@@ -21,7 +21,6 @@ def pull() -> None:
     ExpectedError
         When DVC fails, or the remote lacks something that is no model.
     """
-    merges.check()
     dvc.complete_params()
     files = internals.stage_files()
     dvc.call("pull", "--run-cache", *(name for name in files if name != TRAINING), failure=FAILURE)
