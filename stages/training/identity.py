@@ -19,7 +19,7 @@ from stages.core.arrays import DamagedFile
 
 STAGES = Path(__file__).parents[1]
 CODE = ("train.py", "training", "loader", "processed", "core", "datasets/base")
-ROOMS = ("training", "schema", "simulate")  # of a dataset's package; stages/training/dvc.yaml has the same folders
+ROOMS = ("training", "schema", "reading", "encode", "simulate")  # of a dataset's package; stages/training/dvc.yaml has the same folders
 PACKAGES = ("numpy", "torch")
 DIGITS = 16
 
