@@ -18,8 +18,9 @@ from stages.core import part_files
 from stages.core.arrays import DamagedFile
 
 STAGES = Path(__file__).parents[1]
-CODE = ("train.py", "training", "loader", "processed", "core", "datasets/base")
-ROOMS = ("training", "schema", "reading", "encode", "simulate")  # of a dataset's package; stages/training/dvc.yaml has the same folders
+CODE = ("train.py", "training", "loader", "splitting", "processed", "core", "datasets/base")
+# Of a dataset's package; stages/training/dvc.yaml has the same folders.
+ROOMS = ("training", "schema", "reading", "encode", "simulate")
 PACKAGES = ("numpy", "torch")
 DIGITS = 16
 
