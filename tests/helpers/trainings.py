@@ -63,7 +63,7 @@ class Trainings:
 
     def add_dvc(self):
         """Make it a DVC repository with the pipeline of models alone."""
-        for room in ("schema", "simulate"):
+        for room in ("schema", "reading", "encode", "simulate"):
             (self.folder / "stages/datasets/toy" / room).mkdir()
             (self.folder / "stages/datasets/toy" / room / "__init__.py").touch()
         (self.folder / ".dvcignore").write_text("__pycache__/\n*.tmp\n")
