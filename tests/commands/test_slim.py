@@ -28,7 +28,7 @@ def make_repository(folder, link):
     """Make a repository of two batches and their merge, written by the shell, after `dvc repro`."""
     shutil.copytree(REPOSITORY / "stages", folder / "stages", ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "raw").write_text("raw")
-    (folder / "params.yaml").write_text("datasets:\n  toy: {raw: raw}\n")
+    (folder / "params.yaml").write_text("datasets:\n  toy: {raw: raw}\ntrain: {}\n")
     (folder / "data/manifests/toy").mkdir(parents=True)
     (folder / paths.batch_list("toy")).write_text(manifests.batch_list_text("toy", ["b0", "b1"]))
     do = {"cmd": MAKE_NPZ.format(batch="${item}"), "deps": ["raw"], "outs": ["data/intermediate/toy/${item}.npz"]}
