@@ -106,9 +106,10 @@ def _in_torch() -> tuple[int, int] | None:
 
 def _in_environment() -> tuple[int, int] | None:
     rank, n_ranks = os.environ.get("RANK"), os.environ.get("WORLD_SIZE")
-    if rank is None or n_ranks is None:
+    if rank is None and n_ranks is None:
         return None
-    if not (rank.isdecimal() and n_ranks.isdecimal() and int(rank) < int(n_ranks)):
+    are_numbers = rank is not None and n_ranks is not None and rank.isdecimal() and n_ranks.isdecimal()
+    if rank is None or n_ranks is None or not are_numbers or int(rank) >= int(n_ranks):
         raise ExpectedError(
             f"loader: RANK is {rank!r} and WORLD_SIZE {n_ranks!r}, expected 0 <= RANK < WORLD_SIZE; "
             "correct them or set `shard`"

@@ -151,6 +151,8 @@ class Mixture:
         numbers = samples % self._sizes.sum()
         sources = np.searchsorted(np.cumsum(self._sizes), numbers, side="right")
         numbers += (self._starts - firsts(self._sizes))[sources]
+        if not len(samples):
+            return self._sources[0].read(samples)
         batch: Batch = {}
         for i in np.unique(sources).tolist():
             here = np.flatnonzero(sources == i)

@@ -8,6 +8,7 @@ Files are not loaded, see `mapped_file`; a whole batch of a field is gathered at
 bits, which packed.json lists, are unpacked at the end.
 """
 
+import operator
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -158,11 +159,11 @@ class PartArrays:
         IndexError
             When there is no such sample.
         """
-        if isinstance(which, int | np.integer):
-            batch = self.read(np.array([range(len(self))[which]]))
-            return {name: values[0] for name, values in batch.items()}
         if isinstance(which, slice):
             return self.read(np.arange(len(self))[which])
+        if np.ndim(which) == 0:
+            batch = self.read(np.array([range(len(self))[operator.index(which)]]))  # type: ignore[arg-type]
+            return {name: values[0] for name, values in batch.items()}
         numbers = np.asarray(which)
         if numbers.dtype == bool:
             numbers = np.flatnonzero(numbers) if len(numbers) == len(self) else np.array([len(self)])

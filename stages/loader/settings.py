@@ -121,7 +121,8 @@ class Settings:
     def identity(self) -> Mapping[str, Any]:
         """What decides which samples come in which order; the rest may change between a run and its resumption."""
         fields = None if self.fields is None else list(self.fields)
-        return {"shuffle_seed": self.shuffle_seed, "fields": fields, "window": self.window}
+        seed = None if self.shuffle_seed is None else int(self.shuffle_seed)  # NumPy's numbers are no JSON
+        return {"shuffle_seed": seed, "fields": fields, "window": self.window}
 
 
 def _check(is_good: bool, name: str, found: object, expected: str) -> None:

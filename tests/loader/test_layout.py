@@ -105,6 +105,9 @@ def test_torchrun_says_which_rank_a_process_is(folder, monkeypatch, caplog):
     assert streamed(folder) == streamed(folder, shard=(1, 2))
     assert caplog.text.count("rank 1 of 2 takes its slice of each batch") == 1
     assert streamed(folder, shard=(0, 1)) == [*streamed(folder, shard=(0, 1), remainder="keep")]
+    monkeypatch.delenv("RANK")
+    with pytest.raises(ExpectedError, match="RANK is None and WORLD_SIZE '2', expected 0 <= RANK < WORLD_SIZE"):
+        streamed(folder)
     monkeypatch.setenv("RANK", "2")
     with pytest.raises(ExpectedError, match="RANK is '2' and WORLD_SIZE '2', expected 0 <= RANK < WORLD_SIZE"):
         streamed(folder)

@@ -290,3 +290,10 @@ def test_small_files_of_all_folders_together_stay_mapped(tmp_path):
 def _made(folder):
     folder.mkdir()
     return folder
+
+
+def test_a_rank_that_keeps_nothing_of_the_last_batch_gets_the_fields(folders):
+    kept = {"batch_size": 179, "remainder": "keep", "shard": (0, 2)}
+    with batches(shares(folders, (None, None)), "train", **kept) as stream:
+        *_, last = stream
+    assert last["X"].shape == (0, 2)

@@ -224,9 +224,9 @@ def test_samples_are_had_by_number(tmp_path, window):
     packed_part(folder)
     source = PartArrays(folder, "train", ("X", "board"), window)
     every = source.read(np.arange(len(source)))
-    for which in (7, -1, np.int64(3)):
+    for which in (7, -1, np.int64(3), np.array(3)):
         one = source[which]
-        assert all(np.array_equal(one[name], every[name][which]) for name in ("X", "board"))
+        assert all(np.array_equal(one[name], every[name][int(which)]) for name in ("X", "board"))
     of_half = np.arange(len(source)) % 2 == 0
     for which in ([3, 5], [-1, 0], slice(10, 20), slice(None, None, -50), of_half, np.array([], int)):
         for name, values in source[which].items():

@@ -68,8 +68,11 @@ class TorchBatches(IterableDataset[TensorBatch]):
     @property
     def layout(self) -> Layout:
         """Rank and worker of this process."""
-        here, worker = self._pinned or layout.of_process(self.settings.shard), get_worker_info()
-        return replace(here, worker=worker.id, n_workers=worker.num_workers) if worker else here
+        worker = get_worker_info()
+        if worker is None:  # a process that trains, perhaps a rank that this was sent to
+            return layout.of_process(self.settings.shard)
+        here = self._pinned or layout.of_process(self.settings.shard)
+        return replace(here, worker=worker.id, n_workers=worker.num_workers)
 
     @property
     def epoch(self) -> int:
@@ -109,7 +112,7 @@ class TorchBatches(IterableDataset[TensorBatch]):
         """Return the state of a trainer that has finished what comes before a place."""
         here, self._data = self.layout, self._data or self.source.digests({})
         content = {"epoch": place.epoch, "next": place.next, "data": self._data}
-        settings = {**identity_of(self.source, self.settings), **_worker(here)}
+        settings = {**identity_of(self.source, self.settings), **_worker(here, self.settings)}
         return checkpoint.sealed({**content, "settings": settings})
 
     def load_state_dict(self, state: checkpoint.State) -> None:
@@ -122,15 +125,15 @@ class TorchBatches(IterableDataset[TensorBatch]):
         """
         content, here = checkpoint.opened(state), self.layout
         self._data = self.source.digests(content["data"])
-        settings = {"worker": None, **identity_of(self.source, self.settings), **_worker(here)}
+        settings = {"worker": None, **identity_of(self.source, self.settings), **_worker(here, self.settings)}
         checkpoint.require_same("loader: load_state_dict", content, self._data, settings)
         place, self._stream = Place(content["epoch"], content["next"]), None
         if here.n_workers > 1:
             self._own = place
         else:
-            self.passes.set(self._begin(place))
+            self.passes.set(place)
 
-    def _begin(self, place: Place) -> Place:
+    def begin_of(self, place: Place) -> Place:
         """Return a place, or the begin of the next epoch if no batch follows it."""
         epoch = epoch_of(self.source, self.settings, self.layout)
         return place if place.next < epoch.end(place.next) else Place(place.epoch + 1, 0)
@@ -151,9 +154,12 @@ def tensors(batch: Batch) -> TensorBatch:
     return TensorBatch((name, values if is_text[name] else torch.from_numpy(values)) for name, values in batch.items())
 
 
-def _worker(here: Layout) -> dict[str, Any]:
-    """Return what a state says of the worker that it is of; nothing where there is only one."""
-    return {"worker": [here.worker, here.n_workers]} if here.n_workers > 1 else {}
+def _worker(here: Layout, settings: Settings) -> dict[str, Any]:
+    """Return what a state says of the worker that it is of; nothing where there is only one.
+
+    The places of several workers fit together for one size of batches only.
+    """
+    return {"worker": [here.worker, here.n_workers, settings.batch_size]} if here.n_workers > 1 else {}
 
 
 def _require_passes(settings: Settings) -> None:
@@ -161,6 +167,11 @@ def _require_passes(settings: Settings) -> None:
         raise ExpectedError(
             "loader: checkpoint_dir or resume_from for torch, whose workers fetch ahead of the trainer, expected "
             "neither; save TorchLoader.state_dict() beside the model and give it to load_state_dict"
+        )
+    if settings.adaptive:
+        raise ExpectedError(
+            "loader: adaptive for torch, whose workers each know where the others' batches begin, expected a fixed "
+            "batch_size; leave adaptive out"
         )
     if settings.epochs != 1:
         raise ExpectedError(

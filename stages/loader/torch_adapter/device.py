@@ -158,9 +158,11 @@ class _Pass:
         return self
 
     def __next__(self) -> TensorBatch:
-        self.place = None
-        batch, place = self._pull()
-        self.place = place
+        try:
+            batch, self.place = self._pull()
+        except StopIteration:
+            self.place = None
+            raise
         return self._finished(TensorBatch((name, _moved(value, self._device)) for name, value in batch.items()))
 
     def _pull(self) -> tuple[TensorBatch, Place | None]:
@@ -188,10 +190,10 @@ class _Copied(_Pass):
         self._is_at_end = False
 
     def __next__(self) -> TensorBatch:
-        self.place = None
         while len(self._ahead) < self._prefetch and not self._is_at_end:
             self._copy_next()
         if not self._ahead:
+            self.place = None
             raise StopIteration
         batch, self.place, is_ready = self._ahead.popleft()
         trainers = torch.cuda.current_stream(self._device)

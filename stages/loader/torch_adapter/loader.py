@@ -46,6 +46,8 @@ class TorchLoader(DataLoader[TensorBatch]):
     def __init__(self, dataset: TorchBatches, **options: Any) -> None:
         if given := [name for name in MADE_BY_SETTINGS if options.pop(name, None)]:
             raise ExpectedError(f"loader: TorchLoader got {', '.join(given)}, expected none of them; {INSTEAD}")
+        if options.get("in_order") is False:
+            raise ExpectedError("loader: in_order is False, expected True, as a state is one place; leave it out")
         super().__init__(dataset, batch_size=None, **options)
         self._at: Place | None = None  # behind the batch in hand; None before the first pass and behind the last batch
 
@@ -83,4 +85,5 @@ class TorchLoader(DataLoader[TensorBatch]):
             When it is damaged, or of other arrays or another order.
         """
         self.dataset.load_state_dict(state)
+        self.dataset.passes.set(self.dataset.begin_of(self.dataset.passes.next))
         self._at = None

@@ -10,6 +10,7 @@ start of workers, and by how many passes these workers began before. Without wor
 # mypy: disable-error-code="import-not-found, misc"
 
 import multiprocessing
+import os
 import time
 from typing import Any
 
@@ -23,27 +24,36 @@ WAIT_S = 60.0
 LOOK_S = 0.0005
 WORD = 2**62  # seeds are cut to what a signed word holds
 
-EPOCH, NEXT = 0, 1  # of the pass that begins next
-TAKEN_EPOCH, TAKEN_NEXT = 2, 3  # of the pass that worker 0 began last
-MARK = slice(4, 7)  # of that pass; written last
+EPOCH, NEXT = 0, 1  # of the first row: the pass that begins next
+MARK, TAKEN = slice(0, 3), slice(3, 5)  # of the other rows: a pass that worker 0 began, and the place that it took
+N_PASSES = 64  # so many passes later a worker that was slow to start still finds its own
 
 
 class Passes:
     """Where the next pass begins, for this process and all that get a copy of it."""
 
     def __init__(self, first: Place) -> None:
-        self._words = torch.zeros(7, dtype=torch.int64).share_memory_()
+        self._shared = torch.zeros(1 + N_PASSES, 5, dtype=torch.int64).share_memory_()
+        self._pid = os.getpid()
         self._n_begun = 0  # by this process
         self.set(first)
 
     @property
+    def _words(self) -> torch.Tensor:
+        """The shared memory; a process that trains has its own, a worker that of the process that started it."""
+        is_copy = os.getpid() != self._pid or not self._shared.is_shared()
+        if is_copy and get_worker_info() is None:
+            self._shared, self._pid = self._shared.clone().share_memory_(), os.getpid()
+        return self._shared
+
+    @property
     def next(self) -> Place:
         """Where the next pass begins."""
-        return Place(int(self._words[EPOCH]), int(self._words[NEXT]))
+        return Place(*self._words[0, : NEXT + 1].tolist())
 
     def set(self, place: Place) -> None:
         """Let the next pass begin there."""
-        self._words[EPOCH], self._words[NEXT] = place.epoch, place.next
+        self._words[0, EPOCH], self._words[0, NEXT] = place.epoch, place.next
 
     def begin(self, own: Place | None = None) -> Place:
         """Return where this pass begins, the same for all its workers; `own` if that is known already.
@@ -60,21 +70,22 @@ class Passes:
         place = own or self.next
         self.set(Place(place.epoch + 1, 0))
         if worker is not None:
-            self._words[TAKEN_EPOCH], self._words[TAKEN_NEXT] = place.epoch, place.next
-            self._words[MARK] = self._mark(worker)
+            row = self._words[1 + self._n_begun % N_PASSES]
+            row[TAKEN] = torch.tensor([place.epoch, place.next])
+            row[MARK] = self._mark(worker)  # last: the others wait for it
         return place
 
     def _agreed(self, worker: Any) -> Place:
         """Return what worker 0 took for this pass."""
-        mark, end = self._mark(worker), time.monotonic() + WAIT_S
-        while not torch.equal(self._words[MARK], mark):
+        row, mark, end = self._words[1 + self._n_begun % N_PASSES], self._mark(worker), time.monotonic() + WAIT_S
+        while not torch.equal(row[MARK], mark):
             if time.monotonic() > end:
                 raise ExpectedError(
                     f"loader: worker {worker.id} waited {WAIT_S:.0f} s for worker 0 to begin the same pass, expected "
                     "that all start at once; make one DataLoader of a dataset at a time"
                 )
             time.sleep(LOOK_S)
-        return Place(int(self._words[TAKEN_EPOCH]), int(self._words[TAKEN_NEXT]))
+        return Place(*row[TAKEN].tolist())
 
     def _mark(self, worker: Any) -> torch.Tensor:
         """Return what the workers of one pass have in common and no others have."""

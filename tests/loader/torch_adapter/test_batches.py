@@ -1,6 +1,8 @@
 """One order for any ranks and workers, passes that are epochs, and states that go on in any layout."""
 
+import copy
 import json
+import time
 from itertools import product
 
 import pytest
@@ -9,7 +11,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed; `make test-
 from torch.utils.data import DataLoader  # noqa: E402
 
 from stages.core.errors import ExpectedError  # noqa: E402
-from stages.loader import PartArrays, Settings, Share, batches, open_source  # noqa: E402
+from stages.loader import Adaptive, PartArrays, Settings, Share, batches, open_source  # noqa: E402
 from stages.loader.torch_adapter import TorchBatches, TorchLoader  # noqa: E402
 from tests.helpers.loader_parts import flat, rows_of, write_part  # noqa: E402
 
@@ -77,9 +79,9 @@ def plain(data, **options):
 
 
 def stateful(data, **options):
-    from torchdata.stateful_dataloader import StatefulDataLoader
-
-    return StatefulDataLoader(data, batch_size=None, **options)
+    reason = "torchdata is not installed; `make test-train` installs it"
+    torchdata = pytest.importorskip("torchdata.stateful_dataloader", reason=reason)
+    return torchdata.StatefulDataLoader(data, batch_size=None, **options)
 
 
 def passes(loader, data):
@@ -208,12 +210,78 @@ def test_an_order_of_the_data_loader_is_refused(folder):
         DataLoader(dataset(folder), batch_size=None, shuffle=True)
 
 
-@pytest.mark.parametrize("setting", [{"checkpoint_dir": "x"}, {"epochs": 2}])
+@pytest.mark.parametrize("setting", [{"checkpoint_dir": "x"}, {"epochs": 2}, {"adaptive": Adaptive(2, 64)}])
 def test_settings_that_torch_has_otherwise_are_refused(folder, setting):
-    with pytest.raises(ExpectedError, match=r"loader: (checkpoint_dir|epochs is 2)"):
+    with pytest.raises(ExpectedError, match=r"loader: (checkpoint_dir|epochs is 2|adaptive)"):
         dataset(folder, **setting)
 
 
 def test_a_part_is_a_map_for_a_sampler(folder):
     loader = DataLoader(PartArrays(folder, "train", ("X",)), batch_size=32, shuffle=True)
     assert sorted(flat(rows_of(loader))) == list(range(len(loader.dataset)))
+
+
+def test_an_order_of_whoever_is_first_is_refused(folder):
+    with pytest.raises(ExpectedError, match="in_order is False, expected True"):
+        TorchLoader(dataset(folder), num_workers=2, in_order=False)
+
+
+def test_a_copy_of_a_dataset_counts_its_own_epochs(folder, epochs):
+    data = dataset(folder)
+    copied = TorchLoader(copy.deepcopy(data), num_workers=2)
+    assert [rows_of(copied), rows_of(copied)] == epochs[:2]
+    assert data.epoch == 0
+
+
+def test_a_pass_that_was_broken_off_at_once_does_not_hold_up_the_next(folder, epochs):
+    """A worker that starts late finds the pass that it is of, though another one has begun."""
+    options = {"persistent_workers": True, "worker_init_fn": start_late, "prefetch_factor": 1}
+    loader = TorchLoader(dataset(folder), num_workers=2, **options)
+    for _ in loader:
+        break
+    began = time.monotonic()
+    assert rows_of(loader) == epochs[1]
+    assert time.monotonic() - began < 30
+
+
+def start_late(number):
+    time.sleep(number)
+
+
+def test_torchdata_goes_on_with_the_next_epoch_behind_the_last_batch(folder, epochs):
+    loader = stateful(dataset(folder))
+    rows_of(loader)
+    again = stateful(dataset(folder))
+    again.load_state_dict(loader.state_dict())
+    assert [rows for rows in (rows_of(again), rows_of(again), rows_of(again)) if rows][:2] == epochs[1:3]
+
+
+def test_a_worker_of_another_batch_size_is_refused(folder):
+    loader = stateful(dataset(folder), num_workers=2)
+    passing = iter(loader)
+    next(passing)
+    again = stateful(dataset(folder, batch_size=24), num_workers=2)
+    again.load_state_dict(loader.state_dict())
+    with pytest.raises(ExpectedError, match=r"checkpoint is of worker \[0, 2, 48\], expected \[0, 2, 24\]"):
+        next(iter(again))
+
+
+def ranks_of(rank, data, queue):
+    torch.distributed.init_process_group("gloo", init_method=f"file://{queue[1]}", rank=rank, world_size=2)
+    loader = TorchLoader(data)
+    queue[0].put((rank, [rows_of(loader), rows_of(loader)]))
+    torch.distributed.barrier()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("start", ["spawn", "fork"])
+def test_ranks_that_get_the_dataset_sent_share_each_batch(folder, epochs, tmp_path, start):
+    """They ask for their rank where they are, and count their own passes."""
+    context = torch.multiprocessing.get_context(start)
+    queue = context.Queue(), tmp_path / "meet"
+    torch.multiprocessing.start_processes(
+        ranks_of, (dataset(folder, remainder="keep"), queue), nprocs=2, join=False, start_method=start
+    )
+    given = dict(queue[0].get(timeout=100) for _ in range(2))
+    for number in range(2):
+        assert [left + right for left, right in zip(given[0][number], given[1][number], strict=True)] == epochs[number]
