@@ -19,8 +19,9 @@ def pull() -> None:
     Raises
     ------
     ExpectedError
-        When DVC fails, or the remote lacks something that is no model.
+        When no remote is set, DVC fails, or the remote lacks something that is no model.
     """
+    internals.default_remote()
     dvc.complete_params()
     files = internals.stage_files()
     dvc.call("pull", "--run-cache", *(name for name in files if name != TRAINING), failure=FAILURE)

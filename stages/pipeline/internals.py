@@ -261,9 +261,8 @@ def default_remote() -> tuple[Any, str]:
     try:
         with Repo() as repo:
             odb = repo.cloud.get_remote_odb(None, "work", hash_name="md5-dos2unix")
-    except RemoteConfigError as error:
-        reason = str(error).partition("\n")[0]
-        raise ExpectedError(f"no remote to work through ({reason}); set one with `make remote URL=...`") from None
+    except RemoteConfigError:
+        raise ExpectedError("no remote is set, expected one to share through; `make remote URL=...` sets it") from None
     return odb.fs, odb.path
 
 
