@@ -152,7 +152,7 @@ def test_a_row_group_larger_than_the_budget_is_read_in_pieces(tmp_path):
     write(tmp_path / "b", frames(60_000, 5000), compression="none")
     for name in "ab":
         assert pq.read_metadata(tmp_path / name / "export.parquet").num_row_groups == 1
-        assert peak_of_find_mb("rugs", tmp_path / name) <= 256  # half of the budget; 150 to 203 were measured
+        assert peak_of_find_mb("rugs", tmp_path / name) <= 200
 
 
 @pytest.mark.slow

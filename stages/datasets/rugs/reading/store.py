@@ -62,6 +62,8 @@ HASH_BYTES: Final = 32
 MOST_NS: Final = 8_640_000_000 * 10**9  # 100,000 days: int64 holds 106,751
 NO_TIME: Final = np.iinfo(np.int64).min
 
+# Arrow's own allocator keeps what is free, up to 100 MB of 200; the C library's gives it back, at the same CPU.
+pa.set_memory_pool(pa.system_memory_pool())
 
 Piece = tuple[int, int, pa.RecordBatch]  # index of the file, place of the first row in it, rows
 
@@ -98,7 +100,9 @@ class Rows:
     raw: pa.Array
 
     def take(self, chosen: np.ndarray) -> "Rows":
-        """Return some rows, by index or as a mask."""
+        """Return some rows, by index or as a mask; all of them without a copy."""
+        if chosen.dtype == bool and chosen.all():
+            return self
         index = np.flatnonzero(chosen) if chosen.dtype == bool else chosen
         return Rows(*(column.take(index) for column in vars(self).values()))
 
@@ -154,8 +158,8 @@ class Reader:
                 waiting.append((number, start, batch))
                 n_bytes += batch.nbytes
                 if n_bytes > PIECE_BYTES:
-                    yield self._rows(waiting)
-                    waiting, n_bytes = [], 0
+                    rows, waiting, n_bytes = self._rows(waiting), [], 0  # whoever has the rows needs no batches
+                    yield rows
         if waiting:
             yield self._rows(waiting)
 
