@@ -19,6 +19,7 @@ from tests.helpers import learning
 from tests.helpers.nursery import DVC, Nursery
 from tests.helpers.places import REPOSITORY, module_of
 from tests.helpers.shared import made_once
+from tests.helpers.stores import split_both, write_merged
 from tests.helpers.verbs import FROM_RAW
 
 KNOBS = ("JOBS", "BACKEND", "DASK_SCHEDULER", "MEMORY_GB", "LOG", "DVC_STAGE")
@@ -125,6 +126,22 @@ def arrays_of(run, tmp_path_factory) -> Callable[[str], Path]:
         return learning.processed(folder, dataset)
 
     return made
+
+
+@pytest.fixture(scope="session")
+def stores(tmp_path_factory) -> dict[str, Path]:
+    """Give the folder of a small dataset's parts for each way to store features; not to be changed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("stores"))
+        write_merged()
+        return split_both()
+
+
+@pytest.fixture
+def store_folders(stores, here) -> dict[str, Path]:
+    """Give copies of them, in a working directory that has the merged arrays as well."""
+    shutil.copytree(stores["stored"].parents[1], here, dirs_exist_ok=True)
+    return {store: here / store / "toy" for store in stores}
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ is. Where a row does not count, its label is -1 and its mask may be empty; it co
 
 # mypy: disable-error-code="import-not-found, misc"
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +15,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from stages.core.errors import ExpectedError
+from stages.training.task import TensorBatch
+
+ROW_KEYS = ("unit", "row_in_unit")  # by which a row with an illegal label is named
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,14 @@ def nll(log_p: Tensor, target: Target) -> Tensor:
     """Return minus the log-probability of each label, (n,): 0 where a row does not count."""
     of_label = log_p.gather(1, target.label.clamp(min=0)[:, None]).squeeze(1)
     return torch.where(target.counts, -of_label, torch.zeros_like(of_label))
+
+
+def row_names(dataset: str, units: Sequence[str], batch: TensorBatch, n_rows: int) -> list[str]:
+    """Return how each of the rows of a batch is called in an error: unit and row in it, where `ROW_KEYS` are read."""
+    if not set(ROW_KEYS) <= set(batch):
+        return [f"{dataset}: row {row} of the batch" for row in range(n_rows)]
+    places = zip(*(batch[key].tolist() for key in ROW_KEYS), strict=True)
+    return [f"{dataset}: {units[unit]}, its row {row}" for unit, row in places]
 
 
 def require_legal(target: Target, head: str, rows: list[str]) -> None:

@@ -70,13 +70,13 @@ def first_batch(task, folder, part, n, **settings):
     return tensors({name: values[np.sort(first)[:n]] for name, values in batch.items()})
 
 
-def train(task, model, batches, lr=1e-3):
-    """Take a step with each batch; return the losses."""
+def train(task, model, given, lr=1e-3):
+    """Take a step of AdamW with each batch; return the losses."""
     import torch
 
-    optimiser = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.0)
+    optimiser = torch.optim.AdamW([one for one in model.parameters() if one.requires_grad], lr=lr, weight_decay=0.0)
     losses = []
-    for batch in batches:
+    for batch in given:
         loss, _ = task.loss(model, batch)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()

@@ -20,21 +20,6 @@ def some_batch(task, folder, part, n):
         return tensors(next(stream))
 
 
-def learn(task, model, given, lr):
-    """Take a step of AdamW with each batch; return the losses."""
-    import torch
-
-    optimiser = torch.optim.AdamW([one for one in model.parameters() if one.requires_grad], lr=lr, weight_decay=0.0)
-    losses = []
-    for batch in given:
-        loss, _ = task.loss(model, batch)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
-        losses.append(loss.item())
-    return losses
-
-
 def epochs_of(task, folder, n_epochs, batch_size=256):
     """Yield the batches of some epochs of train as tensors."""
     settings = {"batch_size": batch_size, "shuffle_seed": 42, "epochs": n_epochs, "remainder": "drop"}

@@ -13,6 +13,7 @@ import numpy as np
 
 from stages.core import arrays
 from tests.helpers.places import REPOSITORY
+from tests.helpers.torchrun import torchrun
 
 ROWS = {"train": 330, "val": 100, "test": 60}
 OUTS = (
@@ -82,10 +83,8 @@ class Trainings:
 
     def begin(self, *words, n_ranks=1, **variables):
         """Start a training in a process group of its own."""
-        torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(n_ranks)]
-        return self._begin(
-            sys.executable, *(torchrun if n_ranks > 1 else []), "-m", "stages.train", *(words or ["toy"]), **variables
-        )
+        python = torchrun(n_ranks) if n_ranks > 1 else [sys.executable]
+        return self._begin(*python, "-m", "stages.train", *(words or ["toy"]), **variables)
 
     def _begin(self, *command, **variables):
         of_others = ("DVC_", "GIT_", "MAKE", "RANK", "WORLD_SIZE", "PYTHONPATH", "LOG")

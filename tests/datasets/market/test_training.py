@@ -15,11 +15,12 @@ from stages.datasets.market.training import baselines, labels  # noqa: E402
 from stages.datasets.market.training.meter import ForecastMeter  # noqa: E402
 from stages.datasets.market.training.task import TaskMarket  # noqa: E402
 from stages.processed import Processed  # noqa: E402
-from tests.helpers.lessons import epochs_of, learn, measured, some_batch, task_for  # noqa: E402
+from tests.helpers.learning import train  # noqa: E402
+from tests.helpers.lessons import epochs_of, measured, some_batch, task_for  # noqa: E402
 from tests.helpers.shared import made_once  # noqa: E402
 from tests.helpers.verbs import FROM_RAW  # noqa: E402
 
-pytestmark = pytest.mark.train
+pytestmark = [pytest.mark.train, pytest.mark.usefixtures("one_thread")]
 
 BARS = {"bars": 9000, "start": "2024-01-02"}
 WINDOWS = {"strategic": {"window": 48, "step": 1, "ahead": 4}, "tactical": {"window": 60, "step": 1, "ahead": 6}}
@@ -41,15 +42,6 @@ def folder(run, tmp_path_factory):
             assert finished.returncode == 0, finished.stderr
 
     return made_once(tmp_path_factory, "market-training", make) / "data/processed/market"
-
-
-@pytest.fixture(autouse=True)
-def _repeatable():
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    yield
-    torch.set_num_threads(n_threads)
 
 
 @pytest.mark.parametrize("field", ["strategic", "tactical"])
@@ -95,7 +87,7 @@ def test_other_prices_behind_the_window_change_no_input(folder):
 def test_64_windows_are_learnt_by_heart(folder):
     task = task_for(TaskMarket, folder)
     batch = some_batch(task, folder, "train", 64)
-    losses = learn(task, task.build(), [batch] * 400, 1e-2)
+    losses = train(task, task.build(), [batch] * 400, 1e-2)
     assert losses[-1] < 0.02 * losses[0]
 
 
@@ -195,7 +187,7 @@ def test_volatility_is_learnt_and_returns_are_not(folder, field):
     """The negative control: on a random walk nobody forecasts returns, unless a label has leaked."""
     task = task_for(TaskMarket, folder, model={"field": field})
     model = task.build()
-    learn(task, model, epochs_of(task, folder, 8), 1e-3)
+    train(task, model, epochs_of(task, folder, 8), 1e-3)
     found, others = measured(task, model, folder, "test").result(), task.baselines(folder, "test")
     assert found["volatility_r2"] >= others["har"]["volatility_r2"] + (0.03 if field == "strategic" else 0.0)
     control = TaskMarket.CONTROLS[0]

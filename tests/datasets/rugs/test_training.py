@@ -17,12 +17,13 @@ from stages.datasets.rugs.training.model import ActorCritic  # noqa: E402
 from stages.datasets.rugs.training.task import TaskRugs  # noqa: E402
 from stages.datasets.rugs.training.transitions import of_part  # noqa: E402
 from stages.loader import PartArrays  # noqa: E402
-from tests.helpers.lessons import epochs_of, learn, measured, some_batch, task_for  # noqa: E402
+from tests.helpers.learning import train  # noqa: E402
+from tests.helpers.lessons import epochs_of, measured, some_batch, task_for  # noqa: E402
 from tests.helpers.samples import write_alone  # noqa: E402
 from tests.helpers.shared import made_once  # noqa: E402
 from tests.helpers.verbs import FROM_RAW  # noqa: E402
 
-pytestmark = pytest.mark.train
+pytestmark = [pytest.mark.train, pytest.mark.usefixtures("one_thread")]
 
 SAMPLE = {"games": 24, "sessions": 3, "seed": 19, "start": "2025-12-27T23:56:00"}
 SPLIT = {"by": "time", "windows": {"observation": {"window": 2, "step": 1}}}
@@ -45,15 +46,6 @@ def arrays_of(games, name, run, tmp_path_factory):
 def folder(run, tmp_path_factory):
     """data/processed/rugs of the repository's sample; not to be changed."""
     return arrays_of(SAMPLE, "rugs-training", run, tmp_path_factory)
-
-
-@pytest.fixture(autouse=True)
-def _repeatable():
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    yield
-    torch.set_num_threads(n_threads)
 
 
 @pytest.fixture(params=ALGORITHMS)
@@ -87,7 +79,7 @@ def test_64_transitions_are_learnt_by_heart(folder):
     presses = np.flatnonzero((everything["is_counted"] & (everything["label_action"] > 0)).numpy())
     rows = np.concatenate([presses[:24], np.arange(40)])
     batch = {name: values[rows] for name, values in everything.items()}
-    losses = learn(task, task.build(), [batch] * 200, 1e-2)
+    losses = train(task, task.build(), [batch] * 200, 1e-2)
     assert len(set(rows)) == 64
     assert losses[-1] < 0.02 * losses[0]
 
@@ -171,7 +163,7 @@ def recounted(logits, batch, log_prior):
 def test_the_meter_is_a_plain_recount_in_any_batches(folder, algorithm):
     task, batch = task_for(TaskRugs, folder, algorithm=algorithm), transitions(folder, "train")
     model = task.build()
-    learn(task, model, epochs_of(task, folder, 3), 1e-3)
+    train(task, model, epochs_of(task, folder, 3), 1e-3)
     with torch.no_grad():
         logits = model.eval()(batch["x"]).double().numpy()
     expected = recounted(logits, batch, task._log_prior.numpy())
@@ -269,7 +261,7 @@ def test_iql_prefers_what_paid():
 def test_the_targets_move_in_training_only(folder):
     task = task_for(TaskRugs, folder, algorithm="iql")
     model, batch = task.build(), some_batch(task, folder, "train", 64)
-    learn(task, model, [batch] * 3, 1e-2)
+    train(task, model, [batch] * 3, 1e-2)
     frozen = [values.clone() for values in model.targets.parameters()]
     with torch.no_grad():
         task.loss(model.eval(), batch)
@@ -301,7 +293,7 @@ def test_presses_of_400_games_are_imitated(run, tmp_path_factory):
     folder = arrays_of(games, "rugs-400", run, tmp_path_factory)
     task = task_for(TaskRugs, folder)
     model = task.build().train()
-    learn(task, model, epochs_of(task, folder, 4), 1e-3)
+    train(task, model, epochs_of(task, folder, 4), 1e-3)
     found, others = measured(task, model, folder, "test").result(), task.baselines(folder, "test")
     assert found["nll"] <= 0.95 * others["legal marginal"]["nll"]
     assert found["balanced_accuracy_adjusted"] >= 0.45

@@ -27,15 +27,6 @@ CHOICES = {
 }
 
 
-@pytest.fixture(scope="module")
-def stores(tmp_path_factory):
-    """Give the folders of both forms; not to be changed."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(tmp_path_factory.mktemp("stores"))
-        write_merged()
-        return split_both()
-
-
 @pytest.fixture
 def toy(tmp_path):
     return write_part(tmp_path / "toy")

@@ -1,15 +1,10 @@
 """Real processes of torch.distributed: no sample twice, no rank that waits for ever."""
 
-import json
-import subprocess
-import sys
-import textwrap
-
 import pytest
 
 pytest.importorskip("torch", reason="torch is not installed; `make test-train` installs it")
 from tests.helpers.loader_parts import write_part
-from tests.helpers.places import REPOSITORY
+from tests.helpers.torchrun import told_by_two_ranks
 
 pytestmark = [pytest.mark.train, pytest.mark.slow]
 
@@ -47,18 +42,7 @@ SCRIPT = """
 def test_two_processes_share_the_samples_and_never_wait(tmp_path):
     """Over 50 batch sizes, and with no setting that says which rank a process is."""
     folder = write_part(tmp_path / "toy", 211)
-    (tmp_path / "ranks.py").write_text(textwrap.dedent(SCRIPT))
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run(
-        [*torchrun, str(tmp_path / "ranks.py"), str(folder)],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    first, second = json.loads(done.stdout.splitlines()[-1])
+    first, second = told_by_two_ranks(SCRIPT, folder, tmp_path)
     for size in map(str, range(2, 52)):
         assert not set(first[size]) & set(second[size])
         assert len(first[size]) + len(second[size]) == 211 // int(size) * int(size)

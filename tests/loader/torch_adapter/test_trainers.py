@@ -1,17 +1,12 @@
 """accelerate and Lightning give a model the samples that the loader gives, each once, and go on with its state."""
 
-import json
-import subprocess
-import sys
-import textwrap
-
 import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed; `make test-train` installs it")
 from stages.loader import Settings, batches, open_source  # noqa: E402
 from stages.loader.torch_adapter import TorchBatches, TorchLoader, to_device  # noqa: E402
 from tests.helpers.loader_parts import rows_of, write_part  # noqa: E402
-from tests.helpers.places import REPOSITORY  # noqa: E402
+from tests.helpers.torchrun import told_by_two_ranks  # noqa: E402
 
 pytestmark = [
     pytest.mark.train,
@@ -107,18 +102,7 @@ SCRIPT = """
 def test_two_processes_of_accelerate_share_each_batch(folder, epochs, tmp_path):
     """No sample twice and none lost, but those behind the last whole batch."""
     pytest.importorskip("accelerate", reason="accelerate is not installed; `make test-train` installs it")
-    (tmp_path / "ranks.py").write_text(textwrap.dedent(SCRIPT))
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run(
-        [*torchrun, str(tmp_path / "ranks.py"), str(folder)],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    first, second = json.loads(done.stdout.splitlines()[-1])
+    first, second = told_by_two_ranks(SCRIPT, folder, tmp_path)
     assert [one + other for one, other in zip(first, second, strict=True)] == epochs[0][: STEPS - 1]
 
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stages.core.params import AtLeast, Between, Must, build
+from stages.core.params import AtLeast, Between, Must
 from stages.datasets.hex.schema import RED
 from stages.datasets.hex.training import baselines
 from stages.datasets.hex.training.augment import augment
@@ -26,12 +26,12 @@ from stages.datasets.hex.training.canonical import EMPTY, over_cells, planes
 from stages.datasets.hex.training.model import GROUP_CHANNELS, HexNet
 from stages.datasets.hex.training.positions import PositionMeter, mover_wins, target_of
 from stages.processed import Processed
-from stages.training.masked import Target, log_probabilities, nll, require_legal
+from stages.training.masked import ROW_KEYS, Target, log_probabilities, nll, require_legal, row_names
+from stages.training.options import own_options
 from stages.training.task import Headline, Metrics, TensorBatch
 
 WHERE = "params.yaml: train.hex"
-KEYS = ("unit", "row_in_unit")  # by which a row with an illegal label is named
-FIELDS = (*baselines.FIELDS, *KEYS)
+FIELDS = (*baselines.FIELDS, *ROW_KEYS)
 
 
 def _are_groups(channels: int) -> bool:
@@ -88,8 +88,7 @@ class TaskHex:
     LOSS: ClassVar[str] = "loss"
 
     def __init__(self, params: Mapping[str, Any], folder: Path) -> None:
-        own = {name: params[name] for name in asdict(HexOptions()) if name in params}
-        self._options = build(HexOptions, own, WHERE)
+        self._options = own_options(HexOptions, params, WHERE)
         self._processed = Processed(folder)
 
     def build(self) -> nn.Module:
@@ -146,10 +145,8 @@ class TaskHex:
         return baselines.baselines(train, part, self._options.policy_weight)
 
     def _require_legal(self, target: Target, batch: TensorBatch) -> None:
-        units = self._processed.units()
-        places = zip(*(batch[key].tolist() for key in KEYS), strict=True) if KEYS[0] in batch else ()
-        rows = [f"hex: {units[unit]}, its row {row}" for unit, row in places]
-        require_legal(target, "policy", rows or [f"hex: row {row} of the batch" for row in range(len(target.label))])
+        rows = row_names("hex", self._processed.units(), batch, len(target.label))
+        require_legal(target, "policy", rows)
 
 
 TASK = TaskHex

@@ -19,12 +19,13 @@ import torch
 from torch import Tensor, nn
 
 from stages.core.errors import ExpectedError
-from stages.core.params import AtLeast, Between, Must, build
+from stages.core.params import AtLeast, Between, Must
 from stages.datasets.market.training import baselines, labels
 from stages.datasets.market.training.labels import Arrays, Forecast
 from stages.datasets.market.training.meter import ForecastMeter, both_labels, huber
 from stages.datasets.market.training.model import BarNet
 from stages.processed import Processed
+from stages.training.options import own_options
 from stages.training.task import Headline, Metrics, TensorBatch
 
 WHERE = "params.yaml: train.market"
@@ -86,8 +87,7 @@ class TaskMarket:
     LOSS: ClassVar[str] = "loss"
 
     def __init__(self, params: Mapping[str, Any], folder: Path) -> None:
-        own = {name: params[name] for name in asdict(ForecastOptions()) if name in params}
-        self._options = build(ForecastOptions, own, WHERE)
+        self._options = own_options(ForecastOptions, params, WHERE)
         self._field = self._options.model.field
         (self._n_columns,) = Processed(folder).feature_header(self._field, "train").shape[1:]
         self._forecast = labels.forecast_of(folder, self._field, self._options.horizon)

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stages.core.params import Between, Must, build
+from stages.core.params import Between
 from stages.datasets.rugs.schema import ACTIONS, HOLD
 from stages.datasets.rugs.training import baselines, steps
 from stages.datasets.rugs.training.features import MODEL_FEATURES
@@ -35,15 +35,12 @@ from stages.datasets.rugs.training.replay import (
 from stages.datasets.rugs.training.transitions import of_part
 from stages.loader import PartArrays
 from stages.processed import Processed
+from stages.training.options import Widths, own_options
 from stages.training.task import Headline, Metrics, TensorBatch
 
 WHERE = "params.yaml: train.rugs"
 CHUNK_STEPS = 65_536
 SURE = 20.0  # log odds of the baseline that always holds
-
-
-def _are_widths(widths: list[Any]) -> bool:
-    return len(widths) > 0 and all(isinstance(width, int) and width >= 1 for width in widths)
 
 
 @dataclass(frozen=True)
@@ -58,9 +55,7 @@ class PolicyOptions:
         Share of a hidden layer of the policy that is left out in training.
     """
 
-    widths: Annotated[list[int], Must(_are_widths, "at least one width, each from 1")] = field(
-        default_factory=lambda: [128, 128]
-    )
+    widths: Widths = field(default_factory=lambda: [128, 128])
     dropout: Annotated[float, Between(0, 1)] = 0.1
 
 
@@ -86,8 +81,7 @@ class TaskRugs:
     LOSS: ClassVar[str] = "loss"
 
     def __init__(self, params: Mapping[str, Any], folder: Path) -> None:
-        own = {name: params[name] for name in asdict(PressOptions()) if name in params}
-        self._options = build(PressOptions, own, WHERE)
+        self._options = own_options(PressOptions, params, WHERE)
         self._counts = baselines.action_counts(Processed(folder))
         prior = self._counts.sum(0) + baselines.SMOOTHING
         self._log_prior = torch.from_numpy(np.log(prior / prior.sum()))

@@ -17,22 +17,18 @@ from typing import Annotated, Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from stages.core.params import Between, Must, build
+from stages.core.params import Between
 from stages.datasets.splendor.schema import HEADS
 from stages.datasets.splendor.training import baselines
 from stages.datasets.splendor.training.model import MoveNet
 from stages.datasets.splendor.training.moves import MoveMeter, targets_of
 from stages.processed import Processed
-from stages.training.masked import Target, log_probabilities, nll, require_legal
+from stages.training.masked import ROW_KEYS, Target, log_probabilities, nll, require_legal, row_names
+from stages.training.options import Widths, own_options
 from stages.training.task import Headline, Metrics, TensorBatch
 
 WHERE = "params.yaml: train.splendor"
-KEYS = ("unit", "row_in_unit")  # by which a row with an illegal label is named
-FIELDS = ("X", *baselines.FIELDS, *KEYS)
-
-
-def _are_widths(widths: list[Any]) -> bool:
-    return len(widths) > 0 and all(width >= 1 for width in widths)
+FIELDS = ("X", *baselines.FIELDS, *ROW_KEYS)
 
 
 @dataclass(frozen=True)
@@ -47,9 +43,7 @@ class MoveNetOptions:
         Share of a hidden layer that is left out in training.
     """
 
-    widths: Annotated[list[int], Must(_are_widths, "at least one width, each from 1")] = field(
-        default_factory=lambda: [512, 256]
-    )
+    widths: Widths = field(default_factory=lambda: [512, 256])
     dropout: Annotated[float, Between(0, 1)] = 0.3
 
 
@@ -83,8 +77,7 @@ class TaskSplendor:
     LOSS: ClassVar[str] = "nll"
 
     def __init__(self, params: Mapping[str, Any], folder: Path) -> None:
-        own = {name: params[name] for name in asdict(MoveOptions()) if name in params}
-        self._options = build(MoveOptions, own, WHERE)
+        self._options = own_options(MoveOptions, params, WHERE)
         self._processed = Processed(folder)
         (self._n_columns,) = self._processed.feature_header("X", "train").shape[1:]
 
@@ -127,10 +120,7 @@ class TaskSplendor:
         return baselines.baselines(train, part)
 
     def _require_legal(self, targets: dict[str, Target], batch: TensorBatch) -> None:
-        units = self._processed.units()
-        places = zip(*(batch[key].tolist() for key in KEYS), strict=True) if KEYS[0] in batch else ()
-        rows = [f"splendor: {units[unit]}, its row {row}" for unit, row in places]
-        rows = rows or [f"splendor: row {row} of the batch" for row in range(len(batch["X"]))]
+        rows = row_names("splendor", self._processed.units(), batch, len(batch["X"]))
         for head, target in targets.items():
             require_legal(target, head, rows)
 
