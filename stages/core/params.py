@@ -142,6 +142,7 @@ class Params:
     split: SplitParams = field(default_factory=SplitParams)
     simulate: dict[str, dict[str, Any]] = field(default_factory=dict)
     train: dict[str, dict[str, Any]] = field(default_factory=dict)
+    iterate: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def dataset(self, name: str) -> DatasetParams:
         """Return the settings of the dataset called `name`.
@@ -164,7 +165,12 @@ class Params:
 
     def faults(self) -> Iterator[Fault]:
         """Yield the names that no package can have, and what is wrong with `split` where a dataset differs."""
-        sections = {"datasets": [*self.datasets], "simulate": [*self.simulate], "train": [*self.train]}
+        sections = {
+            "datasets": [*self.datasets],
+            "simulate": [*self.simulate],
+            "train": [*self.train],
+            "iterate": [*self.iterate],
+        }
         for section, name in ((section, name) for section, names in sections.items() for name in names):
             if not DATASET_NAME.fullmatch(name):
                 yield Fault(section, f"{name!r}, expected a small letter, then small letters, digits or _; rename it")

@@ -13,7 +13,6 @@ from typing import Any
 
 from stages.core.complete import complete
 from stages.core.errors import ExpectedError
-from stages.pipeline.verbs import TRAINING
 from stages.runtime.signals import die_with_parent
 
 logger = logging.getLogger("batchwise")
@@ -64,7 +63,7 @@ def nested_repro(*stages: str, failure: str) -> None:
 
 
 def status() -> dict[str, list[Any]]:
-    """Return what `dvc status` says of each stage of dvc.yaml that is not up to date; models are another pipeline's.
+    """Return what `dvc status` says of each stage of dvc.yaml that is not up to date; other pipelines are left out.
 
     Returns
     -------
@@ -83,4 +82,4 @@ def status() -> dict[str, list[Any]]:
     if done.returncode:
         raise ExpectedError(f"dvc status failed: {done.stderr.strip().splitlines()[-1]}")
     stages: dict[str, list[Any]] = json.loads(done.stdout)
-    return {name: entries for name, entries in stages.items() if not name.startswith(f"{TRAINING}:")}
+    return {name: entries for name, entries in stages.items() if ":" not in name}

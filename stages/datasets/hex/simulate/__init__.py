@@ -11,8 +11,10 @@ Settings::
     seed: 42
     started: "2025-01-01T00:00:00"   # what the files give as their time
     widths: [13, 8]                  # candidates at each depth of the search
-    evaluator: distance              # judges positions, or module:function, see `foreign`
-    weights: {file: w.npz, sha256: …} # of an evaluator of your own, which is called with the file's path; default none
+    search: minimax                  # or prior: policy and value of the next move, see `search`
+    value_weight: 1.0                # of the value beside the policy's (prior)
+    evaluator: distance              # judges positions; or network, or module:function, see `foreign`
+    weights: {file: w.npz, sha256: …} # of a network, or what module:function is called with; default none
     temperature: 0.5                 # at which candidates are drawn, at the first move
     decay: exponential               # or linear, step, game_progress, constant
     temperature_end: 0.01            # what the temperature falls to
@@ -30,7 +32,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from stages.core.params import AtLeast, Between, Fault, Must, build
 from stages.datasets.base import remove_others
@@ -38,6 +40,7 @@ from stages.datasets.hex.schema import BLUE, N_CELLS
 from stages.datasets.hex.simulate import evaluate, foreign, record
 from stages.datasets.hex.simulate.driver import GameStream, GameTask, Lookups, Play, deal, play_streams
 from stages.datasets.hex.simulate.openings import OPENINGS
+from stages.datasets.hex.simulate.search import Search
 from stages.datasets.hex.simulate.temperature import Decay, Schedule
 from stages.runtime.workers import Workers
 
@@ -72,6 +75,8 @@ class Settings:
     seed: Annotated[int, AtLeast(0)]
     started: Annotated[str, Must(_is_time, 'a time such as "2025-01-01T00:00:00"')]
     widths: Widths = field(default_factory=lambda: [13, 8])
+    search: Literal["minimax", "prior"] = "minimax"
+    value_weight: Annotated[float, Between(0, 100, noun="a number")] = 1.0
     evaluator: str = evaluate.EMBEDDED
     weights: foreign.Weights | None = None
     temperature: Temperature = 0.5
@@ -87,6 +92,8 @@ class Settings:
         """Yield what is wrong with the settings together."""
         if self.weights and self.evaluator == evaluate.EMBEDDED:
             yield Fault("weights", f"{self.weights.file!r}, expected none with evaluator {evaluate.EMBEDDED}")
+        if self.search == "prior" and len(self.widths) != 1:
+            yield Fault("widths", f"{self.widths}, expected one with search prior, which looks one move ahead")
         for name in ("temperature", "temperature_end"):
             value = getattr(self, name)
             if value == 0 and self.decay == "exponential":
@@ -163,9 +170,9 @@ def _play(settings: Settings) -> Play:
         tuple(settings.step_moves),
         tuple(settings.step_temperatures),
     )
-    widths = tuple(settings.widths)
+    search = Search(tuple(settings.widths), settings.value_weight if settings.search == "prior" else None)
     return Play(
-        settings.seed, widths, schedule, settings.openings, settings.evaluator, settings.weights, settings.cache
+        settings.seed, search, schedule, settings.openings, settings.evaluator, settings.weights, settings.cache
     )
 
 
@@ -186,6 +193,7 @@ def _header(settings: Settings, play: Play, digest: str | None, worker: int) -> 
         *([f"Model digest: {digest}"] if digest else []),
         *([f"Weights: sha256 {settings.weights.sha256}"] if settings.weights else []),
         f"Engine: {ENGINE}",
+        *([f"Search: prior, value weight {settings.value_weight}"] if settings.search == "prior" else []),
         f"Search widths: {settings.widths}",
         f"Temperature: {settings.temperature}",
         f"Temperature decay: {play.schedule}",

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -68,6 +69,32 @@ class CachedEvaluator:
         while len(known) > self._size:
             known.popitem(last=False)
         return result
+
+
+class CachedTogether(CachedEvaluator):
+    """An evaluator that gives policy and value in one answer: either asks for both, once for a board."""
+
+    def __init__(self, evaluator: Any, size: int) -> None:
+        super().__init__(evaluator, size)
+        self._ask = evaluator.both
+
+    def policy(self, boards: np.ndarray, movers: np.ndarray) -> np.ndarray:
+        """Return logits as `Evaluator.policy` does."""
+        return self._answers(self._policies, self._ask, boards, movers)[:, :-1]
+
+    def value(self, boards: np.ndarray, movers: np.ndarray) -> np.ndarray:
+        """Return P(red wins) as `Evaluator.value` does."""
+        return self._answers(self._policies, self._ask, boards, movers)[:, -1]
+
+
+def cached(evaluator: Evaluator, size: int) -> CachedEvaluator:
+    """Return an evaluator that remembers, policy and value together where it has a method ``both``.
+
+    That takes what `Evaluator.policy` takes, and returns float32 (B, 170): its answer, and in the last column that of
+    `Evaluator.value`.
+    """
+    made = CachedTogether if hasattr(evaluator, "both") else CachedEvaluator
+    return made(evaluator, size)
 
 
 def _keys(boards: np.ndarray, movers: np.ndarray) -> list[bytes]:

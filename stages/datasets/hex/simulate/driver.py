@@ -16,7 +16,7 @@ import numpy as np
 from stages.datasets.hex.schema import BLUE, RED, SIZE
 from stages.datasets.hex.simulate import foreign, record, search
 from stages.datasets.hex.simulate.board import won
-from stages.datasets.hex.simulate.cache import CachedEvaluator
+from stages.datasets.hex.simulate.cache import CachedEvaluator, cached
 from stages.datasets.hex.simulate.openings import opening
 from stages.datasets.hex.simulate.temperature import Schedule
 from stages.runtime.notes import working_on
@@ -27,7 +27,7 @@ class Play:
     """How games are played."""
 
     seed: int
-    widths: tuple[int, ...]
+    search: search.Search
     schedule: Schedule
     openings: bool
     evaluator: str
@@ -111,7 +111,7 @@ class _Table:
 
 def play_streams(task: GameTask) -> Lookups:
     """Play the games of some workers, in step, and append each to its worker's file when it is won."""
-    evaluator = CachedEvaluator(foreign.load(task.play.evaluator, task.play.weights), task.play.cache)
+    evaluator = cached(foreign.load(task.play.evaluator, task.play.weights), task.play.cache)
     n_games = sum(len(stream.games) for stream in task.streams)
     tables = [_Table(task.play, stream) for stream in task.streams]
     n_won = 0
@@ -131,7 +131,7 @@ def _move(games: Sequence[Game], play: Play, evaluator: CachedEvaluator) -> list
     movers = np.array([game.mover for game in games], np.uint8)
     temperatures = np.array([play.schedule.at(len(game.cells)) for game in games])
     draw = search.Draw([game.rng for game in games], temperatures)
-    cells = search.choose(boards, movers, draw, play.widths, evaluator)
+    cells = play.search.choose(boards, movers, draw, evaluator)
     for game, cell in zip(games, cells.tolist(), strict=True):
         game.put(cell)
     return list(won(np.stack([game.board for game in games]), movers).tolist())

@@ -1,6 +1,7 @@
 """Evaluators by name: the embedded one, or one of the user's own code, whose every answer is checked.
 
-In: the setting ``evaluator``, "distance" or ``module:function``; the function returns an `Evaluator`, of which it may
+In: the setting ``evaluator``, "distance", "network" (the model of ``make train``, whose weights.npz ``weights`` names)
+or ``module:function``; the function returns an `Evaluator`, of which it may
 leave out `digest`, and takes no arguments, or, if the setting ``weights`` names a file, the `Path` of that. Whatever
 that code does wrong is one line that names the setting: the games would be wrong, or end in a traceback far from the
 cause.
@@ -13,6 +14,7 @@ datasets, and DVC's templates have neither optional dependencies nor defaults, s
 
 import hashlib
 import importlib
+import importlib.util
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +27,9 @@ from stages.core.errors import ExpectedError
 from stages.core.params import Must
 from stages.datasets.hex.schema import N_CELLS
 from stages.datasets.hex.simulate.evaluate import EMBEDDED, DistanceEvaluator, Evaluator
+
+NETWORK = "network"
+NETWORK_FUNCTION = "stages.datasets.hex.training.network:load"
 
 SETTING = "simulate.hex.evaluator"
 WEIGHTS = "simulate.hex.weights"
@@ -50,7 +55,7 @@ def load(name: str = EMBEDDED, weights: Weights | None = None) -> Evaluator:
     Parameters
     ----------
     name
-        "distance", or "module:function" of a function that returns an `Evaluator`.
+        "distance", "network", or "module:function" of a function that returns an `Evaluator`.
     weights
         The file that the function is called with; None is no argument.
 
@@ -63,6 +68,8 @@ def load(name: str = EMBEDDED, weights: Weights | None = None) -> Evaluator:
         _check_weights(weights)
     if name == EMBEDDED:
         return DistanceEvaluator()
+    if name == NETWORK:
+        return _network(weights)
     arguments = [Path(weights.file)] if weights else []
     evaluator = _call(f"{SETTING}: {name!r}", _function(name), *arguments)
     for method in ("policy", "value"):
@@ -72,6 +79,16 @@ def load(name: str = EMBEDDED, weights: Weights | None = None) -> Evaluator:
                 "see stages/datasets/hex/simulate/evaluate.py"
             )
     return CheckedEvaluator(name, evaluator)
+
+
+def _network(weights: Weights | None) -> Evaluator:
+    """Return the model of these weights; without torch nothing is known of it here."""
+    if weights is None:
+        raise ExpectedError(f"{WEIGHTS}: none, expected the weights.npz of a model with evaluator {NETWORK}; add it")
+    if importlib.util.find_spec("torch") is None:
+        raise ExpectedError(f"{SETTING}: {NETWORK!r} needs torch, which is not installed; run `make train`")
+    evaluator: Evaluator = _function(NETWORK_FUNCTION)(Path(weights.file))
+    return evaluator
 
 
 def _check_weights(weights: Weights) -> None:
@@ -88,7 +105,7 @@ def _check_weights(weights: Weights) -> None:
         )
 
 
-def _function(name: str) -> Callable[[], Any]:
+def _function(name: str) -> Callable[..., Any]:
     """Return what a name stands for."""
     module_name, _, function_name = name.partition(":")
     try:

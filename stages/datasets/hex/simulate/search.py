@@ -5,6 +5,9 @@ or the best ones at temperature 0. The leaves of all games are evaluated in one 
 so that a node takes the largest of its children where red moves and the smallest where blue moves. A node where a side
 is connected has the exact value and no children; where that is every node of a depth, the tree ends there.
 
+`choose_by_prior` looks one move ahead and does not forget what the policy says of it: a network's policy knows more
+than its values of single positions do, and a deep search of these plays worse than the policy alone.
+
 The k largest of logits / temperature + Gumbel noise are k draws without replacement from the softmax. The noise of a
 game comes from the game's own generator, for its nodes in order: its moves do not depend on the games beside it.
 
@@ -13,6 +16,7 @@ References
 W. Kool, H. van Hoof, M. Welling, "Stochastic beams and where to find them" (2019): sampling with Gumbel noise.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,6 +25,8 @@ import numpy as np
 from stages.datasets.hex.schema import N_CELLS, RED
 from stages.datasets.hex.simulate.board import played, won
 from stages.datasets.hex.simulate.evaluate import Evaluator
+
+_LEAST = 1e-9  # of a probability, where its logarithm is taken
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,20 @@ class Draw:
 
     rngs: Sequence[np.random.Generator]
     temperature: np.ndarray
+
+
+@dataclass(frozen=True)
+class Search:
+    """How a move is chosen: by `choose`, or by `choose_by_prior` where `value_weight` is given."""
+
+    widths: tuple[int, ...] = (1,)
+    value_weight: float | None = None
+
+    def choose(self, boards: np.ndarray, movers: np.ndarray, draw: Draw, evaluator: Evaluator) -> np.ndarray:
+        """Return the next move of every game, intp (B,)."""
+        if self.value_weight is None:
+            return choose(boards, movers, draw, self.widths, evaluator)
+        return choose_by_prior(boards, movers, draw, self, evaluator)
 
 
 def choose(
@@ -85,6 +105,49 @@ def choose(
     for level, below in zip(levels[-2:0:-1], levels[:1:-1], strict=True):
         values = backed_up(level, below, values)
     return _best_moves(levels[0], levels[1], values)
+
+
+def choose_by_prior(
+    boards: np.ndarray, movers: np.ndarray, draw: Draw, search: Search, evaluator: Evaluator
+) -> np.ndarray:
+    """Choose the next move of every game by what policy and value say of it together.
+
+    That is its logit plus `search.value_weight` times the logit of "the mover wins" behind it, for `search.widths[0]`
+    moves; a move that wins is chosen. At a temperature the move is drawn, from the softmax of these sums over it.
+
+    Parameters
+    ----------
+    boards, movers, draw, evaluator
+        As for `choose`.
+    search
+        How many moves are looked at, and the weight of the value.
+
+    Returns
+    -------
+    numpy.ndarray
+        intp (B,), cells. Of equally good moves the one drawn first.
+    """
+    n, movers = len(boards), np.asarray(movers, np.uint8)
+    where = np.arange(n)
+    root = Level(boards, movers, where, where, np.full(n, -1), np.zeros(n, bool))
+    below = grow(root, draw, search.widths[0], evaluator)
+    red_wins = leaf_values(below, evaluator).astype(np.float64)
+    wins = np.where(movers[below.parent] == RED, red_wins, 1 - red_wins)
+    priors = evaluator.policy(boards, movers)[below.parent, below.cell].astype(np.float64)
+    scores = priors + (search.value_weight or 0) * _logits(wins)
+    for number, rows in _runs(below.game):
+        if draw.temperature[number] > 0:
+            scores[rows] += draw.temperature[number] * draw.rngs[number].gumbel(size=rows.stop - rows.start)
+    scores[below.is_over] = np.inf
+    best = np.maximum.reduceat(scores, np.flatnonzero(np.diff(below.parent, prepend=-1)))
+    is_best = scores == best[below.parent]
+    _, first = np.unique(below.parent[is_best], return_index=True)
+    return below.cell[is_best][first]
+
+
+def _logits(probabilities: np.ndarray) -> np.ndarray:
+    """Return the logits of probabilities (N,), one by one: NumPy's log may round otherwise at the end of an array."""
+    return np.fromiter((math.log(max(p, _LEAST) / max(1 - p, _LEAST)) for p in probabilities.tolist()), np.float64)
 
 
 def grow(level: Level, draw: Draw, width: int, evaluator: Evaluator) -> Level:

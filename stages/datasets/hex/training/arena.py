@@ -1,66 +1,23 @@
 """Games between two players, each opening with both colours.
 
-A player is an evaluator as a search has it, and how it is asked: `widths` (1,) is its policy without search. All games
+A player is an evaluator, and the search that asks it: by default none, the likeliest move of its policy. All games
 go in step, so that a network sees many boards at once. Players at temperature 0 repeat themselves: the same opening and
 colours give the same game, and only games with other moves say anything new, so they are counted. Draws come from a
 generator of the game's own, the same for both games of an opening.
 """
 
-# mypy: disable-error-code="import-not-found, misc"
-
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
-import torch
-from torch import nn
 
 from stages.datasets.hex.schema import BLUE, N_CELLS, SIZE
-from stages.datasets.hex.simulate import search
 from stages.datasets.hex.simulate.board import played, won
+from stages.datasets.hex.simulate.cache import cached
 from stages.datasets.hex.simulate.evaluate import Evaluator
 from stages.datasets.hex.simulate.openings import opening
-from stages.datasets.hex.training.task import TaskHex
+from stages.datasets.hex.simulate.search import Draw, Search
 
-# A network gets boards by so many, the last ones filled up: it answers alike to the last bit whoever is beside a board.
-# Batches of 1, 2 and 7 differ in bits from 64; 16 to 512 do not (measured).
-CHUNK = 64
-CERTAIN = 1e-6  # values stay apart from 0 and 1, which are for games that are over
-
-
-class NetEvaluator:
-    """A model of `TaskHex` as an evaluator; see stages/datasets/hex/simulate/evaluate.py.
-
-    Parameters
-    ----------
-    task, model
-        The model is put into evaluation mode for each call and left as it was.
-    """
-
-    name = "net"
-    digest: str | None = None
-
-    def __init__(self, task: TaskHex, model: nn.Module) -> None:
-        self._task, self._model = task, model
-
-    def policy(self, boards: np.ndarray, movers: np.ndarray) -> np.ndarray:
-        """Return logits of the cells, float32 (B, 169), -inf where a stone stands."""
-        return self._asked("policy", boards, movers)
-
-    def value(self, boards: np.ndarray, movers: np.ndarray) -> np.ndarray:
-        """Return P(red wins), float32 (B,)."""
-        return np.clip(self._asked("value", boards, movers), CERTAIN, 1 - CERTAIN).astype(np.float32)
-
-    def _asked(self, what: str, boards: np.ndarray, movers: np.ndarray) -> np.ndarray:
-        n = len(boards)
-        rows = np.arange(-(-max(1, n) // CHUNK) * CHUNK) % max(1, n)
-        batch = {"board": torch.from_numpy(boards[rows]), "player_to_move": torch.from_numpy(movers[rows])}
-        was_training = self._model.training
-        self._model.eval()
-        with torch.inference_mode():
-            answer: np.ndarray = self._task.outputs(self._model, batch)[what][:n].numpy()
-        self._model.train(was_training)
-        return answer
+CACHE = 60_000  # positions whose judgement each player remembers
 
 
 class UniformEvaluator:
@@ -83,11 +40,24 @@ class UniformEvaluator:
 
 @dataclass(frozen=True)
 class ArenaPlayer:
-    """Who plays, and how: `widths` and `temperature` are those of `search.choose`."""
+    """Who plays, and how.
+
+    Attributes
+    ----------
+    evaluator, search
+        Who is asked, and by what.
+    temperature, warm_moves
+        At which the stones before that one are drawn, see `search.Draw`; the best is played from then on.
+    """
 
     evaluator: Evaluator
-    widths: Sequence[int] = (1,)
+    search: Search = field(default_factory=Search)
     temperature: float = 0.0
+    warm_moves: int = N_CELLS
+
+    def temperatures(self, n_stones: np.ndarray) -> np.ndarray:
+        """Return the temperature at which the next stone is drawn, float64 (B,)."""
+        return np.where(n_stones < self.warm_moves, self.temperature, 0.0)
 
 
 RANDOM_PLAYER = ArenaPlayer(UniformEvaluator(), temperature=1.0)
@@ -95,11 +65,11 @@ RANDOM_PLAYER = ArenaPlayer(UniformEvaluator(), temperature=1.0)
 
 @dataclass(frozen=True)
 class Score:
-    """How many games the first player won, of how many, and how many of these were distinct."""
+    """How many of the distinct games the first player won, how many these are, and of how many that were played."""
 
     won: int
-    games: int
     distinct: int
+    games: int
 
 
 class _Games:
@@ -141,17 +111,18 @@ class _Games:
 
 
 def arena(one: ArenaPlayer, other: ArenaPlayer, n_openings: int = 35, seed: int = 0) -> Score:
-    """Play each of the first `n_openings` openings twice, so that each player has blue once.
+    """Play some openings twice each, so that each player has blue once.
 
-    There are 35 openings; more games than 70 need a temperature to be distinct.
+    There are 35 openings, which come again; more games than 70 need a temperature to be distinct.
     """
     games = _Games(n_openings, seed)
+    players = [replace(player, evaluator=cached(player.evaluator, CACHE)) for player in (one, other)]
     while (games.winner < 0).any():
-        for number, player in enumerate((one, other)):
+        for number, player in enumerate(players):
             turn = np.flatnonzero((games.winner < 0) & (games.to_move == number))
             if len(turn):
-                draw = search.Draw([games.rngs[game] for game in turn], np.full(len(turn), player.temperature))
+                draw = Draw([games.rngs[game] for game in turn], player.temperatures(games.n_stones[turn]))
                 boards, movers = games.boards[turn], games.movers[turn]
-                games.put(turn, search.choose(boards, movers, draw, player.widths, player.evaluator))
-    distinct = len(np.unique(games.cells, axis=0))
-    return Score(int((games.winner == 0).sum()), len(games.winner), distinct)
+                games.put(turn, player.search.choose(boards, movers, draw, player.evaluator))
+    _, first = np.unique(games.cells, axis=0, return_index=True)
+    return Score(int((games.winner[first] == 0).sum()), len(first), len(games.winner))

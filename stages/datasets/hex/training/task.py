@@ -19,11 +19,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stages.core.params import AtLeast, Between, Must
-from stages.datasets.hex.schema import RED
 from stages.datasets.hex.training import baselines
 from stages.datasets.hex.training.augment import augment
-from stages.datasets.hex.training.canonical import EMPTY, over_cells, planes
+from stages.datasets.hex.training.canonical import planes
 from stages.datasets.hex.training.model import GROUP_CHANNELS, HexNet
+from stages.datasets.hex.training.network import answers
 from stages.datasets.hex.training.positions import PositionMeter, mover_wins, target_of
 from stages.processed import Processed
 from stages.training.masked import ROW_KEYS, Target, log_probabilities, nll, require_legal, row_names
@@ -129,12 +129,8 @@ class TaskHex:
             ``policy``, float32 (n, 169): logits of the cells, -inf where a stone stands; and ``value``, float32 (n,):
             the probability that red wins, as the label has it.
         """
-        board, player = batch["board"], batch["player_to_move"]
-        seen = planes(board, player)
-        logits, value = model(seen)
-        logits = logits.float().masked_fill(seen[:, EMPTY].flatten(1) == 0, float("-inf"))
-        p_win = torch.sigmoid(value.float())
-        return {"policy": over_cells(logits, player), "value": torch.where(player == RED, p_win, 1 - p_win)}
+        policy, value = answers(model, batch["board"], batch["player_to_move"])
+        return {"policy": policy, "value": value}
 
     def meter(self) -> PositionMeter:
         """Return a new meter."""

@@ -1,0 +1,133 @@
+"""Let a network learn from its own games, generation by generation: the command behind `make iterate`.
+
+It brings arrays and model up to date, lengthens data/generations/list.yaml to as many generations as are asked for, and
+runs those stages of stages/generations/dvc.yaml that are not done. Killed at any moment, it goes on when it is run
+again.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from stages.commands.preprocess import layout, read_logs
+from stages.commands.train import train
+from stages.core import params as params_file
+from stages.core.arrays import DamagedFile
+from stages.core.errors import ExpectedError
+from stages.core.params import Params
+from stages.generations.places import Generation, lengthen, listed
+from stages.generations.settings import settings_of
+from stages.pipeline import dvc
+from stages.processed import Processed
+from stages.runtime import cli
+from stages.train import require_torch
+
+PIPELINE = "stages/generations/dvc.yaml"
+STAGES = ("selfplay", "ingest", "learn", "gate")
+MANY = 16
+COLUMNS = ("generation", "games", "distinct", "positions", "learn s", "match", "wilson", "raw", "anchor", "kept")
+WORDS = (
+    "match and raw: games won and lost against the network before, of the distinct ones, with search and without; "
+    "anchor: the kept network against the distance evaluator."
+)
+FAILURE = "dvc repro failed, see above; what is done is kept, correct it and run again"
+
+
+def iterate(params: Params, dataset: str, number: int) -> list[Generation]:
+    """Bring the first generations of a dataset up to date, and return them.
+
+    Raises
+    ------
+    ExpectedError
+        When torch is missing, a setting is wrong, or a stage fails.
+    """
+    require_torch()
+    settings_of(params, dataset)
+    if number > MANY:
+        sys.stderr.write(f"iterate {dataset}: {number} generations, DVC spends a second on each stage above {MANY}\n")
+    train(params, [dataset])
+    lengthen(dataset, number)
+    wanted = [one for one in listed() if one.dataset == dataset and one.number <= number]
+    stages = [f"{PIPELINE}:{stage}@{one.key}" for one in wanted for stage in STAGES]
+    dvc.call("repro", "--single-item", *stages, failure=FAILURE)
+    for one in wanted:
+        shutil.rmtree(one.work, ignore_errors=True)
+    return wanted
+
+
+def rows_of(generations: Sequence[Generation], since: float) -> Iterator[tuple[str, ...]]:
+    """Yield a row of the table for each generation, in the order of `COLUMNS`."""
+    entries = read_logs(since)
+    for one in generations:
+        gate, stats = _read(one.gate), Processed(one.arrays).stats()
+        times = [entry.time for entry in entries if (entry.stage, entry.name) == ("learn", one.key)]
+        took = f"{max(times) - min(times):.0f}" if times else "-"
+        n_games, n_distinct = _n_games(one)
+        match, raw, anchor = gate["search"], gate["raw"], gate["anchor"]
+        yield (
+            one.key,
+            f"{n_games:,}",
+            f"{n_distinct:,}",
+            f"{sum(stats['rows'].values()):,}",
+            took,
+            _score(match),
+            f"{match['wilson']:.3f}",
+            _score(raw),
+            _score(anchor),
+            "yes" if gate["kept"] else "no",
+        )
+
+
+def _score(score: dict[str, Any]) -> str:
+    return f"{score['won']}:{score['distinct'] - score['won']}"
+
+
+def _n_games(generation: Generation) -> tuple[int, int]:
+    """Return how many games were played, and how many of them are distinct."""
+    lines = [
+        line
+        for path in sorted(generation.raw.rglob("*"))
+        if path.is_file()
+        for line in path.read_bytes().splitlines()
+        if not line.startswith(b"# ")
+    ]
+    return len(lines), len(set(lines))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise DamagedFile(f"{path}: not what a match writes ({error}); remove it and run `make iterate`") from None
+    return content
+
+
+def _number(text: str) -> int:
+    if not (text.isdecimal() and int(text) > 0):
+        raise ExpectedError(f"GENERATIONS: {text!r}, expected a number from 1; correct it")
+    return int(text)
+
+
+def main() -> int:
+    """Run the command."""
+    parser = argparse.ArgumentParser(prog="python -m stages.commands.iterate", description="Learn from self-play.")
+    parser.add_argument("dataset")
+    typed = parser.parse_args()
+
+    def action() -> None:
+        started, params = time.time(), params_file.load()
+        found = iterate(params, typed.dataset, _number(os.environ.get("GENERATIONS") or "3"))
+        sys.stdout.write(f"\n{layout([COLUMNS, *rows_of(found, started)])}\n\n")
+        sys.stdout.write(f"{WORDS} The best network is in {found[-1].best}/.\n")
+
+    return cli.run(action, lambda: "finished stages are kept")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
