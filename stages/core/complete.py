@@ -19,6 +19,7 @@ from stages.core.files import write_text
 from stages.core.params import DatasetParams, SplitParams
 
 SECTIONS = {"split": SplitParams().shares() | {"seed": SplitParams().seed}, "simulate": {}, "train": {}}
+OF_ITERATE: dict[str, Any] = {"selfplay": {}, "mix": {}, "train": {}, "gate": {}}
 FOREACH = ("simulate", "train")  # DVC goes through these; through a section only, be it empty
 
 
@@ -38,7 +39,7 @@ class Gap(NamedTuple):
 
 
 def complete(path: Path = paths.PARAMS_FILE) -> list[str]:
-    """Insert the missing keys of each dataset, `split`, `simulate` and `train`; leave a file that has them all alone.
+    """Insert the missing keys of each dataset, `split`, `simulate`, `train` and `iterate`; leave a file that has them all alone.
 
     Parameters
     ----------
@@ -63,11 +64,11 @@ def complete(path: Path = paths.PARAMS_FILE) -> list[str]:
 
 def _gaps(content: Mapping[str, Any]) -> Iterator[Gap]:
     """Yield the sections that lack keys."""
-    defaults = vars(DatasetParams(raw=""))
-    for name, entry in content["datasets"].items():
-        missing = {key: value for key, value in defaults.items() if key not in entry}
-        if missing:
-            yield Gap(("datasets", name), missing)
+    for section, defaults in (("datasets", vars(DatasetParams(raw=""))), ("iterate", OF_ITERATE)):
+        for name, entry in (content.get(section) or {}).items():
+            missing = {key: value for key, value in defaults.items() if key not in (entry or {})}
+            if missing:
+                yield Gap((section, name), missing)
     missing = {key: value for key, value in SECTIONS.items() if key not in content}
     if missing:
         yield Gap((), missing)
