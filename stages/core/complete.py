@@ -39,7 +39,7 @@ class Gap(NamedTuple):
 
 
 def complete(path: Path = paths.PARAMS_FILE) -> list[str]:
-    """Insert the missing keys of each dataset, `split`, `simulate`, `train` and `iterate`; leave a file that has them all alone.
+    """Insert the missing keys of each dataset, `split`, `simulate`, `train` and `iterate`; leave a whole file alone.
 
     Parameters
     ----------

@@ -12,9 +12,9 @@ from stages.datasets.hex.schema import BLUE, CELL_NAMES, N_CELLS, RED, SIZE
 from stages.datasets.hex.schema.connection import winner
 from stages.datasets.hex.simulate import evaluate, foreign
 from stages.datasets.hex.simulate.board import played, won
-from stages.datasets.hex.simulate.cache import CachedEvaluator
+from stages.datasets.hex.simulate.cache import CachedEvaluator, cached
 from stages.datasets.hex.simulate.evaluate import DistanceEvaluator
-from stages.datasets.hex.simulate.search import Draw, choose, drawn
+from stages.datasets.hex.simulate.search import Draw, Search, choose, drawn
 from tests.helpers.hex_boards import STEPS, boards_of, legal, movers_of
 
 
@@ -291,3 +291,58 @@ def test_search_beats_the_policy_that_it_searches_with():
         wins += int((live[over] % 2 == mover).sum())
         live, mover = live[~over], 1 - mover
     assert wins >= 24, wins
+
+
+def test_prior_search_takes_the_best_sum_of_policy_and_value():
+    """Counted move by move; the mover's own chance counts, and a move that wins is taken whatever is said of it."""
+    boards, evaluator = random_boards(60, most=150), Scrambled()
+    movers = movers_of(boards)
+    cells = Search((40,), 1.5).choose(boards, movers, greedy(len(boards)), evaluator)
+    n_wins = 0
+    for board, mover, cell in zip(boards, movers, cells, strict=True):
+        logits = evaluator.policy(board[None], mover[None])[0]
+        scores = {}
+        for move in sorted(range(N_CELLS), key=lambda one: (-logits[one], one))[:40]:
+            if np.isneginf(logits[move]):
+                continue
+            after = played(board[None], mover[None], np.array([move]))
+            red = float(evaluator.value(after, 1 - mover[None])[0])
+            p = red if mover == RED else 1 - red
+            is_won = winner(after)[0] == mover
+            n_wins += is_won
+            scores[move] = math.inf if is_won else float(logits[move]) + 1.5 * math.log(p / (1 - p))
+        assert cell == max(scores, key=scores.get)
+    assert n_wins > 0
+
+
+def test_prior_search_draws_by_a_game_s_own_numbers():
+    """The same moves in any company, others for other numbers, and the best one at a temperature near 0."""
+    boards, evaluator = random_boards(30, most=60), Scrambled()
+    movers, search, n = movers_of(boards), Search((8,), 1.0), len(boards)
+
+    def moves(rows, temperature, seed=0):
+        draw = Draw([np.random.default_rng([seed, i]) for i in rows], np.full(len(rows), temperature))
+        return search.choose(boards[rows], movers[rows], draw, evaluator).tolist()
+
+    together, rows = moves(range(n), 2.0), np.arange(n)[::3]
+    assert moves(rows, 2.0) == np.array(together)[::3].tolist()
+    assert moves(range(n), 2.0, seed=1) != together
+    assert moves(range(n), 1e-6) == search.choose(boards, movers, greedy(n), evaluator).tolist()
+
+
+class Judge(Scrambled):
+    """Gives policy and value in one answer, and counts how many boards it was asked about."""
+
+    n_asked = 0
+
+    def both(self, boards, movers):
+        self.n_asked += len(boards)
+        return np.column_stack([self.policy(boards, movers), self.value(boards, movers)])
+
+
+def test_policy_and_value_of_a_board_are_asked_for_together():
+    boards, judge = random_boards(20), Judge()
+    movers, remembered = movers_of(boards), cached(judge, 1000)
+    assert np.array_equal(remembered.value(boards, movers), Scrambled().value(boards, movers))
+    assert np.array_equal(remembered.policy(boards, movers), Scrambled().policy(boards, movers))
+    assert judge.n_asked == len(boards)

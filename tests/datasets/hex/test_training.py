@@ -1,5 +1,6 @@
 """A model of positions: one view for both colours, metrics and baselines that a plain recount gives, games it wins."""
 
+import hashlib
 import math
 
 import numpy as np
@@ -7,21 +8,24 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed; `make test-train` installs it")
 
+from stages.core import arrays  # noqa: E402
 from stages.core.errors import ExpectedError  # noqa: E402
+from stages.datasets.hex import simulate  # noqa: E402
 from stages.datasets.hex.schema import RED  # noqa: E402
 from stages.datasets.hex.simulate.evaluate import DistanceEvaluator  # noqa: E402
 from stages.datasets.hex.training.arena import (  # noqa: E402
     RANDOM_PLAYER,
     ArenaPlayer,
-    NetEvaluator,
     Score,
     arena,
 )
 from stages.datasets.hex.training.augment import augment  # noqa: E402
 from stages.datasets.hex.training.canonical import cells, over_cells, planes  # noqa: E402
+from stages.datasets.hex.training.network import NetworkEvaluator, load  # noqa: E402
 from stages.loader import batches  # noqa: E402
 from stages.loader.torch_adapter.batches import tensors  # noqa: E402
 from stages.processed import Processed  # noqa: E402
+from stages.training.weights import write_model  # noqa: E402
 from tests.helpers.learning import first_batch, task_of, train  # noqa: E402
 
 pytestmark = [pytest.mark.train, pytest.mark.usefixtures("one_thread")]
@@ -174,20 +178,22 @@ def test_a_move_to_a_taken_cell_is_refused_with_its_row(folder, task):
 def test_the_arena_repeats_itself_and_counts_distinct_games():
     """Both colours of an opening; a player that draws nothing plays the same game against itself from both sides."""
     distance = ArenaPlayer(DistanceEvaluator())
-    assert arena(distance, distance, 5) == Score(won=5, games=10, distinct=5)
+    assert arena(distance, distance, 5) == Score(won=5, distinct=10, games=10)
+    assert arena(distance, distance, 70) == Score(won=34, distinct=68, games=140)  # two have no stone
     one, again = (arena(RANDOM_PLAYER, RANDOM_PLAYER, 8, seed=3) for _ in range(2))
     assert one == again
     assert one.games == 16
-    assert arena(distance, RANDOM_PLAYER, 6) == Score(won=12, games=12, distinct=12)
+    assert arena(distance, RANDOM_PLAYER, 6) == Score(won=12, distinct=12, games=12)
     assert arena(RANDOM_PLAYER, distance, 6).won == 0
 
 
 def test_a_network_answers_alike_whoever_is_beside_a_board(folder, task):
     """So the games of an arena do not depend on which of them are still going on."""
-    evaluator = NetEvaluator(task, task.build())
+    evaluator = NetworkEvaluator(task.build())
     boards, movers = plain(folder)[:2]
     policy, value = evaluator.policy(boards[:100], movers[:100]), evaluator.value(boards[:100], movers[:100])
     assert (policy.dtype, value.dtype) == (np.float32, np.float32)
+    assert np.array_equal(evaluator.both(boards[:100], movers[:100]), np.column_stack([policy, value]))
     for rows in (slice(0, 1), slice(3, 10), slice(20, 85)):
         assert np.array_equal(evaluator.policy(boards[rows], movers[rows]), policy[rows])
         assert np.array_equal(evaluator.value(boards[rows], movers[rows]), value[rows])
@@ -199,5 +205,55 @@ def test_a_few_games_teach_a_network_to_beat_random_moves(folder, task):
     with batches(folder, "train", **settings) as stream:
         losses = train(task, model, map(tensors, stream), lr=1e-2)
     assert np.mean(losses[-5:]) < 0.8 * losses[0]
-    score = arena(ArenaPlayer(NetEvaluator(task, model)), RANDOM_PLAYER, 10)
+    score = arena(ArenaPlayer(NetworkEvaluator(model)), RANDOM_PLAYER, 10)
     assert score.won >= 18
+
+
+def test_weights_tell_the_form_of_their_network(folder, task, tmp_path):
+    net = task.build()
+    write_model(tmp_path, net.state_dict(), {})
+    boards, movers = plain(folder)[:2]
+    assert np.array_equal(
+        load(tmp_path / "weights.npz").both(boards[:9], movers[:9]), NetworkEvaluator(net).both(boards[:9], movers[:9])
+    )
+    arrays.save_npz(tmp_path / "weights.npz", {"layer": [np.zeros(3)]})
+    with pytest.raises(ExpectedError, match="not the weights of a network of hex"):
+        load(tmp_path / "weights.npz")
+
+
+def test_a_network_plays_the_same_games_for_any_number_of_processes(task, tmp_path, monkeypatch):
+    """And others once its weights are others; weights that are not those of the settings are refused."""
+    write_model(tmp_path, task.build().state_dict(), {})
+    weights, found = tmp_path / "weights.npz", []
+    for jobs in ("1", "2"):
+        monkeypatch.setenv("JOBS", jobs)
+        found.append(games_of_network(tmp_path / jobs, weights))
+    assert found[0] == found[1]
+    text = b"".join(found[0].values())
+    assert f"# Weights: sha256 {sha256(weights)}".encode() in text
+    assert b"# Search: prior, value weight 2.0" in text
+    with pytest.raises(ExpectedError, match=r"weights: none, expected the weights\.npz"):
+        simulate.write(tmp_path / "none", {**PLAY, "evaluator": "network"})
+    write_model(tmp_path, task.build().state_dict(), {})
+    others = games_of_network(tmp_path / "1", weights)
+    of_both = [
+        {line for line in one.splitlines() if line.startswith(b"#13,")} for one in (text, b"".join(others.values()))
+    ]
+    assert len(of_both[0]) == 6
+    assert not of_both[0] & of_both[1]
+
+
+PLAY = {
+    "games": 6, "workers": 3, "seed": 1, "started": "2025-01-01T00:00:00", "search": "prior", "widths": [3],
+    "value_weight": 2.0, "temperature": 1.0, "decay": "step", "step_moves": [4], "step_temperatures": [0.0],
+}  # fmt: skip
+
+
+def sha256(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def games_of_network(folder, weights):
+    options = {**PLAY, "evaluator": "network", "weights": {"file": str(weights), "sha256": sha256(weights)}}
+    simulate.write(folder, options)
+    return {path.parent.name: path.read_bytes() for path in sorted(folder.rglob("*.trmph"))}

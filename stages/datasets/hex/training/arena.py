@@ -65,7 +65,10 @@ RANDOM_PLAYER = ArenaPlayer(UniformEvaluator(), temperature=1.0)
 
 @dataclass(frozen=True)
 class Score:
-    """How many of the distinct games the first player won, how many these are, and of how many that were played."""
+    """How many of the distinct games the first player won, how many these are, and of how many that were played.
+
+    Games are the same when the same player has blue and the same stones are placed in the same order.
+    """
 
     won: int
     distinct: int
@@ -124,5 +127,5 @@ def arena(one: ArenaPlayer, other: ArenaPlayer, n_openings: int = 35, seed: int 
                 draw = Draw([games.rngs[game] for game in turn], player.temperatures(games.n_stones[turn]))
                 boards, movers = games.boards[turn], games.movers[turn]
                 games.put(turn, player.search.choose(boards, movers, draw, player.evaluator))
-    _, first = np.unique(games.cells, axis=0, return_index=True)
+    _, first = np.unique(np.column_stack([games.cells, games.blue]), axis=0, return_index=True)
     return Score(int((games.winner[first] == 0).sum()), len(first), len(games.winner))

@@ -1,0 +1,55 @@
+"""Names of generations, the list of them, and what each depends on."""
+
+import pytest
+import yaml
+
+from stages.core.errors import ExpectedError
+from stages.generations.places import LIST, Generation, lengthen, listed, of_key
+
+
+def test_a_key_says_dataset_and_number():
+    assert of_key("hex-g012") == Generation("hex", 12)
+    assert Generation("hex", 12).key == "hex-g012"
+
+
+@pytest.mark.parametrize("key", ["hex", "hex-g0", "hex-g000", "hex-g1", "-g001", "hex-gx", "hex-g001 "])
+def test_other_keys_are_refused(key):
+    with pytest.raises(ExpectedError, match="no generation, expected a name such as hex-g001"):
+        of_key(key)
+
+
+def test_the_list_grows_and_what_is_there_stays(here):
+    LIST.parent.mkdir(parents=True)
+    lengthen("hex", 2)
+    before = LIST.read_bytes()
+    lengthen("hex", 1)
+    assert LIST.read_bytes() == before
+    lengthen("hex", 3)
+    assert [one.key for one in listed()] == ["hex-g001", "hex-g002", "hex-g003"]
+    content = yaml.safe_load(LIST.read_bytes())["generations"]
+    assert content["hex-g001"]["best_before"] == "data/models/hex"
+    assert content["hex-g003"] == {
+        "dataset": "hex",
+        "best_before": "data/generations/hex-g002/best",
+        "pool_before": "data/generations/hex-g002/pool.json",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("generations: {hex-g002: {}}", "hex-g002 without hex-g001"),
+        ("generations: [hex-g001]", "no mapping `generations`"),
+        ("generations: {hex: {}}", "'hex': no generation"),
+        ("generations: {", "list.yaml: "),
+    ],
+)
+def test_a_damaged_list_is_an_error(here, text, error):
+    LIST.parent.mkdir(parents=True)
+    LIST.write_text(text)
+    with pytest.raises(ExpectedError, match=error):
+        listed()
+
+
+def test_without_a_list_there_are_none(here):
+    assert listed() == []
