@@ -21,11 +21,13 @@ KILLS ?=
 # yes: verify reads the objects of the remote as well.
 REMOTE ?=
 URL ?=
+# How many generations iterate makes in all (default: 3).
+GENERATIONS ?=
 NAME ?=
 
 # Recipes take these from their environment, as the text that was typed: neither make nor the shell reads `$(...)`, `;`
 # or `*` in it, and after `--` no program takes it for an option. `set -f` leaves only blanks to divide at.
-TYPED := JOBS MEMORY_GB BACKEND DASK_SCHEDULER LOG SIMULATE DATASET PART ROW TAKE REMOTE URL NAME KILLS
+TYPED := JOBS MEMORY_GB BACKEND DASK_SCHEDULER LOG SIMULATE DATASET PART ROW TAKE REMOTE URL NAME KILLS GENERATIONS
 $(foreach name,$(TYPED),$(eval override $(name) := $$(value $(name))))
 export $(TYPED)
 export PATH := $(abspath $(VENV))/bin:$(PATH)
@@ -34,7 +36,7 @@ TORCH := $(VENV)/.torch
 TEST_TORCH := $(VENV)/.test-torch
 
 .DEFAULT_GOAL := help
-.PHONY: help setup preprocess lock test test-slow test-train test-all torture train check lint format bench status plan report verify repair remote push pull merge work dag trace slim clean dataset
+.PHONY: help setup preprocess lock test test-slow test-train test-all torture train iterate check lint format bench status plan report verify repair remote push pull merge work dag trace slim clean dataset
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +67,9 @@ preprocess: $(READY)  ## Make sample data if configured, run the pipeline, say w
 
 train: $(TORCH)  ## Install torch, bring the arrays up to date, train the models and show them beside their baselines
 	@set -f; exec python -m stages.commands.train -- $$DATASET
+
+iterate: $(TORCH)  ## Let a network play, learn from its games and play the one before, GENERATIONS times
+	@set -f; exec python -m stages.commands.iterate -- $$DATASET
 
 # All extras but those with torch.
 PINNED := $(addprefix --extra ,cluster report test remote rl bench dev build)

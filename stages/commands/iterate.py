@@ -5,7 +5,6 @@ runs those stages of stages/generations/dvc.yaml that are not done. Killed at an
 again.
 """
 
-import argparse
 import json
 import os
 import shutil
@@ -17,10 +16,10 @@ from typing import Any
 
 from stages.commands.preprocess import layout, read_logs
 from stages.commands.train import train
-from stages.core import params as params_file
+from stages.core import paths
 from stages.core.arrays import DamagedFile
 from stages.core.errors import ExpectedError
-from stages.core.params import Params
+from stages.core.params import Params, ParamsError
 from stages.generations.places import Generation, lengthen, listed
 from stages.generations.settings import settings_of
 from stages.pipeline import dvc
@@ -114,19 +113,33 @@ def _number(text: str) -> int:
     return int(text)
 
 
+def chosen(params: Params, datasets: Sequence[str]) -> list[str]:
+    """Return the datasets to iterate: those that are named, or all that have an entry in `iterate`.
+
+    Raises
+    ------
+    ParamsError
+        When a named one has no entry, or no dataset has one.
+    """
+    if len(datasets) == len(params.datasets):
+        datasets = [dataset for dataset in datasets if dataset in params.iterate]
+    if not datasets:
+        raise ParamsError(f"{paths.PARAMS_FILE}: iterate: no entry, expected one for each dataset that plays; add it")
+    for dataset in datasets:
+        settings_of(params, dataset)
+    return list(datasets)
+
+
 def main() -> int:
     """Run the command."""
-    parser = argparse.ArgumentParser(prog="python -m stages.commands.iterate", description="Learn from self-play.")
-    parser.add_argument("dataset")
-    typed = parser.parse_args()
 
-    def action() -> None:
-        started, params = time.time(), params_file.load()
-        found = iterate(params, typed.dataset, _number(os.environ.get("GENERATIONS") or "3"))
+    def action(params: Params, datasets: Sequence[str]) -> None:
+        started, number = time.time(), _number(os.environ.get("GENERATIONS") or "3")
+        found = [one for dataset in chosen(params, datasets) for one in iterate(params, dataset, number)]
         sys.stdout.write(f"\n{layout([COLUMNS, *rows_of(found, started)])}\n\n")
         sys.stdout.write(f"{WORDS} The best network is in {found[-1].best}/.\n")
 
-    return cli.run(action, lambda: "finished stages are kept")
+    return cli.on_datasets("commands.iterate", "Let a network learn from its own games.", action)
 
 
 if __name__ == "__main__":
