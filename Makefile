@@ -34,7 +34,7 @@ TORCH := $(VENV)/.torch
 TEST_TORCH := $(VENV)/.test-torch
 
 .DEFAULT_GOAL := help
-.PHONY: help setup preprocess lock test test-slow test-train test-all torture train check lint format bench status plan report verify repair remote push pull merge work dag trace slim clean dataset
+.PHONY: help setup preprocess lock test test-slow test-train test-all torture train check lint format bench bench-train status plan report verify repair remote push pull merge work dag trace slim clean dataset
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -108,6 +108,10 @@ bench: $(READY)  ## Measure CPU and memory against plain pandas and pyarrow loop
 	@python tests/bench/rugs.py
 	@python tests/bench/shuffle.py
 	@python tests/bench/loader.py
+
+bench-train: $(TORCH)  ## Train, and measure it against what is demanded of it; takes half an hour
+	@python -m stages.commands.train
+	@python tests/bench/train.py
 
 status: $(READY)  ## Say what is out of date and why
 	@set -f; exec python -m stages.commands.status -- $$DATASET
