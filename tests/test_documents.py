@@ -2,15 +2,14 @@
 
 import ast
 import importlib.util
-import json
 import re
+import shutil
 import subprocess
 
 import pytest
-import yaml
 
 from tests.helpers.places import REPOSITORY, SHIPPED
-from tests.helpers.verbs import WITHOUT_DVC
+from tests.helpers.small_sample import small_sample
 
 LISTED = subprocess.run(
     ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md"],
@@ -29,7 +28,6 @@ NEW_DATASET = "stages/datasets/sensors"  # what the documents call the dataset t
 MADE_LATER = (NEW_DATASET, "data/manifests/sensors", "data/manifests/splendor/batches/")
 PATH = re.compile(r"(?<![\w./])((?:stages|tests|\.github|data/cards|data/manifests)/[\w./-]*)([<*]?)")
 LONGEST = 300  # lines of README.md
-SMALL = {"hex": 40, "rugs": 10, "splendor": 40}  # games of the sample in which the blocks run
 
 each_document = pytest.mark.parametrize("name", sorted(DOCUMENTS))
 
@@ -132,20 +130,9 @@ def test_the_documents_show_the_files_that_a_new_dataset_has():
 
 
 @pytest.fixture(scope="module")
-def sample(run, tmp_path_factory):
+def sample(nursery, tmp_path_factory):
     """Folder in which all verbs have run on a small sample of each dataset that is shipped."""
-    folder = tmp_path_factory.mktemp("sample")
-    params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
-    for dataset, n_games in SMALL.items():
-        params["simulate"][dataset]["games"] = n_games
-    for instrument in params["simulate"]["market"]["instruments"].values():
-        instrument["bars"] = 3000
-    (folder / "params.yaml").write_text(json.dumps(params))
-    for dataset in SHIPPED:
-        for verb in WITHOUT_DVC:
-            finished = run(verb, dataset, cwd=folder, JOBS="1", LOG="warning")  # processes take a second to start
-            assert finished.returncode == 0, finished.stderr
-    return folder
+    return shutil.copytree(small_sample(tmp_path_factory, nursery), tmp_path_factory.mktemp("documents") / "sample")
 
 
 @pytest.mark.filterwarnings("ignore:.*LeafSpec.* is deprecated:FutureWarning")  # Lightning 2.6 with torch 2.13

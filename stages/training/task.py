@@ -60,11 +60,14 @@ class Task(Protocol):
     LOSS
         Name of the metric that early stopping and the choice of the best weights follow by default, such as "nll";
         lower is better.
+    ANSWERED_ROW
+        Of the rows of a window that one that `outputs` speaks of: 0 the first, -1 the last; 0 where samples are rows.
     """
 
     DEFAULTS: ClassVar[Mapping[str, Any]]
     HEADLINES: ClassVar[tuple[Headline, ...]]
     LOSS: ClassVar[str]
+    ANSWERED_ROW: ClassVar[int]
 
     def __init__(self, params: Mapping[str, Any], folder: Path) -> None:
         """Check the parameters and read the small files of data/processed/<dataset>.

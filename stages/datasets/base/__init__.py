@@ -11,7 +11,7 @@ A dataset called `<name>` is the package `stages/datasets/<name>/` with
   ``line(row) -> int`` (the line of the unit's file that row `row` of the unit came from);
 - optionally, in `encode/`, ``findings(table) -> list[Finding]``: what was wrong within units and left out; and, if a
   unit's own bytes are not simply those of its sources, ``content(raw_dir, unit) -> bytes``, which its digest is the
-  digest of, and ``locate(raw_dir, unit, line) -> (path, line)``;
+  digest of, and ``locate(raw_dir, unit, lines) -> [(path, line), ...]``;
 - `simulate/` (optional): ``write(folder, options)``: small real raw data into a folder that may hold what an earlier or
   a killed run left; it may return figures for the log, and have ``progress(folder, options) -> (done, all)``.
 
@@ -140,10 +140,10 @@ def reads_whole(dataset: str) -> bool:
     return not hasattr(_room(dataset, "encode"), "content")
 
 
-def locate(dataset: str, raw_dir: Path, unit: Unit, line: int) -> tuple[Path, int]:
-    """Return the raw file, and the line in it, of line `line`, from 1, of a unit's own bytes."""
-    place: tuple[Path, int] = getattr(_room(dataset, "encode"), "locate", raw.locate)(raw_dir, unit, line)
-    return place
+def locate(dataset: str, raw_dir: Path, unit: Unit, lines: Sequence[int]) -> list[tuple[Path, int]]:
+    """Return for some lines, from 1, of a unit's own bytes the raw file that each is in, and its line there."""
+    places: list[tuple[Path, int]] = getattr(_room(dataset, "encode"), "locate", raw.locate)(raw_dir, unit, lines)
+    return places
 
 
 def simulator(dataset: str) -> Simulator:

@@ -42,6 +42,7 @@ class TaskToy:
     DEFAULTS = MappingProxyType({"model": {"width": 16, "dropout": 0.2}, "pause": 0.0, "batch_size": 32, "epochs": 4})
     HEADLINES = (Headline("nll", False), Headline("accuracy", True, 0.5))
     LOSS = "nll"
+    ANSWERED_ROW = 0
 
     def __init__(self, params, folder):
         self.params, self.folder = params, folder
