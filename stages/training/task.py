@@ -7,12 +7,14 @@ training changes: the weights are the model's, what a metric counts is the `Mete
 
 # mypy: disable-error-code="import-not-found, misc"
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from torch import Tensor, nn
+
+from stages.training.figures import ModelFigure
 
 TensorBatch = Mapping[str, Tensor]
 Metrics = dict[str, float]
@@ -45,6 +47,9 @@ class Meter(Protocol):
 
     def result(self) -> Metrics:
         """Return each metric by name, of all samples so far; NaN where nothing was counted."""
+
+    def figures(self) -> Sequence[ModelFigure]:
+        """Return what the page of `make report` shows of a model beside its metrics; there may be nothing."""
 
 
 class Task(Protocol):

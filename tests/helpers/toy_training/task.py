@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from stages.processed import Processed
+from stages.training.figures import Confusion
 from stages.training.task import Headline
 
 HEAD = "largest"
@@ -34,6 +35,10 @@ class ToyMeter:
     def result(self):
         n, nll, hits = self.counts.tolist()
         return {"nll": nll / n if n else float("nan"), "accuracy": hits / n if n else float("nan")}
+
+    def figures(self):
+        n, _, hits = self.counts.tolist()
+        return [Confusion("hits", "Samples that are hit, and others.", ("hit", "missed"), [[hits, n - hits], [0, 0]])]
 
 
 class TaskToy:
