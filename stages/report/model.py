@@ -129,5 +129,5 @@ def verdict(headline: Mapping[str, Any], of_part: OfPart) -> str:
 
 
 def shown(value: float | None) -> str:
-    """Return a metric with three digits, a dash for none."""
-    return "-" if value is None else f"{value:.3f}"
+    """Return a metric with three digits, a dash for none; what is left of a 0 by its sums has no sign."""
+    return "-" if value is None else f"{round(value, 3) + 0.0:.3f}"

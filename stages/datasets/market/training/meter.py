@@ -25,7 +25,7 @@ from stages.training.task import Metrics, TensorBatch
 DRAWS: Final = 1000
 SHARES: Final = (0.025, 0.975)
 N_BINS: Final = 32
-BIN_WIDTHS: Final = (0.02, 0.25)  # of forecasts of return and volatility, in standard deviations of train
+BIN_WIDTHS: Final = (0.04, 0.25)  # of forecasts of return and volatility, in standard deviations of train
 SUMS: Final = ("windows", "loss", "return_error", "return_square", "volatility_error", "volatility_square")
 
 
