@@ -17,7 +17,8 @@ A dataset called `<name>` is the package `stages/datasets/<name>/` with
 
 They are apart so that an edit reruns only the verb that uses it, and no verb imports what it does not need. Beside them
 may lie `report/` (figures of its own on the report's page), `training/` (what a trainer of this data needs) and
-`card.md` (the words of its data card). `stages/datasets/skeleton` is a small example of all that is required.
+`card.md` and `model_card.md` (the words of its data card and of its model card). `stages/datasets/skeleton` is
+a small example of all that is required.
 
 `encode` returns each field of `FIELDS` with its rows, and three arrays over groups, the rows that belong together
 (a game, an episode): `group_id` uint64 (G,), `group_offsets` int64 (G+1,), `source` int32 (G,), the index of the unit
