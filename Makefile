@@ -14,6 +14,8 @@ SIMULATE ?=
 DATASET ?=
 PART ?= train
 ROW ?= 0
+# A raw file, for predict.
+FILE ?=
 # ours or theirs: whose version of a raw file counts that both sides of a merge changed.
 TAKE ?=
 # How often torture kills preprocess (default: 100); the other attacks are tried in proportion.
@@ -25,7 +27,7 @@ NAME ?=
 
 # Recipes take these from their environment, as the text that was typed: neither make nor the shell reads `$(...)`, `;`
 # or `*` in it, and after `--` no program takes it for an option. `set -f` leaves only blanks to divide at.
-TYPED := JOBS MEMORY_GB BACKEND DASK_SCHEDULER LOG SIMULATE DATASET PART ROW TAKE REMOTE URL NAME KILLS
+TYPED := JOBS MEMORY_GB BACKEND DASK_SCHEDULER LOG SIMULATE DATASET PART ROW FILE TAKE REMOTE URL NAME KILLS
 $(foreach name,$(TYPED),$(eval override $(name) := $$(value $(name))))
 export $(TYPED)
 export PATH := $(abspath $(VENV))/bin:$(PATH)
@@ -34,7 +36,7 @@ TORCH := $(VENV)/.torch
 TEST_TORCH := $(VENV)/.test-torch
 
 .DEFAULT_GOAL := help
-.PHONY: help setup preprocess lock test test-slow test-train test-all torture train check lint format bench bench-train status plan report verify repair remote push pull merge work dag trace slim clean dataset
+.PHONY: help setup preprocess lock test test-slow test-train test-all torture train predict check lint format bench bench-train status plan report verify repair remote push pull merge work dag trace slim clean dataset
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +67,9 @@ preprocess: $(READY)  ## Make sample data if configured, run the pipeline, say w
 
 train: $(TORCH)  ## Install torch, bring the arrays up to date, train the models and show them beside their baselines
 	@set -f; exec python -m stages.commands.train -- $$DATASET
+
+predict: $(TORCH)  ## Say what the trained model predicts for a raw file: make predict DATASET=market FILE=NQ.csv
+	@exec python -m stages.predict -- "$$DATASET" "$$FILE"
 
 # All extras but those with torch.
 PINNED := $(addprefix --extra ,cluster report test remote rl bench dev build)

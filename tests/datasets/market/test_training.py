@@ -65,6 +65,17 @@ def test_other_prices_behind_the_window_change_no_input(folder):
     assert set(task.outputs(model, bare)) == {"return", "volatility"}
 
 
+def test_a_window_without_bars_behind_it_has_no_label_and_the_same_input(folder):
+    """As where a model is asked what comes."""
+    task = task_of("market", folder)
+    rng = np.random.default_rng(0)
+    batch = {"strategic": rng.normal(size=(3, 52, 13)).astype("f4"), "close": rng.uniform(1, 2, (3, 52))}
+    batch["time"] = np.broadcast_to(np.arange(52) * 10**9, (3, 52))
+    whole, alone = task._forecast(batch), task._forecast({name: values[:, :48] for name, values in batch.items()})
+    assert set(alone) == {"x", "day"}
+    assert (alone["x"] == whole["x"]).all()
+
+
 def test_the_meter_is_a_plain_recount_in_any_batches(folder):
     task = task_of("market", folder)
     model = task.build().eval()
@@ -84,6 +95,12 @@ def test_the_meter_is_a_plain_recount_in_any_batches(folder):
         found = measured(task, model, folder, "test", size).result()
         assert {name: found[name] for name in expected} == pytest.approx(expected, rel=1e-6)
         assert found["direction_low"] <= found["direction"] <= found["direction_high"]
+        for number, figure in enumerate(measured(task, model, folder, "test", size).figures()):
+            n, told, happened = np.array(figure.bins).T
+            assert n.sum() == len(y_return)
+            assert (n * told).sum() == pytest.approx(forecast[:, number].sum(), rel=1e-5)
+            assert (n * happened).sum() == pytest.approx((y_return, y_volatility)[number].sum(), rel=1e-5)
+            assert (np.diff(told) > 0).all()
     with torch.no_grad():
         loss, _ = task.loss(model, {name: torch.from_numpy(values) for name, values in chunk.items()})
     assert found["loss"] == pytest.approx(float(loss), rel=1e-6)

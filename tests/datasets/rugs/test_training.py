@@ -120,6 +120,11 @@ def test_the_meter_is_a_plain_recount_in_any_batches(folder, algorithm):
     for size in (100, 5000):
         found = measured(task, model, folder, "train", size).result()
         assert {name: found[name] for name in expected} == pytest.approx(expected, rel=2e-3)
+        (figure,) = measured(task, model, folder, "train", size).figures()
+        assert np.sum(figure.counts) == batch["is_counted"].sum()
+        assert np.sum(figure.counts, axis=1).tolist() == [
+            int((batch["label_action"][batch["is_counted"]] == action).sum()) for action in range(4)
+        ]
     with torch.no_grad():
         assert found[task.LOSS] == pytest.approx(float(task.loss(model.eval(), batch)[0]), rel=1e-4)
 
