@@ -14,6 +14,8 @@ SIMULATE ?=
 DATASET ?=
 PART ?= train
 ROW ?= 0
+# A raw file, for predict.
+FILE ?=
 # ours or theirs: whose version of a raw file counts that both sides of a merge changed.
 TAKE ?=
 # How often torture kills preprocess (default: 100); the other attacks are tried in proportion.
@@ -27,7 +29,7 @@ NAME ?=
 
 # Recipes take these from their environment, as the text that was typed: neither make nor the shell reads `$(...)`, `;`
 # or `*` in it, and after `--` no program takes it for an option. `set -f` leaves only blanks to divide at.
-TYPED := JOBS MEMORY_GB BACKEND DASK_SCHEDULER LOG SIMULATE DATASET PART ROW TAKE REMOTE URL NAME KILLS GENERATIONS
+TYPED := JOBS MEMORY_GB BACKEND DASK_SCHEDULER LOG SIMULATE DATASET PART ROW FILE TAKE REMOTE URL NAME KILLS GENERATIONS
 $(foreach name,$(TYPED),$(eval override $(name) := $$(value $(name))))
 export $(TYPED)
 export PATH := $(abspath $(VENV))/bin:$(PATH)
@@ -36,7 +38,7 @@ TORCH := $(VENV)/.torch
 TEST_TORCH := $(VENV)/.test-torch
 
 .DEFAULT_GOAL := help
-.PHONY: help setup preprocess lock test test-slow test-train test-all torture train iterate check lint format bench status plan report verify repair remote push pull merge work dag trace slim clean dataset
+.PHONY: help setup preprocess lock test test-slow test-train test-all torture train predict iterate check lint format bench bench-train status plan report verify repair remote push pull merge work dag trace slim clean dataset
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +72,9 @@ train: $(TORCH)  ## Install torch, bring the arrays up to date, train the models
 
 iterate: $(TORCH)  ## Let a network play, learn from its games and play the one before, GENERATIONS times
 	@set -f; exec python -m stages.commands.iterate -- $$DATASET
+
+predict: $(TORCH)  ## Say what the trained model predicts for a raw file: make predict DATASET=market FILE=NQ.csv
+	@exec python -m stages.predict -- "$$DATASET" "$$FILE"
 
 # All extras but those with torch.
 PINNED := $(addprefix --extra ,cluster report test remote rl bench dev build)
@@ -113,6 +118,10 @@ bench: $(READY)  ## Measure CPU and memory against plain pandas and pyarrow loop
 	@python tests/bench/rugs.py
 	@python tests/bench/shuffle.py
 	@python tests/bench/loader.py
+
+bench-train: $(TORCH)  ## Train, and measure it against what is demanded of it; takes half an hour
+	@python -m stages.commands.train
+	@python tests/bench/train.py
 
 status: $(READY)  ## Say what is out of date and why
 	@set -f; exec python -m stages.commands.status -- $$DATASET

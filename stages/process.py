@@ -130,7 +130,7 @@ def _tell(whole: Chunk, findings: Sequence[Mapping[str, Any]]) -> None:
     by_key = {unit.key: unit for unit in whole.units}
     for reason in sorted({str(found["reason"]) for found in findings}):
         found = [found for found in findings if found["reason"] == reason]
-        path, line = base.locate(whole.dataset, whole.raw_dir, by_key[found[0]["unit"]], found[0]["line"])
+        [(path, line)] = base.locate(whole.dataset, whole.raw_dir, by_key[found[0]["unit"]], [found[0]["line"]])
         logger.warning("%s:%d: %s (%s such in this batch)", path, line, reason, f"{sum(f['count'] for f in found):,}")
 
 

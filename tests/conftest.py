@@ -118,12 +118,14 @@ def finished(games, run, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def arrays_of(run, tmp_path_factory) -> Callable[[str], Path]:
-    """Give data/processed/<dataset> of a small simulated sample; not to be changed."""
+def arrays_of(run, tmp_path_factory) -> Callable[..., Path]:
+    """Give data/processed/<dataset> of a small simulated sample, or of a named one; not to be changed."""
 
-    def made(dataset):
-        folder = made_once(tmp_path_factory, f"arrays_{dataset}", lambda new: learning.make_arrays(dataset, new, run))
-        return learning.processed(folder, dataset)
+    def made(dataset, name=None):
+        def make(folder):
+            learning.make_arrays(dataset, folder, run, learning.SAMPLES[name or dataset])
+
+        return learning.processed(made_once(tmp_path_factory, f"arrays_{name or dataset}", make), dataset)
 
     return made
 

@@ -2,15 +2,14 @@
 
 import ast
 import importlib.util
-import json
 import re
+import shutil
 import subprocess
 
 import pytest
-import yaml
 
 from tests.helpers.places import REPOSITORY, SHIPPED
-from tests.helpers.verbs import WITHOUT_DVC
+from tests.helpers.small_sample import small_models, small_sample
 
 LISTED = subprocess.run(
     ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md"],
@@ -21,15 +20,15 @@ LISTED = subprocess.run(
 ).stdout.split()
 CARDS = [f"data/cards/{dataset}.md" for dataset in SHIPPED]
 DOCUMENTS = {
-    name: (REPOSITORY / name).read_text() for name in LISTED if "/cards/" not in name and not name.endswith("/card.md")
+    name: (REPOSITORY / name).read_text() for name in LISTED if "/cards/" not in name and not name.endswith("card.md")
 }
 README = DOCUMENTS["README.md"]
 TARGETS = set(re.findall(r"^([a-z-]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
 NEW_DATASET = "stages/datasets/sensors"  # what the documents call the dataset that a user begins
 MADE_LATER = (NEW_DATASET, "data/manifests/sensors", "data/manifests/splendor/batches/")
 PATH = re.compile(r"(?<![\w./])((?:stages|tests|\.github|data/cards|data/manifests)/[\w./-]*)([<*]?)")
+WITH_A_MODEL = "load_model("
 LONGEST = 300  # lines of README.md
-SMALL = {"hex": 40, "rugs": 10, "splendor": 40}  # games of the sample in which the blocks run
 
 each_document = pytest.mark.parametrize("name", sorted(DOCUMENTS))
 
@@ -45,7 +44,8 @@ def missing(block):
     nodes = list(ast.walk(ast.parse(block)))
     named = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     named |= {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
-    packages = {name.partition(".")[0] for name in named} | ({"torch"} if "torch" in block else set())
+    needs_torch = "torch" in block or "stages.training" in named
+    packages = {name.partition(".")[0] for name in named} | ({"torch"} if needs_torch else set())
     return [package for package in sorted(packages) if importlib.util.find_spec(package) is None]
 
 
@@ -132,20 +132,9 @@ def test_the_documents_show_the_files_that_a_new_dataset_has():
 
 
 @pytest.fixture(scope="module")
-def sample(run, tmp_path_factory):
+def sample(nursery, tmp_path_factory):
     """Folder in which all verbs have run on a small sample of each dataset that is shipped."""
-    folder = tmp_path_factory.mktemp("sample")
-    params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
-    for dataset, n_games in SMALL.items():
-        params["simulate"][dataset]["games"] = n_games
-    for instrument in params["simulate"]["market"]["instruments"].values():
-        instrument["bars"] = 3000
-    (folder / "params.yaml").write_text(json.dumps(params))
-    for dataset in SHIPPED:
-        for verb in WITHOUT_DVC:
-            finished = run(verb, dataset, cwd=folder, JOBS="1", LOG="warning")  # processes take a second to start
-            assert finished.returncode == 0, finished.stderr
-    return folder
+    return shutil.copytree(small_sample(tmp_path_factory, nursery), tmp_path_factory.mktemp("documents") / "sample")
 
 
 @pytest.mark.filterwarnings("ignore:.*LeafSpec.* is deprecated:FutureWarning")  # Lightning 2.6 with torch 2.13
@@ -157,8 +146,29 @@ def test_every_python_block_runs(name, sample, monkeypatch):
     monkeypatch.chdir(sample)
     namespace = {"__name__": "document"}
     for line, block in blocks((REPOSITORY / name).read_text(), "python"):
-        if block.startswith(f"# {NEW_DATASET}/"):
-            continue
-        if missing(block):
+        if block.startswith(f"# {NEW_DATASET}/") or WITH_A_MODEL in block or missing(block):
             continue
         exec(compile("\n" * line + block, str(REPOSITORY / name), "exec"), namespace)
+
+
+@pytest.fixture(scope="module")
+def models(nursery, tmp_path_factory):
+    """Folder with a model of each dataset besides."""
+    pytest.importorskip("torch", reason="torch is not installed; `make test-train` installs it")
+    return shutil.copytree(small_models(tmp_path_factory, nursery), tmp_path_factory.mktemp("documents") / "models")
+
+
+@pytest.mark.train
+@pytest.mark.parametrize(
+    ("name", "line", "block"),
+    [
+        (name, line, block)
+        for name in sorted(DOCUMENTS)
+        for line, block in blocks(DOCUMENTS[name], "python")
+        if WITH_A_MODEL in block
+    ],
+)
+def test_every_python_block_with_a_trained_model_runs(name, line, block, models, monkeypatch):
+    """Each by itself."""
+    monkeypatch.chdir(models)
+    exec(compile("\n" * line + block, str(REPOSITORY / name), "exec"), {"__name__": "document"})

@@ -4,6 +4,9 @@ In: data/processed/<dataset>/keys_<part>.npz and labels_<part>.npz.
 """
 
 import sys
+from collections.abc import Mapping
+
+import numpy as np
 
 from stages.core import manifests, paths
 from stages.core.errors import ExpectedError
@@ -29,8 +32,8 @@ def trace(dataset: str, params: DatasetParams, part: str, row: int) -> str:
     if not 0 <= row < n_rows:
         raise ExpectedError(f"{dataset} {part}: row {row}, expected 0..{n_rows - 1}")
     key = str(keys[UNIT_TABLE][keys["unit"][row]])
-    line = int(keys["line"][row]) if "line" in keys else base.encoder(dataset).line(int(keys["row_in_unit"][row]))
-    path, line = base.locate(dataset, params.raw_dir, manifests.find_unit(dataset, key), line)
+    unit, line = manifests.find_unit(dataset, key), line_in_unit(dataset, keys, row)
+    [(path, line)] = base.locate(dataset, params.raw_dir, unit, [line])
     own = [name for name in keys if name not in ("group_id", "row_in_unit", "unit", UNIT_TABLE)]
     lines = {
         "row": f"{row:,} of {n_rows:,} in {dataset} {part}",
@@ -40,6 +43,11 @@ def trace(dataset: str, params: DatasetParams, part: str, row: int) -> str:
         "labels": ", ".join(_labels(data, part, row)) or "none",
     }
     return "".join(f"{name:7} {printable(text)}\n" for name, text in lines.items())
+
+
+def line_in_unit(dataset: str, keys: Mapping[str, np.ndarray], row: int) -> int:
+    """Return the line, from 1, of the unit's own bytes that a row of a part with these keys came from."""
+    return int(keys["line"][row]) if "line" in keys else base.encoder(dataset).line(int(keys["row_in_unit"][row]))
 
 
 def _text(value: object) -> str:

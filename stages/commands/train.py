@@ -3,18 +3,17 @@
 Training is a pipeline of its own, stages/training/dvc.yaml, so that nothing else needs torch.
 """
 
-import json
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from stages.commands.preprocess import layout, preprocess, read_logs
 from stages.core import paths
-from stages.core.arrays import DamagedFile
+from stages.core.errors import ExpectedError
 from stages.core.params import Params, ParamsError
 from stages.pipeline import dvc, verbs
+from stages.report import model_cards
+from stages.report.model import MODEL, read_model, shown, verdict
 from stages.runtime import cli
 from stages.train import require_entry, require_torch
 
@@ -63,29 +62,18 @@ def rows_of(dataset: str, seconds: float | None) -> Iterator[tuple[str, ...]]:
     seconds
         What its training took, None where it was trained before.
     """
-    about = _read(paths.model_dir(dataset) / "model.json")
-    metrics = _read(paths.train_metrics(dataset))
+    model = read_model(dataset)
+    if model is None:
+        raise ExpectedError(f"{paths.model_dir(dataset)}: no model, expected one; run `make train` again")
     took = "-" if seconds is None else f"{seconds:.1f}"
-    first = (dataset, f"{metrics['samples']:,}", f"{metrics['steps']:,}", took)
-    model, *baselines = metrics["test"].items()
-    for headline in about["headlines"]:
+    first = (dataset, f"{model.metrics['samples']:,}", f"{model.metrics['steps']:,}", took)
+    of_test = model.of_part("test")
+    for headline in model.headlines:
         name = headline["name"]
-        beside = ", ".join(f"{of} {_number(found, name)}" for of, found in baselines if found.get(name) is not None)
-        yield (*first, name, _number(model[1], name), beside)
+        told = [f"{of} {shown(of_test[of][name])}" for of in model.baselines if of_test[of].get(name) is not None]
+        words = f"{', '.join(told)}: {verdict(headline, of_test)}" if told else verdict(headline, of_test)
+        yield (*first, name, shown(of_test[MODEL].get(name)), words)
         first = ("", "", "", "")
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise DamagedFile(f"{path}: not what a training writes ({error}); remove it and run `make train`") from None
-    return content
-
-
-def _number(metrics: Mapping[str, float | None], name: str) -> str:
-    value = metrics.get(name)
-    return "-" if value is None else f"{value:.3f}"
 
 
 def _seconds(dataset: str, since: float) -> float | None:
@@ -101,6 +89,8 @@ def main() -> int:
         started, trained = time.time(), chosen(params, datasets)
         train(params, trained)
         rows = [row for dataset in trained for row in rows_of(dataset, _seconds(dataset, started))]
+        for dataset in trained:
+            model_cards.write(dataset)
         folders = ", ".join(f"{paths.model_dir(dataset)}/" for dataset in trained)
         sys.stdout.write(f"\n{layout([COLUMNS, *rows])}\n\nThe models lie in {folders}.\n")
 

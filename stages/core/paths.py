@@ -76,6 +76,11 @@ def train_metrics(dataset: str) -> Path:
     return Path("data/train", dataset, "metrics.json")
 
 
+def train_figures(dataset: str) -> Path:
+    """Path of what the report draws of a trained model on test."""
+    return Path("data/train", dataset, "figures.json")
+
+
 def curve(dataset: str) -> Path:
     """Path of the table of a training's evaluations."""
     return Path("data/curves", dataset, "curve.csv")
@@ -89,6 +94,16 @@ def checkpoints_dir(dataset: str) -> Path:
 def card(dataset: str) -> Path:
     """Path of the committed data card of a dataset."""
     return Path("data/cards", f"{dataset}.md")
+
+
+def model_card(dataset: str) -> Path:
+    """Path of the card of a trained model, beside its weights."""
+    return model_dir(dataset) / "README.md"
+
+
+def model_words(dataset: str) -> Path:
+    """Path of what a dataset says of its models."""
+    return Path(__file__).parents[1] / "datasets" / dataset / "model_card.md"
 
 
 def card_template(dataset: str) -> Path:

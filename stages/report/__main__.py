@@ -1,4 +1,4 @@
-"""Write data/reports/index.html and the data cards: the command behind `make report`."""
+"""Write data/reports/index.html, the data cards and the model cards: the command behind `make report`."""
 
 import logging
 import sys
@@ -8,7 +8,7 @@ from pathlib import Path
 from stages.core.errors import ExpectedError
 from stages.core.files import write_text
 from stages.core.params import Params
-from stages.report import cards, facts, lock
+from stages.report import cards, facts, lock, model_cards
 from stages.runtime import cli
 
 logger = logging.getLogger("batchwise")
@@ -28,12 +28,16 @@ def report(datasets: Sequence[str]) -> Path:
 
 
 def write_cards(datasets: Sequence[str]) -> None:
-    """Write the data card of each dataset that has one and whose arrays are here."""
+    """Write the data card of each dataset whose arrays are here, and the card of each trained model."""
     for dataset in datasets:
-        try:
-            logger.info("report: wrote %s", cards.write(dataset))
-        except (ExpectedError, OSError) as error:
-            logger.warning("report: no data card: %s", error)
+        for what, write in (("data card", cards.write), ("model card", model_cards.write)):
+            try:
+                path = write(dataset)
+            except (ExpectedError, OSError) as error:
+                logger.warning("report: no %s: %s", what, error)
+                continue
+            if path is not None:
+                logger.info("report: wrote %s", path)
 
 
 def main() -> int:

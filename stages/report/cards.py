@@ -201,12 +201,12 @@ def _splits_table(dataset: str, found: Mapping[str, Any]) -> str:
         (part, f"{found['rows'][part]:,}", f"{found['groups'][part]:,}", f"{_part_bytes(dataset, part) / 1e6:,.1f}")
         for part in PARTS
     ]
-    return _table(("part", "rows", "groups", "MB"), rows)
+    return markdown_table(("part", "rows", "groups", "MB"), rows)
 
 
 def _arrays_table(columns: Sequence[CardColumn]) -> str:
     rows = [(f"`{column.name}`", column.dtype.name, _shape(column), column.doc) for column in columns]
-    return _table(("array", "dtype", "shape of a row", "meaning"), rows)
+    return markdown_table(("array", "dtype", "shape of a row", "meaning"), rows)
 
 
 def _shape(column: CardColumn) -> str:
@@ -225,7 +225,7 @@ def _labels_table(labels: Mapping[str, Any]) -> str:
         shown = ", ".join(f"`{name}` {count / max(1, n_rows):.1%}" for name, count in largest if count)
         n_seen = sum(count > 0 for count in counts.values())
         rows.append((f"`{head}`", f"{n_rows:,}", f"{n_seen} of {len(counts)}", shown or "-"))
-    return _table(("head", "rows", "classes seen", "largest classes"), rows) if rows else "No labels."
+    return markdown_table(("head", "rows", "classes seen", "largest classes"), rows) if rows else "No labels."
 
 
 def _legal_table(legal: Mapping[str, Any]) -> str:
@@ -234,7 +234,7 @@ def _legal_table(legal: Mapping[str, Any]) -> str:
         (f"`{head}`", f"{parts['train']['mean']:.2f}", str(parts["train"]["min"]), str(parts["train"]["max"]))
         for head, parts in legal.items()
     ]
-    return _table(("head", "mean legal actions", "least", "most"), rows) if rows else "No masks."
+    return markdown_table(("head", "mean legal actions", "least", "most"), rows) if rows else "No masks."
 
 
 def _duplicates_table(by_unit: Mapping[str, int]) -> str:
@@ -243,13 +243,13 @@ def _duplicates_table(by_unit: Mapping[str, int]) -> str:
     rows = [(f"`{unit}`", f"{by_unit[unit]:,}") for unit in order[:UNITS_SHOWN]]
     if rest := order[UNITS_SHOWN:]:
         rows.append((f"{len(rest):,} others", f"{sum(by_unit[unit] for unit in rest):,}"))
-    return _table(("unit", "duplicate groups dropped"), rows) if rows else "No duplicates."
+    return markdown_table(("unit", "duplicate groups dropped"), rows) if rows else "No duplicates."
 
 
 def _findings_table(by_reason: Mapping[str, int]) -> str:
     """Say how often what was wrong within units."""
     rows = [(reason, f"{count:,}") for reason, count in sorted(by_reason.items())]
-    return _table(("found within units", "times"), rows) if rows else "Nothing was wrong within units."
+    return markdown_table(("found within units", "times"), rows) if rows else "Nothing was wrong within units."
 
 
 def _example(columns: Sequence[CardColumn]) -> str:
@@ -257,7 +257,8 @@ def _example(columns: Sequence[CardColumn]) -> str:
     return "\n".join(f"{column.name}: {column.first}" for column in columns if not column.shape)
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table in Markdown."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
 

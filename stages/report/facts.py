@@ -13,6 +13,7 @@ from stages.processed.reader import read_json
 from stages.report.columns import ColumnRange, read_columns
 from stages.report.figure import Figure, own_figures
 from stages.report.logs import Run, read_runs
+from stages.report.model import TrainedModel, read_model
 
 Json = dict[str, Any]
 
@@ -30,6 +31,8 @@ class Facts:
     columns, packed, figures
         The feature columns, the shapes of the features that are stored as bits, which have none, and the figures of the
         dataset's own package.
+    model
+        The trained model, None where there is none.
     stages
         What DVC rebuilt and reused since the last commit.
     missing
@@ -44,6 +47,7 @@ class Facts:
     columns: list[ColumnRange] = field(default_factory=list)
     packed: dict[str, tuple[int, ...]] = field(default_factory=dict)
     figures: list[Figure] = field(default_factory=list)
+    model: TrainedModel | None = None
     stages: list[StageState] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
 
@@ -83,6 +87,7 @@ def gather(dataset: str, stages: list[StageState]) -> Facts:
     facts.columns = _try(facts, lambda: read_columns(folder), "feature ranges") or []
     facts.packed = _try(facts, data.packed_shapes, "packed features") or {}
     facts.figures = _try(facts, lambda: own_figures(dataset, folder), "the dataset's own figures") or []
+    facts.model = _try(facts, lambda: read_model(dataset), "the trained model")
     facts.runs = _runs(dataset)
     if not (facts.columns or facts.packed) and folder.is_dir():
         facts.missing.append(f"Feature ranges: no array of features in {folder}.")

@@ -17,7 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from stages.core.errors import ExpectedError
-from stages.report import data_charts, run_charts
+from stages.report import data_charts, model_charts, run_charts
 from stages.report.figure import Figure, readable
 from stages.splitting.stats import balance
 
@@ -58,6 +58,11 @@ def rounded(value: float) -> float:
     return float(f"{value:.6g}")
 
 
+def metric(value: float | None) -> float | None:
+    """Return a metric without the noise of its sums: -2e-16 is 0."""
+    return None if value is None else round(value, 6) + 0.0
+
+
 def moment(time: float) -> str:
     """Return a time, s since the epoch, in UTC."""
     return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%d %H:%M:%S")
@@ -96,8 +101,21 @@ def environment() -> Environment:
         lstrip_blocks=True,
         extensions=["jinja2.ext.do"],
     )
-    filters = {"number": number, "percent": percent, "rounded": rounded, "moment": moment, "digest": digest}
+    filters = {
+        "number": number,
+        "percent": percent,
+        "rounded": rounded,
+        "metric": metric,
+        "moment": moment,
+        "digest": digest,
+    }
     found.filters.update(filters)
-    found.globals.update(data_charts=data_charts, run_charts=run_charts, balance=balance, MAX_LISTED=MAX_LISTED)
+    found.globals.update(
+        data_charts=data_charts,
+        run_charts=run_charts,
+        model_charts=model_charts,
+        balance=balance,
+        MAX_LISTED=MAX_LISTED,
+    )
     found.policies["json.dumps_kwargs"] = {"ensure_ascii": False}  # and in the order of the specifications
     return found

@@ -14,6 +14,7 @@ from stages.report.markup import TEMPLATES, Charts, environment
 SECTIONS = {  # of a dataset, in the order of the page; the template of each is sections/<name>.html
     "split": "Split",
     "own": "{} in particular",
+    "model": "Trained model",
     "classes": "Class balance",
     "legal": "Legal actions",
     "ranges": "Feature ranges",

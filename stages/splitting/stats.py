@@ -88,7 +88,7 @@ class LegalCounter:
         self._by_count += np.bincount(legal, minlength=len(self._by_count))
 
     def result(self) -> dict[str, float]:
-        """Return the mean, least and greatest number of legal actions of a row.
+        """Return the mean, least and greatest number of legal actions of a row; 0 without rows.
 
         Raises
         ------
@@ -98,6 +98,8 @@ class LegalCounter:
         if self._by_count[-1]:
             found = f"{self._by_count[-1]:,} rows with more legal actions than {len(self._by_count) - 2}"
             raise ExpectedError(f"{self._field}: {found}, expected 0 or 1 per action; correct the encoder")
+        if not self._by_count.any():
+            return {"mean": 0.0, "min": 0, "max": 0}
         seen = np.flatnonzero(self._by_count)
         mean = float(self._by_count @ np.arange(len(self._by_count)) / self._by_count.sum())
         return {"mean": mean, "min": int(seen[0]), "max": int(seen[-1])}

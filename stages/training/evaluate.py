@@ -9,11 +9,11 @@ from torch import nn
 
 from stages.training.device import Device
 from stages.training.ranks import Ranks
-from stages.training.task import Metrics, Task, TensorBatch
+from stages.training.task import Meter, Task, TensorBatch
 
 
-def evaluate(task: Task, model: nn.Module, batches: Iterable[TensorBatch], device: Device, ranks: Ranks) -> Metrics:
-    """Return the metrics of a model over the batches of all ranks."""
+def evaluate(task: Task, model: nn.Module, batches: Iterable[TensorBatch], device: Device, ranks: Ranks) -> Meter:
+    """Return what a meter counts of a model over the batches of all ranks."""
     meter = task.meter()
     model.eval()
     with torch.no_grad(), device.autocast():
@@ -24,4 +24,4 @@ def evaluate(task: Task, model: nn.Module, batches: Iterable[TensorBatch], devic
         total = ranks.sum(meter.state().to(device.kind)).cpu()
         meter = task.meter()
         meter.load(total)
-    return meter.result()
+    return meter

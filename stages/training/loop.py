@@ -298,9 +298,9 @@ def _evaluate(trainer: Trainer, feed: Feed, watcher: Watcher, stop: HeldBack | N
     """Let a trainer note its metrics on val; say whether it was told to stop, and then it has noted nothing."""
     batches = feed.part(PARTS[1], feed.settings.val_samples)
     heard = takewhile(lambda _: stop is None or not stop.is_asked, batches)
-    metrics = evaluate(trainer.task, trainer.shown, heard, trainer.device, trainer.ranks)
+    meter = evaluate(trainer.task, trainer.shown, heard, trainer.device, trainer.ranks)
     if stop is not None and stop.is_asked:
         return True
-    trainer.note(metrics)
+    trainer.note(meter.result())
     watcher.evaluation()
     return False

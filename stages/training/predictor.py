@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from stages.core import paths
 from stages.loader.settings import Batch
+from stages.processed import Processed
 from stages.training.device import Device
 from stages.training.settings import read_recipe
 from stages.training.task import Task
@@ -30,11 +31,14 @@ class Predictor:
         The dataset's task, and the model in evaluation mode.
     about
         The content of model.json.
+    data
+        The processed arrays that say how features are made and classes are called.
     """
 
     task: Task
     model: nn.Module
     about: Mapping[str, Any]
+    data: Processed
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -95,7 +99,8 @@ def load_model(name: str | Path, folder: Path | None = None) -> Predictor:
     task_of = task_class(about["dataset"])
     params = {key: about["params"][key] for key in task_of.DEFAULTS if key in about["params"]}
     recipe = read_recipe(about["dataset"], params, task_of.DEFAULTS)
-    task = task_of(recipe.of_task, folder or paths.processed_dir(about["dataset"]))
+    data = Processed(folder or paths.processed_dir(about["dataset"]))
+    task = task_of(recipe.of_task, data.folder)
     model = task.build()
     load_weights(model, place)
-    return Predictor(task, model.eval(), about)
+    return Predictor(task, model.eval(), about, data)

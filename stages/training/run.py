@@ -6,7 +6,8 @@ In: data/processed/<dataset>, the section ``train.<dataset>`` of params.yaml, th
 - data/train/<dataset>/metrics.json: for val and test the metrics of the ``model``, whose weights are the best ones, and
   of each baseline by its name; ``best_step``, ``steps`` and ``samples``. A metric that nothing was counted for is null;
 - data/curves/<dataset>/curve.csv: a row for each evaluation: step, samples, lr, train_loss (the mean since the row
-  before), val_loss, the parts of the loss and the other metrics of val.
+  before), val_loss, the parts of the loss and the other metrics of val;
+- data/train/<dataset>/figures.json: what the page of `make report` draws of test, see stages/training/figures.py.
 
 Times and memory go to data/logs/train.jsonl only.
 """
@@ -20,7 +21,7 @@ import math
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -38,6 +39,7 @@ from stages.training import checkpoint
 from stages.training.device import Device, prepare
 from stages.training.evaluate import evaluate
 from stages.training.feed import Feed
+from stages.training.figures import ModelFigure, figures_text
 from stages.training.identity import Identity, code_digests, data_digest, digest_of_files, versions
 from stages.training.loop import Trainer, fit, make_plan
 from stages.training.progress import TrainProgress
@@ -116,9 +118,10 @@ def run(job: Job, tell_kept: Callable[[str], None]) -> None:
             feed = Feed(job.folder, job.task, job.recipe.settings, device, ranks)
             trainer = _begun(job, feed, device, ranks)
             _trained(job, trainer, feed, log, tell_kept)
-            metrics = _metrics(job, trainer, feed)
+            metrics, figures = _measured(job, trainer, feed)
             if ranks.is_first:
                 _write(job, trainer, metrics)
+                write_text(paths.train_figures(job.dataset), figures_text(figures))
             samples = trainer.step * job.recipe.settings.batch_size
             log.record("end", n_steps=trainer.step, n_samples=samples)
 
@@ -192,15 +195,18 @@ class Keeper:
         self._tell_kept(f"the checkpoint of step {step:,} is kept in {folder}")
 
 
-def _metrics(job: Job, trainer: Trainer, feed: Feed) -> dict[str, dict[str, Metrics]]:
-    """Return for val and test the metrics of the best weights and, for the first rank, those of each baseline."""
+def _measured(job: Job, trainer: Trainer, feed: Feed) -> tuple[dict[str, dict[str, Metrics]], Sequence[ModelFigure]]:
+    """Return for val and test the metrics of the best weights and, for the first rank, those of each baseline.
+
+    And what is to be seen of test.
+    """
     trainer.shown.load_state_dict(trainer.best)
     metrics = {}
     for part in PARTS[1:]:
-        own = evaluate(job.task, trainer.shown, feed.part(part), trainer.device, trainer.ranks)
+        meter = evaluate(job.task, trainer.shown, feed.part(part), trainer.device, trainer.ranks)
         baselines = job.task.baselines(job.folder, part) if trainer.ranks.is_first else {}
-        metrics[part] = {"model": own, **baselines}
-    return metrics
+        metrics[part] = {"model": meter.result(), **baselines}
+    return metrics, meter.figures()
 
 
 def _write(job: Job, trainer: Trainer, metrics: Mapping[str, Mapping[str, Metrics]]) -> None:

@@ -7,12 +7,14 @@ training changes: the weights are the model's, what a metric counts is the `Mete
 
 # mypy: disable-error-code="import-not-found, misc"
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from torch import Tensor, nn
+
+from stages.training.figures import ModelFigure
 
 TensorBatch = Mapping[str, Tensor]
 Metrics = dict[str, float]
@@ -46,6 +48,9 @@ class Meter(Protocol):
     def result(self) -> Metrics:
         """Return each metric by name, of all samples so far; NaN where nothing was counted."""
 
+    def figures(self) -> Sequence[ModelFigure]:
+        """Return what the page of `make report` shows of a model beside its metrics; there may be nothing."""
+
 
 class Task(Protocol):
     """See the module.
@@ -60,11 +65,14 @@ class Task(Protocol):
     LOSS
         Name of the metric that early stopping and the choice of the best weights follow by default, such as "nll";
         lower is better.
+    ANSWERED_ROW
+        Of the rows of a window that one that `outputs` speaks of: 0 the first, -1 the last; 0 where samples are rows.
     """
 
     DEFAULTS: ClassVar[Mapping[str, Any]]
     HEADLINES: ClassVar[tuple[Headline, ...]]
     LOSS: ClassVar[str]
+    ANSWERED_ROW: ClassVar[int]
 
     def __init__(self, params: Mapping[str, Any], folder: Path) -> None:
         """Check the parameters and read the small files of data/processed/<dataset>.

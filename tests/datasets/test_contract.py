@@ -209,6 +209,6 @@ def test_a_row_can_be_found_in_its_raw_file(encoded, some_raw):
     groups = np.flatnonzero(found["source"] == first)
     n_rows = int(found["group_offsets"][groups[-1] + 1] - found["group_offsets"][groups[0]])
     for row in (0, n_rows - 1):
-        path, line = base.locate(dataset, some_raw[1], units[first], base.encoder(dataset).line(row))
+        [(path, line)] = base.locate(dataset, some_raw[1], units[first], [base.encoder(dataset).line(row)])
         assert Path(path).is_file()
         assert line >= 1

@@ -20,6 +20,7 @@ OUTS = (
     "data/models/toy/weights.npz",
     "data/models/toy/model.json",
     "data/train/toy/metrics.json",
+    "data/train/toy/figures.json",
     "data/curves/toy/curve.csv",
 )
 

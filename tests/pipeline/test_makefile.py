@@ -32,7 +32,15 @@ HOSTILE = [
     "--help",
 ]
 OF_DATASETS = ["preprocess", "status", "plan", "report", "verify", "work", "slim", "train", "iterate"]
-OF_ONE_VALUE = [("trace", "DATASET"), ("trace", "PART"), ("trace", "ROW"), ("dataset", "NAME"), ("remote", "URL")]
+OF_ONE_VALUE = [
+    ("trace", "DATASET"),
+    ("trace", "PART"),
+    ("trace", "ROW"),
+    ("predict", "DATASET"),
+    ("predict", "FILE"),
+    ("dataset", "NAME"),
+    ("remote", "URL"),
+]
 KNOBS = ["JOBS", "MEMORY_GB", "BACKEND", "DASK_SCHEDULER", "LOG", "SIMULATE", "TAKE", "REMOTE", "KILLS", "GENERATIONS"]
 SPY = """#!/bin/sh
 printf '%s\\0' "$@" >> {folder}/arguments

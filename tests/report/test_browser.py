@@ -10,6 +10,7 @@ from stages.report import __main__ as command
 from stages.report import facts, lock, logs
 from stages.report.figure import Figure
 from stages.report.page import page
+from tests.helpers.model_files import write_model_files
 from tests.helpers.report_logs import write_run
 
 pytestmark = pytest.mark.slow
@@ -75,6 +76,7 @@ def workspace(finished, tmp_path_factory):
         patch.chdir(folder)
         for i, batch in enumerate(run.batch for run in logs.read_runs(folder / "data/logs", "splendor") if run.batch):
             write_run(f"splendor-{batch}", 30.0 + i, 4, 60, at=2e9 + 100 * i)
+        write_model_files(folder / "data")
         command.report(["splendor", "toy"])
     return folder
 

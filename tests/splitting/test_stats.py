@@ -54,6 +54,13 @@ def test_more_than_255_legal_actions_are_counted():
     assert counter.result() == {"mean": 180.5, "min": 0, "max": 361}
 
 
+def test_no_rows_have_no_legal_actions():
+    """As the parts of a raw file that is asked about have them."""
+    counter = stats.LegalCounter(NamedField("mask_move", np.dtype("u1"), (3,), "mask"))
+    counter.add(np.empty((0, 3), np.uint8))
+    assert counter.result() == {"mean": 0.0, "min": 0, "max": 0}
+
+
 def test_a_class_without_rows_and_rows_without_a_class_are_counted():
     """Minus one is no class; a class that never occurs counts 0."""
     counter = stats.ClassCounter(NamedField("label_end", np.dtype("i2"), (), "label", names=("win", "draw", "loss")))

@@ -11,13 +11,14 @@ A dataset called `<name>` is the package `stages/datasets/<name>/` with
   ``line(row) -> int`` (the line of the unit's file that row `row` of the unit came from);
 - optionally, in `encode/`, ``findings(table) -> list[Finding]``: what was wrong within units and left out; and, if a
   unit's own bytes are not simply those of its sources, ``content(raw_dir, unit) -> bytes``, which its digest is the
-  digest of, and ``locate(raw_dir, unit, line) -> (path, line)``;
+  digest of, and ``locate(raw_dir, unit, lines) -> [(path, line), ...]``;
 - `simulate/` (optional): ``write(folder, options)``: small real raw data into a folder that may hold what an earlier or
   a killed run left; it may return figures for the log, and have ``progress(folder, options) -> (done, all)``.
 
 They are apart so that an edit reruns only the verb that uses it, and no verb imports what it does not need. Beside them
 may lie `report/` (figures of its own on the report's page), `training/` (what a trainer of this data needs) and
-`card.md` (the words of its data card). `stages/datasets/skeleton` is a small example of all that is required.
+`card.md` and `model_card.md` (the words of its data card and of its model card). `stages/datasets/skeleton` is
+a small example of all that is required.
 
 `encode` returns each field of `FIELDS` with its rows, and three arrays over groups, the rows that belong together
 (a game, an episode): `group_id` uint64 (G,), `group_offsets` int64 (G+1,), `source` int32 (G,), the index of the unit
@@ -140,10 +141,10 @@ def reads_whole(dataset: str) -> bool:
     return not hasattr(_room(dataset, "encode"), "content")
 
 
-def locate(dataset: str, raw_dir: Path, unit: Unit, line: int) -> tuple[Path, int]:
-    """Return the raw file, and the line in it, of line `line`, from 1, of a unit's own bytes."""
-    place: tuple[Path, int] = getattr(_room(dataset, "encode"), "locate", raw.locate)(raw_dir, unit, line)
-    return place
+def locate(dataset: str, raw_dir: Path, unit: Unit, lines: Sequence[int]) -> list[tuple[Path, int]]:
+    """Return for some lines, from 1, of a unit's own bytes the raw file that each is in, and its line there."""
+    places: list[tuple[Path, int]] = getattr(_room(dataset, "encode"), "locate", raw.locate)(raw_dir, unit, lines)
+    return places
 
 
 def simulator(dataset: str) -> Simulator:

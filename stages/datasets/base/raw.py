@@ -3,10 +3,12 @@
 import contextlib
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
+
+import numpy as np
 
 from stages.core.errors import BadUnit, ExpectedError
 from stages.core.units import Source, Unit, digest_of
@@ -149,19 +151,25 @@ def raw_mb(raw_dir: Path, unit: Unit) -> float:
     return total / 2**20
 
 
-def locate(raw_dir: Path, unit: Unit, line: int) -> tuple[Path, int]:
-    """Return the file, and the line in it, of line `line`, from 1, of a unit's own bytes.
+def locate(raw_dir: Path, unit: Unit, lines: Sequence[int]) -> list[tuple[Path, int]]:
+    """Return for some lines, from 1, of a unit's own bytes the file that each is in, and its line there.
 
     A unit's own bytes are those after the first ``context["own"]`` ones, which came before only to be looked back on.
     """
-    skip = int(unit.context.get("own", 0))
-    for source in unit.sources:
+    wanted = np.array(lines, np.int64)
+    source_of, found = np.full(len(wanted), len(unit.sources) - 1), wanted.copy()
+    skip, n_before = int(unit.context.get("own", 0)), 0
+    for number, source in enumerate(unit.sources):
         content = read_source(raw_dir, source)
         own, skip = content[skip:], max(0, skip - len(content))
         n_lines = own.count(b"\n") + (own[-1:] not in (b"\n", b""))
-        if line <= n_lines:
+        is_here = (wanted > n_before) & (wanted <= n_before + n_lines)
+        if is_here.any():
             start = source.start + len(content) - len(own)
-            before = read_source(raw_dir, Source(source.path, 0, start)).count(b"\n")
-            return raw_dir / source.path, before + line
-        line -= n_lines
-    return raw_dir / unit.sources[-1].path, line
+            above = read_source(raw_dir, Source(source.path, 0, start)).count(b"\n")
+            source_of[is_here], found[is_here] = number, wanted[is_here] - n_before + above
+        n_before += n_lines
+    is_behind = wanted > n_before
+    found[is_behind] = wanted[is_behind] - n_before
+    paths = [raw_dir / source.path for source in unit.sources]
+    return [(paths[number], line) for number, line in zip(source_of.tolist(), found.tolist(), strict=True)]

@@ -143,7 +143,11 @@ def test_metrics_are_a_plain_recount(folder, task):
             red_wins.append(outputs["value"].double().numpy())
     expected = recount(plain(folder), np.concatenate(policies), np.concatenate(red_wins))
     assert meter.result() == pytest.approx(expected, rel=1e-5, nan_ok=True)
-    assert sum(row["rows"] for row in meter.tables()["calibration"]) == expected["n"]
+    bins = np.array(meter.figures()[0].bins)
+    assert bins[:, 0].sum() == expected["n"]
+    assert (bins[:, 0] * np.abs(bins[:, 1] - bins[:, 2])).sum() / expected["n"] == pytest.approx(
+        expected["calibration_error"]
+    )
 
 
 def test_the_distance_baseline_is_a_plain_recount(folder, task):

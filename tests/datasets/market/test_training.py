@@ -5,49 +5,30 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-import yaml
 
 torch = pytest.importorskip("torch", reason="torch is not installed; `make test-train` installs it")
 
 from stages.core.errors import ExpectedError  # noqa: E402
-from stages.datasets.market import simulate  # noqa: E402
 from stages.datasets.market.training import baselines, labels  # noqa: E402
 from stages.datasets.market.training.meter import ForecastMeter  # noqa: E402
 from stages.datasets.market.training.task import TaskMarket  # noqa: E402
 from stages.processed import Processed  # noqa: E402
-from tests.helpers.learning import train  # noqa: E402
-from tests.helpers.lessons import epochs_of, measured, some_batch, task_for  # noqa: E402
-from tests.helpers.shared import made_once  # noqa: E402
-from tests.helpers.verbs import FROM_RAW  # noqa: E402
+from tests.helpers.learning import SAMPLES, epochs_of, measured, task_of, train  # noqa: E402
 
 pytestmark = [pytest.mark.train, pytest.mark.usefixtures("one_thread")]
 
-BARS = {"bars": 9000, "start": "2024-01-02"}
-WINDOWS = {"strategic": {"window": 48, "step": 1, "ahead": 4}, "tactical": {"window": 60, "step": 1, "ahead": 6}}
-ENTRY = {
-    "raw": "raw",
-    "split": {"by": "time", "horizon": 1, "embargo": 12, "windows": WINDOWS},
-}
+WINDOWS = SAMPLES["market"].entry["split"]["windows"]
 
 
-@pytest.fixture(scope="module")
-def folder(run, tmp_path_factory):
-    """data/processed/market of two simulated instruments; not to be changed."""
-
-    def make(folder):
-        simulate.write(folder / "raw", {"seed": 42, "instruments": {"NQ": BARS, "ES": BARS}})
-        (folder / "params.yaml").write_text(yaml.safe_dump({"datasets": {"market": ENTRY}}))
-        for verb in FROM_RAW:
-            finished = run(verb, "market", cwd=folder, JOBS="1")
-            assert finished.returncode == 0, finished.stderr
-
-    return made_once(tmp_path_factory, "market-training", make) / "data/processed/market"
+@pytest.fixture
+def folder(arrays_of):
+    return arrays_of("market")
 
 
 @pytest.mark.parametrize("field", ["strategic", "tactical"])
 def test_labels_are_of_the_bars_behind_the_window(folder, field):
     """Counted again bar by bar from the keys; all of them lie in the segment of the window."""
-    data, task = Processed(folder), task_for(TaskMarket, folder, model={"field": field})
+    data, task = Processed(folder), task_of("market", folder, model={"field": field})
     keys = data.keys("test", ["close", "segment", "instrument"])
     first = np.load(data.window_starts_path(field, "test"))
     window = WINDOWS[field]["window"]
@@ -70,7 +51,7 @@ def test_labels_are_of_the_bars_behind_the_window(folder, field):
 
 def test_other_prices_behind_the_window_change_no_input(folder):
     """What the model sees ends with the window."""
-    task = task_for(TaskMarket, folder)
+    task = task_of("market", folder)
     rng = np.random.default_rng(0)
     batch = {"strategic": rng.normal(size=(3, 52, 13)).astype("f4"), "close": rng.uniform(1, 2, (3, 52))}
     batch["time"] = np.broadcast_to(np.arange(52) * 10**9, (3, 52))
@@ -84,27 +65,19 @@ def test_other_prices_behind_the_window_change_no_input(folder):
     assert set(task.outputs(model, bare)) == {"return", "volatility"}
 
 
-def test_64_windows_are_learnt_by_heart(folder):
-    task = task_for(TaskMarket, folder)
-    batch = some_batch(task, folder, "train", 64)
-    losses = train(task, task.build(), [batch] * 400, 1e-2)
-    assert losses[-1] < 0.02 * losses[0]
-
-
-def test_the_first_loss_is_that_of_the_mean(folder):
-    """A network that has seen nothing forecasts nearly the mean of train."""
-    task = task_for(TaskMarket, folder)
-    batch = some_batch(task, folder, "train", 512)
-    with torch.no_grad():
-        first, parts = task.loss(task.build().eval(), batch)
-    meter = task.meter()
-    meter.add(task._mean.expand(512, 2), batch)
-    assert float(first) == pytest.approx(meter.result()["loss"], rel=0.15)
-    assert float(first) == pytest.approx(sum(parts.values()))
+def test_a_window_without_bars_behind_it_has_no_label_and_the_same_input(folder):
+    """As where a model is asked what comes."""
+    task = task_of("market", folder)
+    rng = np.random.default_rng(0)
+    batch = {"strategic": rng.normal(size=(3, 52, 13)).astype("f4"), "close": rng.uniform(1, 2, (3, 52))}
+    batch["time"] = np.broadcast_to(np.arange(52) * 10**9, (3, 52))
+    whole, alone = task._forecast(batch), task._forecast({name: values[:, :48] for name, values in batch.items()})
+    assert set(alone) == {"x", "day"}
+    assert (alone["x"] == whole["x"]).all()
 
 
 def test_the_meter_is_a_plain_recount_in_any_batches(folder):
-    task = task_for(TaskMarket, folder)
+    task = task_of("market", folder)
     model = task.build().eval()
     chunk = next(labels.chunks(folder, "test", task._forecast))
     with torch.no_grad():
@@ -122,20 +95,15 @@ def test_the_meter_is_a_plain_recount_in_any_batches(folder):
         found = measured(task, model, folder, "test", size).result()
         assert {name: found[name] for name in expected} == pytest.approx(expected, rel=1e-6)
         assert found["direction_low"] <= found["direction"] <= found["direction_high"]
+        for number, figure in enumerate(measured(task, model, folder, "test", size).figures()):
+            n, told, happened = np.array(figure.bins).T
+            assert n.sum() == len(y_return)
+            assert (n * told).sum() == pytest.approx(forecast[:, number].sum(), rel=1e-5)
+            assert (n * happened).sum() == pytest.approx((y_return, y_volatility)[number].sum(), rel=1e-5)
+            assert (np.diff(told) > 0).all()
     with torch.no_grad():
         loss, _ = task.loss(model, {name: torch.from_numpy(values) for name, values in chunk.items()})
     assert found["loss"] == pytest.approx(float(loss), rel=1e-6)
-
-
-def test_the_states_of_meters_add_up(folder):
-    task = task_for(TaskMarket, folder)
-    model = task.build().eval()
-    one, two = (measured(task, model, folder, part) for part in ("val", "test"))
-    both = task.meter()
-    both.load(one.state() + two.state())
-    assert both.result()["windows"] == one.result()["windows"] + two.result()["windows"]
-    assert both.state().dtype == torch.float64
-    assert all(math.isnan(value) for value in task.meter().result().values())
 
 
 def test_the_interval_is_wider_where_days_move_as_one():
@@ -156,7 +124,7 @@ def test_the_interval_is_wider_where_days_move_as_one():
 
 def test_baselines_are_a_plain_recount(folder):
     """HAR and ridge solved at once by least squares over all windows of train."""
-    task = task_for(TaskMarket, folder)
+    task = task_of("market", folder)
     found = task.baselines(folder, "test")
     train, test = (list(labels.chunks(folder, part, task._forecast)) for part in ("train", "test"))
     train, test = ({name: np.concatenate([one[name] for one in part]) for name in part[0]} for part in (train, test))
@@ -176,16 +144,16 @@ def test_baselines_are_a_plain_recount(folder):
 
 def test_wrong_settings_are_named(folder):
     with pytest.raises(ExpectedError, match=r"train\.market\.model.*fieldx.*did you mean 'field'"):
-        task_for(TaskMarket, folder, model={"fieldx": "strategic"})
+        task_of("market", folder, model={"fieldx": "strategic"})
     with pytest.raises(ExpectedError, match=r"keep 4 rows ahead, expected at least 5; set split\.windows\.strategic"):
-        task_for(TaskMarket, folder, horizon=5)
+        task_of("market", folder, horizon=5)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("field", ["strategic", "tactical"])
 def test_volatility_is_learnt_and_returns_are_not(folder, field):
     """The negative control: on a random walk nobody forecasts returns, unless a label has leaked."""
-    task = task_for(TaskMarket, folder, model={"field": field})
+    task = task_of("market", folder, model={"field": field})
     model = task.build()
     train(task, model, epochs_of(task, folder, 8), 1e-3)
     found, others = measured(task, model, folder, "test").result(), task.baselines(folder, "test")

@@ -135,13 +135,13 @@ def test_content_is_what_the_digest_is_of_and_lines_are_found(tmp_path):
     root = write_rows(session_rows(3), tmp_path, 7)
     for unit in find(root, {}):
         assert digest_of(content(root, unit), unit.context) == unit.digest
-        rows = [locate(root, unit, line) for line in range(1, unit.context["n_rows"] + 1)]
+        rows = locate(root, unit, range(1, unit.context["n_rows"] + 1))
         assert len(set(rows)) == unit.context["n_rows"]
-    path, number = locate(root, unit, 2)
+    [(path, number)] = locate(root, unit, [2])
     assert path.parent.parent.name == "doc_type=ws_event"
     assert pq.ParquetFile(path).read()["seq"][number - 1].as_py() == 212
     with pytest.raises(ExpectedError, match=r"row 10, expected 1\.\.9"):
-        locate(root, unit, 10)
+        locate(root, unit, [10])
 
 
 def test_an_edit_after_discover_is_refused(tmp_path):

@@ -5,47 +5,25 @@ from collections import Counter
 
 import numpy as np
 import pytest
-import yaml
 
 torch = pytest.importorskip("torch", reason="torch is not installed; `make test-train` installs it")
 
 from stages.core.errors import ExpectedError  # noqa: E402
-from stages.datasets.rugs import simulate  # noqa: E402
 from stages.datasets.rugs.training import iql, steps  # noqa: E402
 from stages.datasets.rugs.training.features import select  # noqa: E402
 from stages.datasets.rugs.training.model import ActorCritic  # noqa: E402
-from stages.datasets.rugs.training.task import TaskRugs  # noqa: E402
 from stages.datasets.rugs.training.transitions import of_part  # noqa: E402
 from stages.loader import PartArrays  # noqa: E402
-from tests.helpers.learning import train  # noqa: E402
-from tests.helpers.lessons import epochs_of, measured, some_batch, task_for  # noqa: E402
-from tests.helpers.samples import write_alone  # noqa: E402
-from tests.helpers.shared import made_once  # noqa: E402
-from tests.helpers.verbs import FROM_RAW  # noqa: E402
+from tests.helpers.learning import epochs_of, first_batch, measured, task_of, train  # noqa: E402
 
 pytestmark = [pytest.mark.train, pytest.mark.usefixtures("one_thread")]
 
-SAMPLE = {"games": 24, "sessions": 3, "seed": 19, "start": "2025-12-27T23:56:00"}
-SPLIT = {"by": "time", "windows": {"observation": {"window": 2, "step": 1}}}
 ALGORITHMS = ("bc", "iql")
 
 
-def arrays_of(games, name, run, tmp_path_factory):
-    def make(folder):
-        write_alone(simulate, folder / "raw", games)
-        entry = {"raw": "raw", "batch_size": 50, "split": SPLIT}
-        (folder / "params.yaml").write_text(yaml.safe_dump({"datasets": {"rugs": entry}}))
-        for verb in FROM_RAW:
-            finished = run(verb, "rugs", cwd=folder, JOBS="1")
-            assert finished.returncode == 0, finished.stderr
-
-    return made_once(tmp_path_factory, name, make) / "data/processed/rugs"
-
-
-@pytest.fixture(scope="module")
-def folder(run, tmp_path_factory):
-    """data/processed/rugs of the repository's sample; not to be changed."""
-    return arrays_of(SAMPLE, "rugs-training", run, tmp_path_factory)
+@pytest.fixture
+def folder(arrays_of):
+    return arrays_of("rugs")
 
 
 @pytest.fixture(params=ALGORITHMS)
@@ -74,29 +52,10 @@ def test_transitions_are_those_of_the_dataset(folder):
     assert found["is_refused"].sum() > 0
 
 
-def test_64_transitions_are_learnt_by_heart(folder):
-    task, everything = task_for(TaskRugs, folder, model={"dropout": 0.0}), transitions(folder, "train")
-    presses = np.flatnonzero((everything["is_counted"] & (everything["label_action"] > 0)).numpy())
-    rows = np.concatenate([presses[:24], np.arange(40)])
-    batch = {name: values[rows] for name, values in everything.items()}
-    losses = train(task, task.build(), [batch] * 200, 1e-2)
-    assert len(set(rows)) == 64
-    assert losses[-1] < 0.02 * losses[0]
-
-
-def test_the_first_loss_is_that_of_legal_actions_alike(folder):
-    task = task_for(TaskRugs, folder)
-    batch = some_batch(task, folder, "train", 512)
-    uniform = (batch["mask_action"].sum(1).double().log() * batch["is_counted"]).mean()
-    with torch.no_grad():
-        loss, _ = task.loss(task.build().eval(), batch)
-    assert float(loss) == pytest.approx(float(uniform), rel=0.1)
-
-
 def test_other_labels_change_no_input_and_no_output(folder, algorithm):
     """The labels of others tell a policy nothing, nor do their rewards."""
-    task = task_for(TaskRugs, folder, algorithm=algorithm)
-    model, batch = task.build().eval(), some_batch(task, folder, "train", 256)
+    task = task_of("rugs", folder, algorithm=algorithm)
+    model, batch = task.build().eval(), first_batch(task, folder, "train", 256)
     bare = {name: batch[name] for name in ("x", "mask_action")}
     with torch.no_grad():
         assert torch.equal(task.outputs(model, bare)["action"], task.outputs(model, batch)["action"])
@@ -109,21 +68,12 @@ def test_other_labels_change_no_input_and_no_output(folder, algorithm):
 
 def test_what_is_refused_is_not_imitated_and_what_is_illegal_is_an_error(folder):
     everything = transitions(folder, "train")
-    task = task_for(TaskRugs, folder, model={"dropout": 0.0})
+    task = task_of("rugs", folder, model={"dropout": 0.0})
     batch = {name: values[everything["is_refused"]] for name, values in everything.items()}
     loss, _ = task.loss(task.build(), batch)
     assert loss.item() == 0.0
     with pytest.raises(ExpectedError, match=r"rugs: tick \d+: \w+ is pressed, which its mask forbids"):
         task.loss(task.build(), {**batch, "is_counted": ~batch["is_counted"]})
-
-
-def test_halves_of_a_batch_have_the_loss_of_the_whole_as_their_mean(folder, algorithm):
-    task = task_for(TaskRugs, folder, algorithm=algorithm)
-    model, batch = task.build().eval(), some_batch(task, folder, "train", 256)
-    pieces = [{name: values[rows] for name, values in batch.items()} for rows in (slice(128), slice(128, 256))]
-    with torch.no_grad():
-        whole, halves = task.loss(model, batch)[0], [task.loss(model, piece)[0] for piece in pieces]
-    assert float(whole) == pytest.approx(float(sum(halves)) / 2, rel=1e-5)
 
 
 def recounted(logits, batch, log_prior):
@@ -161,7 +111,7 @@ def recounted(logits, batch, log_prior):
 
 
 def test_the_meter_is_a_plain_recount_in_any_batches(folder, algorithm):
-    task, batch = task_for(TaskRugs, folder, algorithm=algorithm), transitions(folder, "train")
+    task, batch = task_of("rugs", folder, algorithm=algorithm), transitions(folder, "train")
     model = task.build()
     train(task, model, epochs_of(task, folder, 3), 1e-3)
     with torch.no_grad():
@@ -170,28 +120,18 @@ def test_the_meter_is_a_plain_recount_in_any_batches(folder, algorithm):
     for size in (100, 5000):
         found = measured(task, model, folder, "train", size).result()
         assert {name: found[name] for name in expected} == pytest.approx(expected, rel=2e-3)
+        (figure,) = measured(task, model, folder, "train", size).figures()
+        assert np.sum(figure.counts) == batch["is_counted"].sum()
+        assert np.sum(figure.counts, axis=1).tolist() == [
+            int((batch["label_action"][batch["is_counted"]] == action).sum()) for action in range(4)
+        ]
     with torch.no_grad():
         assert found[task.LOSS] == pytest.approx(float(task.loss(model.eval(), batch)[0]), rel=1e-4)
 
 
-def test_the_states_of_meters_add_up(folder):
-    task = task_for(TaskRugs, folder)
-    model = task.build().eval()
-    one, two = (measured(task, model, folder, part) for part in ("val", "test"))
-    both, joined = task.meter(), task.meter()
-    both.load(one.state() + two.state())
-    with torch.no_grad():
-        for part in ("val", "test"):
-            joined.update(model, transitions(folder, part))
-    assert both.state().dtype == torch.float64
-    assert both.result() == pytest.approx(joined.result(), rel=1e-9)
-    assert both.confusion.sum() == one.confusion.sum() + two.confusion.sum()
-    assert all(math.isnan(value) for value in task.meter().result().values())
-
-
 def test_baselines_are_a_plain_recount(folder):
     """Always HOLD has a balanced accuracy of 1 over the actions; the marginal counts rows with the same mask."""
-    task, train, test = task_for(TaskRugs, folder), transitions(folder, "train"), transitions(folder, "test")
+    task, train, test = task_of("rugs", folder), transitions(folder, "train"), transitions(folder, "test")
     found = task.baselines(folder, "test")
     counts = Counter()
     for row in range(len(train["x"])):
@@ -259,8 +199,8 @@ def test_iql_prefers_what_paid():
 
 
 def test_the_targets_move_in_training_only(folder):
-    task = task_for(TaskRugs, folder, algorithm="iql")
-    model, batch = task.build(), some_batch(task, folder, "train", 64)
+    task = task_of("rugs", folder, algorithm="iql")
+    model, batch = task.build(), first_batch(task, folder, "train", 64)
     train(task, model, [batch] * 3, 1e-2)
     frozen = [values.clone() for values in model.targets.parameters()]
     with torch.no_grad():
@@ -271,7 +211,7 @@ def test_the_targets_move_in_training_only(folder):
 
 
 def test_a_policy_is_replayed_beside_holding_and_the_human(folder, algorithm):
-    task = task_for(TaskRugs, folder, algorithm=algorithm)
+    task = task_of("rugs", folder, algorithm=algorithm)
     found = [task.replay(task.build().eval(), folder, "test") for _ in range(2)]
     assert found[0]["hold"]["return"] == 0.0
     assert found[0]["human"] == found[1]["human"]
@@ -281,17 +221,16 @@ def test_a_policy_is_replayed_beside_holding_and_the_human(folder, algorithm):
 
 def test_wrong_settings_are_named(folder):
     with pytest.raises(ExpectedError, match=r"train\.rugs\.model.*width'.*did you mean 'widths'"):
-        task_for(TaskRugs, folder, model={"width": [3]})
+        task_of("rugs", folder, model={"width": [3]})
     with pytest.raises(ExpectedError, match=r"algorithm: 'dqn', expected bc or iql"):
-        task_for(TaskRugs, folder, algorithm="dqn")
+        task_of("rugs", folder, algorithm="dqn")
 
 
 @pytest.mark.slow
-def test_presses_of_400_games_are_imitated(run, tmp_path_factory):
+def test_presses_of_400_games_are_imitated(arrays_of):
     """Better than frequencies that know the mask, in an order of probability that finds presses."""
-    games = {"games": 400, "sessions": 60, "seed": 19, "start": "2025-12-27T23:56:00"}
-    folder = arrays_of(games, "rugs-400", run, tmp_path_factory)
-    task = task_for(TaskRugs, folder)
+    folder = arrays_of("rugs", "rugs_400_games")
+    task = task_of("rugs", folder)
     model = task.build().train()
     train(task, model, epochs_of(task, folder, 4), 1e-3)
     found, others = measured(task, model, folder, "test").result(), task.baselines(folder, "test")

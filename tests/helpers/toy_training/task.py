@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from stages.processed import Processed
+from stages.training.figures import Confusion
 from stages.training.task import Headline
 
 HEAD = "largest"
@@ -35,6 +36,10 @@ class ToyMeter:
         n, nll, hits = self.counts.tolist()
         return {"nll": nll / n if n else float("nan"), "accuracy": hits / n if n else float("nan")}
 
+    def figures(self):
+        n, _, hits = self.counts.tolist()
+        return [Confusion("hits", "Samples that are hit, and others.", ("hit", "missed"), [[hits, n - hits], [0, 0]])]
+
 
 class TaskToy:
     """See the module; `pause` is what each loss takes, in seconds."""
@@ -42,6 +47,7 @@ class TaskToy:
     DEFAULTS = MappingProxyType({"model": {"width": 16, "dropout": 0.2}, "pause": 0.0, "batch_size": 32, "epochs": 4})
     HEADLINES = (Headline("nll", False), Headline("accuracy", True, 0.5))
     LOSS = "nll"
+    ANSWERED_ROW = 0
 
     def __init__(self, params, folder):
         self.params, self.folder = params, folder

@@ -7,13 +7,13 @@ A position without a next move, the last one of a game, is judged by its winner 
 
 import itertools
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from stages.datasets.hex.training.canonical import EMPTY, cells, planes
+from stages.training.figures import Agreement, bins_of
 from stages.training.masked import Target, log_probabilities, nll
 from stages.training.sums import Sums, ratio
 from stages.training.task import Metrics, TensorBatch
@@ -139,16 +139,8 @@ class PositionMeter:
             found[f"value_accuracy_ply_{name}"] = ratio(sums["value_right"][index], sums["n"][index])
         return found
 
-    def tables(self) -> dict[str, list[dict[str, Any]]]:
-        """Return for the report what is no single number: rows of each table, by name; NaN where a bin is empty."""
-        n, foretold, won = (self._sums[name] for name in ("bin_n", "bin_foretold", "bin_won"))
-        rows = [
-            {
-                "bin": index / BINS,
-                "rows": float(n[index]),
-                "foretold": ratio(foretold[index], n[index]),
-                "won": ratio(won[index], n[index]),
-            }
-            for index in range(BINS)
-        ]
-        return {"calibration": rows}
+    def figures(self) -> list[Agreement]:
+        """Return how often the mover wins where about the same was foretold."""
+        doc = "Positions by the probability that the player to move wins; on the line, what was foretold happens."
+        sums = (self._sums[name].tolist() for name in ("bin_n", "bin_foretold", "bin_won"))
+        return [Agreement("Calibration of the value", doc, "probability that the mover wins", bins_of(*sums))]

@@ -86,6 +86,7 @@ class TaskHex:
         Headline("brier", is_higher_better=False),
     )
     LOSS: ClassVar[str] = "loss"
+    ANSWERED_ROW: ClassVar[int] = 0
 
     def __init__(self, params: Mapping[str, Any], folder: Path) -> None:
         self._options = own_options(HexOptions, params, WHERE)

@@ -63,9 +63,13 @@ class Forecast:
         Parameters
         ----------
         batch
-            The feature, close and time, (B, window + horizon or more, ...).
+            The feature, close and time, (B, window + horizon or more, ...); with fewer rows there are no labels, as
+            where a model is asked about bars that nobody has seen yet.
         """
-        labels = {f"label_{name}": values for name, values in targets(self.closes(batch), self.horizon).items()}
+        close = self.closes(batch)
+        has_labels = close.shape[1] == self.window + self.horizon
+        found = targets(close, self.horizon) if has_labels else {}
+        labels = {f"label_{name}": values for name, values in found.items()}
         day = batch["time"][:, self.window - 1] // DAY_NS - self.first_day
         return {"x": batch[self.field][:, : self.window], **labels, "day": day}
 

@@ -19,10 +19,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from stages.training.figures import Agreement, bins_of
 from stages.training.task import Metrics, TensorBatch
 
 DRAWS: Final = 1000
 SHARES: Final = (0.025, 0.975)
+N_BINS: Final = 32
+BIN_WIDTHS: Final = (0.04, 0.25)  # of forecasts of return and volatility, in standard deviations of train
 SUMS: Final = ("windows", "loss", "return_error", "return_square", "volatility_error", "volatility_square")
 
 
@@ -43,6 +46,7 @@ class ForecastMeter:
         self._mean, self._scale, self._return_weight = mean, scale, return_weight
         self._sums = torch.zeros(len(SUMS), dtype=torch.float64)
         self._days = torch.zeros(2, n_days, dtype=torch.float64)  # forecasts with the right sign, and all of them
+        self._bins = torch.zeros(2, 3, N_BINS, dtype=torch.float64)  # of both: windows, forecasts, labels
 
     def update(self, model: nn.Module, batch: TensorBatch) -> None:
         """Take in a batch of windows."""
@@ -55,20 +59,30 @@ class ForecastMeter:
         losses = huber(found, labels, self._scale, self._return_weight)
         counted = (len(labels), losses.sum(), error[:, 0].sum(), (labels[:, 0] ** 2).sum(), error[:, 1].sum())
         self._sums += torch.tensor([*map(float, counted), float(distance[:, 1].sum())], dtype=torch.float64)
+        self._count_bins(found, labels)
         moves = (labels[:, 0] != 0) & (found[:, 0] != 0) & found[:, 0].isfinite()
         day = batch["day"].cpu()[moves]
         is_right = ((labels[:, 0] > 0) == (found[:, 0] > 0))[moves]
         self._days[0].index_add_(0, day, is_right.double())
         self._days[1].index_add_(0, day, torch.ones_like(is_right, dtype=torch.float64))
 
+    def _count_bins(self, found: Tensor, labels: Tensor) -> None:
+        """Count forecasts and labels (B, 2) by the bin of the forecast; the outer ones have all beyond."""
+        place = ((found - self._mean) / self._scale / torch.tensor(BIN_WIDTHS)).floor() + N_BINS // 2
+        for number in range(len(BIN_WIDTHS)):
+            is_told = found[:, number].isfinite()
+            counted = torch.stack([torch.ones_like(found[:, number]), found[:, number], labels[:, number]])
+            index = place[is_told, number].long().clamp(0, N_BINS - 1)
+            self._bins[number].index_add_(1, index, counted[:, is_told])
+
     def state(self) -> Tensor:
-        """Return all sums, float64 (6 + 2 days,)."""
-        return torch.cat([self._sums, self._days.flatten()])
+        """Return all sums, float64 (198 + 2 days,)."""
+        return torch.cat([self._sums, self._bins.flatten(), self._days.flatten()])
 
     def load(self, state: Tensor) -> None:
         """Take what `state` gave."""
-        self._sums = state[: len(SUMS)].clone()
-        self._days = state[len(SUMS) :].reshape(2, -1).clone()
+        sums, bins, days = state.clone().tensor_split([len(SUMS), len(SUMS) + self._bins.numel()])
+        self._sums, self._bins, self._days = sums, bins.reshape(self._bins.shape), days.reshape(2, -1)
 
     def result(self) -> Metrics:
         """Return the metrics."""
@@ -84,6 +98,16 @@ class ForecastMeter:
             "direction_high": high,
             "windows": sums["windows"] or math.nan,
         }
+
+    def figures(self) -> list[Agreement]:
+        """Return forecasts beside what happened."""
+        doc = "Windows by what was forecast of the bars behind them; on the line, it is what happens on average."
+        quantities = {"Return": "log return", "Volatility": "log realised variance of a bar"}
+        sums = self._bins.tolist()
+        return [
+            Agreement(title, doc, quantity, bins_of(*sums[number]))
+            for number, (title, quantity) in enumerate(quantities.items())
+        ]
 
 
 def both_labels(batch: TensorBatch) -> Tensor:

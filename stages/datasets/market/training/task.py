@@ -85,6 +85,7 @@ class TaskMarket:
     )
     CONTROLS: ClassVar[tuple[Headline, ...]] = (Headline("return_r2", is_higher_better=False, threshold=0.01),)
     LOSS: ClassVar[str] = "loss"
+    ANSWERED_ROW: ClassVar[int] = -1
 
     def __init__(self, params: Mapping[str, Any], folder: Path) -> None:
         self._options = own_options(ForecastOptions, params, WHERE)

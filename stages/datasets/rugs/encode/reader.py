@@ -141,10 +141,11 @@ def content(raw_dir: Path, unit: Unit) -> bytes:
     return own_rows(raw_dir, [unit], lambda rows: {"hash": hashes(rows)}).columns["hash"].tobytes()
 
 
-def locate(raw_dir: Path, unit: Unit, line: int) -> tuple[Path, int]:
-    """Return the file, and the row in it from 1, of row `line`, from 1, of a unit."""
+def locate(raw_dir: Path, unit: Unit, lines: Sequence[int]) -> list[tuple[Path, int]]:
+    """Return for some rows, from 1, of a unit the file that each is in, and its row there, from 1."""
     own = own_rows(raw_dir, [unit], lambda rows: {"file": rows.file, "row": rows.row})
-    file, row = own.columns["file"], own.columns["row"]
-    if not 1 <= line <= len(row):
-        raise ExpectedError(f"{unit.key}: row {line}, expected 1..{len(row)}; run `dvc repro` again")
-    return raw_dir / own.paths[file[line - 1]], int(row[line - 1])
+    file, row = own.columns["file"].tolist(), own.columns["row"].tolist()
+    for line in lines:
+        if not 1 <= line <= len(row):
+            raise ExpectedError(f"{unit.key}: row {line}, expected 1..{len(row)}; run `dvc repro` again")
+    return [(raw_dir / own.paths[file[line - 1]], row[line - 1]) for line in lines]

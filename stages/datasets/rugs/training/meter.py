@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from stages.datasets.rugs.schema import ACTIONS, HOLD
 from stages.datasets.rugs.training.steps import imitation, legal_log_probabilities
+from stages.training.figures import Confusion
 from stages.training.task import Metrics, TensorBatch
 
 N_BINS: Final = 1 << 15  # steps of 0.001 in log odds
@@ -95,6 +96,13 @@ class PressMeter:
         sums, confusion, bins = state.clone().split(sizes)
         self._sums = sums
         self._confusion, self._bins = confusion.reshape(self._confusion.shape), bins.reshape(self._bins.shape)
+
+    def figures(self) -> list[Confusion]:
+        """Return how often each action was told for each that was done."""
+        doc = (
+            "Steps by what the human did, and by what the policy does if all actions are taken to be equally frequent."
+        )
+        return [Confusion("Actions, adjusted", doc, tuple(ACTIONS), self.confusion.tolist())]
 
     @property
     def confusion(self) -> np.ndarray:

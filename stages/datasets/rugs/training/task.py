@@ -79,6 +79,7 @@ class TaskRugs:
         Headline("pr_auc_press", is_higher_better=True),
     )
     LOSS: ClassVar[str] = "loss"
+    ANSWERED_ROW: ClassVar[int] = 0
 
     def __init__(self, params: Mapping[str, Any], folder: Path) -> None:
         self._options = own_options(PressOptions, params, WHERE)

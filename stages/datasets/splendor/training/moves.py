@@ -8,12 +8,12 @@ takes the heads for independent, given the position.
 # mypy: disable-error-code="import-not-found, misc"
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from stages.datasets.splendor.schema import ACTION_TYPES, HEADS
+from stages.training.figures import Confusion
 from stages.training.masked import Target, log_probabilities, nll
 from stages.training.sums import Sums, ratio
 from stages.training.task import Metrics, TensorBatch
@@ -102,15 +102,10 @@ class MoveMeter:
                 found[f"{name}_nll"] = ratio(sums[f"{group}_nll"][index], count)
         return found
 
-    def tables(self) -> dict[str, list[dict[str, Any]]]:
-        """Return for the report what is no single number: rows of each table, by name."""
-        counts = self._sums["confusion"].tolist()
-        rows = [
-            {"played": played, "predicted": predicted, "rows": counts[i][j]}
-            for i, played in enumerate(ACTION_TYPES)
-            for j, predicted in enumerate(ACTION_TYPES)
-        ]
-        return {"action_type": rows}
+    def figures(self) -> list[Confusion]:
+        """Return how often each action was named for each that was played."""
+        doc = "Moves by the action that was played, and by the likeliest legal one."
+        return [Confusion("Actions", doc, tuple(ACTION_TYPES), self._sums["confusion"].tolist())]
 
 
 def _pairs(label: Tensor, best: Tensor, counts: Tensor) -> Tensor:

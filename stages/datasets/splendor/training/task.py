@@ -75,6 +75,7 @@ class TaskSplendor:
         Headline("nll", is_higher_better=False),
     )
     LOSS: ClassVar[str] = "nll"
+    ANSWERED_ROW: ClassVar[int] = 0
 
     def __init__(self, params: Mapping[str, Any], folder: Path) -> None:
         self._options = own_options(MoveOptions, params, WHERE)
