@@ -4,6 +4,7 @@ from pathlib import Path
 
 PARAMS_FILE = Path("params.yaml")
 LOG_DIR = Path("data/logs")
+GENERATIONS_DIR = Path("data/generations")
 
 
 def batch_list(dataset: str) -> Path:

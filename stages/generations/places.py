@@ -16,8 +16,7 @@ from stages.core import paths, plain_yaml
 from stages.core.errors import ExpectedError
 from stages.core.files import write_text
 
-FOLDER = Path("data/generations")
-LIST = FOLDER / "list.yaml"
+LIST = paths.GENERATIONS_DIR / "list.yaml"
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class Generation:
     @property
     def folder(self) -> Path:
         """Where its things lie."""
-        return FOLDER / self.key
+        return paths.GENERATIONS_DIR / self.key
 
     @property
     def raw(self) -> Path:

@@ -12,6 +12,7 @@ from stages.processed import Processed
 from stages.processed.reader import read_json
 from stages.report.columns import ColumnRange, read_columns
 from stages.report.figure import Figure, own_figures
+from stages.report.generations import GenerationScore, read_generations
 from stages.report.logs import Run, read_runs
 from stages.report.model import TrainedModel, read_model
 
@@ -33,6 +34,8 @@ class Facts:
         dataset's own package.
     model
         The trained model, None where there is none.
+    generations
+        Those of a network that learns from its own games.
     stages
         What DVC rebuilt and reused since the last commit.
     missing
@@ -48,6 +51,7 @@ class Facts:
     packed: dict[str, tuple[int, ...]] = field(default_factory=dict)
     figures: list[Figure] = field(default_factory=list)
     model: TrainedModel | None = None
+    generations: list[GenerationScore] = field(default_factory=list)
     stages: list[StageState] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
 
@@ -88,6 +92,7 @@ def gather(dataset: str, stages: list[StageState]) -> Facts:
     facts.packed = _try(facts, data.packed_shapes, "packed features") or {}
     facts.figures = _try(facts, lambda: own_figures(dataset, folder), "the dataset's own figures") or []
     facts.model = _try(facts, lambda: read_model(dataset), "the trained model")
+    facts.generations = _try(facts, lambda: read_generations(dataset), "generations") or []
     facts.runs = _runs(dataset)
     if not (facts.columns or facts.packed) and folder.is_dir():
         facts.missing.append(f"Feature ranges: no array of features in {folder}.")

@@ -17,7 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from stages.core.errors import ExpectedError
-from stages.report import data_charts, model_charts, run_charts
+from stages.report import data_charts, generations, model_charts, run_charts
 from stages.report.figure import Figure, readable
 from stages.splitting.stats import balance
 
@@ -113,6 +113,7 @@ def environment() -> Environment:
     found.globals.update(
         data_charts=data_charts,
         run_charts=run_charts,
+        generations=generations,
         model_charts=model_charts,
         balance=balance,
         MAX_LISTED=MAX_LISTED,

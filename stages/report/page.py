@@ -15,6 +15,7 @@ SECTIONS = {  # of a dataset, in the order of the page; the template of each is 
     "split": "Split",
     "own": "{} in particular",
     "model": "Trained model",
+    "generations": "Generations",
     "classes": "Class balance",
     "legal": "Legal actions",
     "ranges": "Feature ranges",

@@ -40,3 +40,9 @@ def test_what_is_listed_is_there(dataset):
 def test_the_pipeline_of_the_arrays_knows_nothing_of_training():
     assert "train" not in yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"]
     assert verbs.train_stage("hex") == "stages/training/dvc.yaml:train@hex"
+
+
+def test_a_generation_learns_by_the_same_code():
+    stages = yaml.safe_load((REPOSITORY / "stages/generations/dvc.yaml").read_text())["stages"]
+    learn = {dep.replace("${item.dataset}", "${key}") for dep in stages["learn"]["do"]["deps"]}
+    assert {dep for dep in STAGE["deps"] if dep.startswith("stages/")} <= learn

@@ -1,5 +1,6 @@
 """What is shown and said of a trained model, without torch."""
 
+import json
 import shutil
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from stages.commands.train import rows_of
 from stages.core.arrays import DamagedFile
 from stages.report import __main__ as command
-from stages.report import facts, model_cards, model_charts
+from stages.report import facts, generations, model_cards, model_charts
 from stages.report.model import read_model, shown, verdict
 from tests.helpers.model_files import OF_PART, write_model_files
 
@@ -97,3 +98,28 @@ def test_the_table_of_make_train_says_it_in_words(trained):
         "coin 0.500, majority 0.400: not better than coin; better than majority",
     )
     assert second[-1] == "coin 0.700: better than every baseline"
+
+
+def test_the_page_has_the_strength_of_generations(trained):
+    """With a row for each match of each generation, in the order of their numbers."""
+    write_gates(trained)
+    found = facts.gather("splendor", [])
+    rows = generations.strength(found.generations).spec["data"]["values"]
+    assert [(row["generation"], row["share"]) for row in rows if row["against"] == "the anchor"] == [
+        (1, 0.25),
+        (2, 0.75),
+    ]
+    assert {(row["generation"], row["kept"]) for row in rows} == {(1, "yes"), (2, "no")}
+    text = command.report(["splendor"]).read_text(encoding="utf-8")
+    section = text[text.index('<section id="splendor-generations"') :]
+    assert "Strength over the generations" in section
+    assert "Against the anchor from 0.25 to 0.75 in 2 generations." in section
+
+
+def write_gates(data):
+    for number, share in ((1, 0.25), (2, 0.75)):
+        score = {"won": int(40 * share), "distinct": 40, "games": 40, "share": share, "wilson": share / 2}
+        gate = {"search": score, "raw": score, "anchor": score, "kept": number == 1}
+        path = data / f"generations/splendor-g00{number}/gate.json"
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps(gate))
