@@ -53,7 +53,7 @@ class IterateSettings:
     gate: dict[str, Any] = field(default_factory=dict)
 
 
-class Player(Protocol):
+class SelfPlayer(Protocol):
     """What stages/datasets/<dataset>/training/generation.py has."""
 
     def simulator_options(self, entry: Mapping[str, Any], best: Path, number: int) -> dict[str, Any]:
@@ -85,7 +85,7 @@ def settings_of(params: Params, dataset: str) -> IterateSettings:
     return settings
 
 
-def player_of(dataset: str) -> Player:
+def player_of(dataset: str) -> SelfPlayer:
     """Return what a dataset says of its generations.
 
     Raises
@@ -98,5 +98,5 @@ def player_of(dataset: str) -> Player:
     for one in (package, f"{package}.training", name):
         if importlib.util.find_spec(one) is None:
             raise ExpectedError(f"iterate {dataset}: no {one.replace('.', '/')}.py, expected it for self-play")
-    player: Player = importlib.import_module(name)
+    player: SelfPlayer = importlib.import_module(name)
     return player

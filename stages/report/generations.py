@@ -58,8 +58,8 @@ def strength(generations: Sequence[GenerationScore]) -> Figure:
     first, last = generations[0].of("anchor")["share"], generations[-1].of("anchor")["share"]
     return Figure(
         "Strength over the generations",
-        "The candidate against the network before it, with search and without, and the kept network against an opponent "
-        "that never changes. A line down ends at the lower end of the 95 % interval (Wilson).",
+        "The candidate against the network before it, with search and without, and the kept network against the "
+        "anchor, an opponent that never changes. A line down ends at the lower end of the 95 % interval (Wilson).",
         {"data": {"values": rows}, "height": 240, "layer": [shares, bounds]},
         f"Against the anchor from {first:.2f} to {last:.2f} in {len(generations)} generations.",
     )
