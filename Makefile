@@ -22,10 +22,15 @@ KILLS ?=
 REMOTE ?=
 URL ?=
 NAME ?=
+# Whom play plays: a folder with weights.npz (default: the newest network of hex); yes: the protocol of Hex programs on
+# stdin and stdout; the person's colour, blue (default), who moves first, or red.
+MODEL ?=
+HTP ?=
+COLOUR ?=
 
 # Recipes take these from their environment, as the text that was typed: neither make nor the shell reads `$(...)`, `;`
 # or `*` in it, and after `--` no program takes it for an option. `set -f` leaves only blanks to divide at.
-TYPED := JOBS MEMORY_GB BACKEND DASK_SCHEDULER LOG SIMULATE DATASET PART ROW TAKE REMOTE URL NAME KILLS
+TYPED := JOBS MEMORY_GB BACKEND DASK_SCHEDULER LOG SIMULATE DATASET PART ROW TAKE REMOTE URL NAME KILLS MODEL HTP COLOUR
 $(foreach name,$(TYPED),$(eval override $(name) := $$(value $(name))))
 export $(TYPED)
 export PATH := $(abspath $(VENV))/bin:$(PATH)
@@ -34,7 +39,7 @@ TORCH := $(VENV)/.torch
 TEST_TORCH := $(VENV)/.test-torch
 
 .DEFAULT_GOAL := help
-.PHONY: help setup preprocess lock test test-slow test-train test-all torture train check lint format bench status plan report verify repair remote push pull merge work dag trace slim clean dataset
+.PHONY: help setup preprocess lock test test-slow test-train test-all torture train play check lint format bench status plan report verify repair remote push pull merge work dag trace slim clean dataset
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +70,9 @@ preprocess: $(READY)  ## Make sample data if configured, run the pipeline, say w
 
 train: $(TORCH)  ## Install torch, bring the arrays up to date, train the models and show them beside their baselines
 	@set -f; exec python -m stages.commands.train -- $$DATASET
+
+play: $(READY)  ## Play hex against the newest network, or let a Hex program do it: make play COLOUR=red, HTP=yes
+	@exec python -m stages.datasets.hex.play
 
 # All extras but those with torch.
 PINNED := $(addprefix --extra ,cluster report test remote rl bench dev build)

@@ -34,6 +34,7 @@ HOSTILE = [
 OF_DATASETS = ["preprocess", "status", "plan", "report", "verify", "work", "slim", "train"]
 OF_ONE_VALUE = [("trace", "DATASET"), ("trace", "PART"), ("trace", "ROW"), ("dataset", "NAME"), ("remote", "URL")]
 KNOBS = ["JOBS", "MEMORY_GB", "BACKEND", "DASK_SCHEDULER", "LOG", "SIMULATE", "TAKE", "REMOTE", "KILLS"]
+KNOBS += ["MODEL", "HTP", "COLOUR"]
 SPY = """#!/bin/sh
 printf '%s\\0' "$@" >> {folder}/arguments
 env -0 >> {folder}/environment
