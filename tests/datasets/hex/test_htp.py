@@ -125,14 +125,16 @@ def test_who_resigns_has_lost_until_it_is_undone(engine):
     assert said(engine, "play b a1", "undo", "play b a1")[1:] == ["= ", "= "]
 
 
-@pytest.mark.parametrize(("colour", "side"), [("b", BLUE), ("w", RED)])
-def test_a_move_is_that_of_the_search_and_is_played(engine, colour, side):
+@pytest.mark.parametrize(("colour", "side", "move"), [("b", BLUE, "g8"), ("w", RED, "f9")])
+def test_a_move_is_that_of_the_search_and_is_played(colour, side, move):
     """For either side, whoever moved last."""
+    search = Search((4,), 2.0)
+    engine = HtpEngine(Opponent(DistanceEvaluator(), search, "distance", "1"))
     said(engine, "play b g7", "play w c3", "play w d9")
-    board = engine.game.board
-    policy = DistanceEvaluator().policy(board, np.array([side], np.uint8))
-    expected = int(np.argmax(policy[0]))
-    assert said(engine, f"genmove {colour}") == [f"= {CELL_NAMES[expected]}"]
+    draw = Draw([np.random.default_rng(1)], np.zeros(1))
+    (expected,) = search.choose(engine.game.board, np.array([side], np.uint8), draw, DistanceEvaluator())
+    assert CELL_NAMES[expected] == move
+    assert said(engine, f"genmove {colour}") == [f"= {move}"]
     assert engine.game.moves[-1] == (side, expected)
 
 
