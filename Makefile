@@ -26,10 +26,15 @@ URL ?=
 # How many generations iterate makes in all (default: 3).
 GENERATIONS ?=
 NAME ?=
+# Whom play plays: a folder with weights.npz (default: the newest network of hex); yes: the protocol of Hex programs on
+# stdin and stdout; the person's colour, blue (default), who moves first, or red.
+MODEL ?=
+HTP ?=
+COLOUR ?=
 
 # Recipes take these from their environment, as the text that was typed: neither make nor the shell reads `$(...)`, `;`
 # or `*` in it, and after `--` no program takes it for an option. `set -f` leaves only blanks to divide at.
-TYPED := JOBS MEMORY_GB BACKEND DASK_SCHEDULER LOG SIMULATE DATASET PART ROW FILE TAKE REMOTE URL NAME KILLS GENERATIONS
+TYPED := JOBS MEMORY_GB BACKEND DASK_SCHEDULER LOG SIMULATE DATASET PART ROW FILE TAKE REMOTE URL NAME KILLS MODEL HTP COLOUR GENERATIONS
 $(foreach name,$(TYPED),$(eval override $(name) := $$(value $(name))))
 export $(TYPED)
 export PATH := $(abspath $(VENV))/bin:$(PATH)
@@ -38,7 +43,7 @@ TORCH := $(VENV)/.torch
 TEST_TORCH := $(VENV)/.test-torch
 
 .DEFAULT_GOAL := help
-.PHONY: help setup preprocess lock test test-slow test-train test-all torture train predict iterate check lint format bench bench-train status plan report verify repair remote push pull merge work dag trace slim clean dataset
+.PHONY: help setup preprocess lock test test-slow test-train test-all torture train play predict iterate check lint format bench bench-train status plan report verify repair remote push pull merge work dag trace slim clean dataset
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -75,6 +80,8 @@ iterate: $(TORCH)  ## Let a network play, learn from its games and play the one 
 
 predict: $(TORCH)  ## Say what the trained model predicts for a raw file: make predict DATASET=market FILE=NQ.csv
 	@exec python -m stages.predict -- "$$DATASET" "$$FILE"
+play: $(READY)  ## Play hex against the newest network, or let a Hex program do it: make play COLOUR=red, HTP=yes
+	@exec python -m stages.datasets.hex.play
 
 # All extras but those with torch.
 PINNED := $(addprefix --extra ,cluster report test remote rl bench dev build)

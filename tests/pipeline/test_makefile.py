@@ -42,6 +42,7 @@ OF_ONE_VALUE = [
     ("remote", "URL"),
 ]
 KNOBS = ["JOBS", "MEMORY_GB", "BACKEND", "DASK_SCHEDULER", "LOG", "SIMULATE", "TAKE", "REMOTE", "KILLS", "GENERATIONS"]
+KNOBS += ["MODEL", "HTP", "COLOUR"]
 SPY = """#!/bin/sh
 printf '%s\\0' "$@" >> {folder}/arguments
 env -0 >> {folder}/environment
