@@ -34,7 +34,7 @@ TORCH := $(VENV)/.torch
 TEST_TORCH := $(VENV)/.test-torch
 
 .DEFAULT_GOAL := help
-.PHONY: help setup preprocess lock test test-slow test-train test-all torture train check lint format bench status plan report verify repair remote push pull merge work dag trace slim clean dataset
+.PHONY: help setup preprocess lock test test-slow test-train test-all torture train sweep check lint format bench status plan report verify repair remote push pull merge work dag trace slim clean dataset
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ preprocess: $(READY)  ## Make sample data if configured, run the pipeline, say w
 
 train: $(TORCH)  ## Install torch, bring the arrays up to date, train the models and show them beside their baselines
 	@set -f; exec python -m stages.commands.train -- $$DATASET
+
+sweep: $(TORCH)  ## Train with each combination of settings that `sweep` in params.yaml lists, and rank them
+	@set -f; exec python -m stages.commands.sweep -- $$DATASET
 
 # All extras but those with torch.
 PINNED := $(addprefix --extra ,cluster report test remote rl bench dev build)
