@@ -16,7 +16,8 @@ PART ?= train
 ROW ?= 0
 # ours or theirs: whose version of a raw file counts that both sides of a merge changed.
 TAKE ?=
-# How often torture kills preprocess (default: 100); the other attacks are tried in proportion.
+# How often torture kills preprocess (default: 100), the other attacks in proportion; how often test-train kills trainings
+# (default: 6).
 KILLS ?=
 # yes: verify reads the objects of the remote as well.
 REMOTE ?=

@@ -402,6 +402,7 @@ def main() -> int:
             tried(params, dataset)
         experiments.refuse_unready()
         preprocess(params, named)
+        experiments.refuse_unready()  # again: it may have made the first dvc.lock
         found = [trial for dataset in named for trial in trials(params, dataset)]
         targets = {trial.digits: verbs.train_stage(trial.dataset) for trial in found}
         sweep = Sweep({trial.digits: trial for trial in found}, targets)

@@ -31,7 +31,7 @@ HOSTILE = [
     "$HOME",
     "--help",
 ]
-OF_DATASETS = ["preprocess", "status", "plan", "report", "verify", "work", "slim", "train"]
+OF_DATASETS = ["preprocess", "status", "plan", "report", "verify", "work", "slim", "train", "sweep"]
 OF_ONE_VALUE = [("trace", "DATASET"), ("trace", "PART"), ("trace", "ROW"), ("dataset", "NAME"), ("remote", "URL")]
 KNOBS = ["JOBS", "MEMORY_GB", "BACKEND", "DASK_SCHEDULER", "LOG", "SIMULATE", "TAKE", "REMOTE", "KILLS"]
 SPY = """#!/bin/sh
