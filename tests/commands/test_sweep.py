@@ -1,16 +1,19 @@
 """The sweep in a real repository: what it trains, ranks and refuses, and how it goes on after Ctrl-C and kills."""
 
+import hashlib
 import json
 import os
 import re
+import shutil
 import signal
+import sys
 import time
 
 import pytest
 
 pytest.importorskip("torch", reason="torch is not installed; `make test-train` installs it")
 from tests.helpers.kills import wait_for
-from tests.helpers.sweeps import DATASET, TARGET, Sweeps, make_sweeps
+from tests.helpers.sweeps import DATASET, QUEUE, TARGET, Sweeps, make_sweeps
 
 pytestmark = [pytest.mark.train, pytest.mark.slow]
 
@@ -71,45 +74,36 @@ def test_it_ranks_what_ended_and_tells_what_failed(make):
     assert model["identity"].startswith(ranked[0][-6:])
 
 
-def test_stopped_by_ctrl_c_it_says_what_goes_on_and_does(make):
-    undisturbed, sweeps = make(TWO, **LONG), make(TWO, **LONG)
-    assert undisturbed.sweep()[0] == 0
-    process = sweeps.begin()
-    wait_for(sweeps.checkpoints)
-    time.sleep(0.5)
-    os.killpg(process.pid, signal.SIGINT)
-    assert process.wait(timeout=60) == 130
-    assert [sweeps.queue(word) for word in ("queue-worker", "exec-run", "stages.train")] == [[], [], []]
-    code, told = sweeps.sweep()
-    assert "2 experiments: 0 done before, 1 in DVC's queue, 1 to be queued" in told
-    assert (code, sweeps.weights()) == (0, undisturbed.weights()), told
-    log = next((sweeps.folder / ".dvc/tmp/exps/run").glob("*/*.out"))
-    logs = "".join(path.read_text() for path in log.parents[1].glob("*/*.out"))
-    assert "goes on behind step" in logs
-
-
-def test_killed_itself_the_queue_goes_on_and_the_next_one_waits_for_it(make):
+def test_killed_and_stopped_it_goes_on_and_does_nothing_twice(make):
+    """First the sweep alone is killed, and the queue goes on; then Ctrl-C stops the next sweep and the queue."""
     sweeps = make(TWO, **LONG)
     process = sweeps.begin()
-    wait_for(sweeps.checkpoints)
+    wait_for(sweeps.checkpoints, 300)
     process.kill()
     process.wait()
+    assert len(sweeps.queue("stages.train")) == 1
+
+    with (sweeps.folder / "told").open("w") as file:
+        process = sweeps.begin(file)
+        wait_for(lambda: sweeps.experiments() and sweeps.queue("stages.train"), 300)
+        time.sleep(1)
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(timeout=120) == 130
+    told = (sweeps.folder / "told").read_text()
+    assert "2 experiments: 0 done before, 2 in DVC's queue, 0 to be queued" in told
+    assert re.search(
+        r"^interrupted: 1 of 2 experiments are done, splendor-lr0.002-\w{6} goes on at its checkpoint;", told
+    )
+    assert [sweeps.queue(word) for word in QUEUE] == [[], [], []]
+
     code, told = sweeps.sweep()
-    assert "to be queued" in told
-    assert ", 0 to be queued" in told
-    assert (code, sweeps.n_begun(), len(sweeps.experiments())) == (0, 2, 2), told
+    assert "2 experiments: 1 done before, 0 in DVC's queue, 1 to be queued" in told
+    assert (code, sweeps.n_begun(), len(sweeps.experiments())) == (0, 3, 2), told
+    assert "goes on behind step" in sweeps.logs()
 
-
-@pytest.mark.parametrize("word", ["queue-worker", "exec-run", "stages.train"])
-def test_a_killed_process_of_the_queue_is_made_up_for(make, word):
-    """Beside a sweep that waits; a training that was killed has failed, and the next sweep goes on with it."""
-    sweeps = make({"lr": [0.001]}, **LONG)
-    process = sweeps.begin()
-    wait_for(sweeps.checkpoints)
-    for one in sweeps.queue(word):
-        one.kill()
-    code = process.wait(timeout=120)
-    assert code == (0 if word == "queue-worker" else 1)
-    assert sweeps.sweep()[0] == 0
-    assert len(sweeps.experiments()) == 1
-    assert sweeps.queue("stages.train") == []
+    # the bytes are those of a training that nobody disturbed
+    sweeps.write(TWO, **LONG, lr=0.002)
+    shutil.rmtree(sweeps.folder / "data/checkpoints")
+    sweeps.run(sys.executable, "-m", "stages.train", DATASET)
+    weights = (sweeps.folder / "data/models" / DATASET / "weights.npz").read_bytes()
+    assert hashlib.md5(weights).hexdigest() == next(md5 for name, md5 in sweeps.weights().items() if "lr0.002" in name)

@@ -3,7 +3,6 @@
 import json
 import re
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -38,6 +37,7 @@ class Sweeps(Clone):
 
     def __init__(self, clone, folder, grid, **entry):
         super().__init__(linked_copy_of(clone, folder).folder)
+        self._begun = []
         self.write(grid, **entry)
         self.run("git", "add", "-A")
         self.run("git", "-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "-q", "-m", "small")
@@ -54,9 +54,10 @@ class Sweeps(Clone):
         done = self.run(sys.executable, "-m", "stages.commands.sweep", DATASET, check=False)
         return done.returncode, done.stdout + done.stderr
 
-    def begin(self):
-        """Start it in a process group of its own."""
-        return begin(self, sys.executable, "-m", "stages.commands.sweep", DATASET)
+    def begin(self, output=None):
+        """Start it in a process group of its own; what it says goes to an open file, or nowhere."""
+        self._begun.append(begin(self, sys.executable, "-m", "stages.commands.sweep", DATASET, output=output))
+        return self._begun[-1]
 
     def experiments(self):
         """Return the names of the experiments that ended well."""
@@ -85,6 +86,10 @@ class Sweeps(Clone):
         logs = (self.folder / ".dvc/tmp/exps/celery").glob("*.out")
         return sum(len(re.findall(r"run_exp\[\S+\] received", log.read_text())) for log in logs)
 
+    def logs(self):
+        """Return what all experiments said."""
+        return "".join(log.read_text() for log in (self.folder / ".dvc/tmp/exps/run").glob("*/*.out"))
+
     def weights(self):
         """Return the MD5 of the weights that each experiment left, by its name."""
         found = {}
@@ -94,10 +99,10 @@ class Sweeps(Clone):
         return found
 
     def end(self):
-        """Kill what is left of the queue."""
+        """Kill what is left: the sweeps first, which would begin anew what is killed."""
+        for process in self._begun:
+            process.kill()
+            process.wait()
         for word in QUEUE:
             for process in self.queue(word):
                 process.send_signal(signal.SIGKILL)
-
-    def config(self, *words):
-        subprocess.run(["git", "config", *words], cwd=self.folder, check=True)

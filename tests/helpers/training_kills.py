@@ -77,8 +77,9 @@ class OfRepro(OfVerb):
         self.trainings.add_dvc()
 
     def begin(self):
-        command = (sys.executable, "-c", MEND)  # as `make train` does first
-        assert self.trainings._begin(*command).wait() == 0
+        mending = self.trainings.begin_command(sys.executable, "-c", MEND)  # as `make train` does first
+        told = mending.communicate()[0]
+        assert mending.returncode == 0, told
         return self.trainings.dvc("repro", PIPELINE)
 
     def forget(self):
@@ -96,7 +97,7 @@ class OfQueue:
 
     def begin(self):
         process = self.sweeps.begin()
-        wait_for(lambda: self.sweeps.queue("stages.train") or process.poll() is not None, 120)
+        wait_for(lambda: self.sweeps.queue("stages.train") or process.poll() is not None, 300)
         return process
 
     def kill(self, process, number):
@@ -156,7 +157,7 @@ def _to_its_end(kind):
     """Run to the end; return the seconds it took, from where moments are counted."""
     process = kind.begin()
     begun = time.monotonic()
-    told = process.communicate(timeout=300)[0]
+    told = process.communicate(timeout=600)[0]
     assert process.returncode == 0, told
     return time.monotonic() - begun
 
