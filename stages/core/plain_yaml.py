@@ -26,7 +26,7 @@ MOST_NESTED: Final = 20  # the deepest setting of the repository's own params.ya
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # 30 times faster: params.yaml in 0.7 ms
 _TEXT = "tag:yaml.org,2002:str"
 _MERGE = "tag:yaml.org,2002:merge"
-_EXPONENT = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+")
+_EXPONENT = re.compile(r"[-+]?[0-9]+(?:\.[0-9]*)?[eE][-+]?[0-9]+$")
 
 
 class NotPlainYaml(ExpectedError):
@@ -50,7 +50,7 @@ class _Loader(_LOADER):  # type: ignore[misc]
         return section
 
 
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+0123456789."))
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+0123456789"))
 
 
 def parse(content: bytes) -> Any:
