@@ -91,9 +91,8 @@ def test_killed_and_stopped_it_goes_on_and_does_nothing_twice(make):
         assert process.wait(timeout=120) == 130
     told = (sweeps.folder / "told").read_text()
     assert "2 experiments: 0 done before, 2 in DVC's queue, 0 to be queued" in told
-    assert re.search(
-        r"^interrupted: 1 of 2 experiments are done, splendor-lr0.002-\w{6} goes on at its checkpoint;", told
-    )
+    words = r"^interrupted: 1 of 2 experiments are done, splendor-lr0.002-\w{6} goes on at its checkpoint;"
+    assert re.search(words, told, re.MULTILINE), told
     assert [sweeps.queue(word) for word in QUEUE] == [[], [], []]
 
     code, told = sweeps.sweep()
