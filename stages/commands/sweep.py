@@ -30,6 +30,7 @@ from stages.core.errors import ExpectedError
 from stages.core.params import Params, ParamsError
 from stages.core.sections import nearest
 from stages.pipeline import experiments, internals, verbs
+from stages.pipeline.experiments import QueuedExperiment
 from stages.runtime import cli
 from stages.runtime.text import printable
 from stages.train import Planned, check_settings, plan, require_entry, require_torch
@@ -186,7 +187,7 @@ class Sweep:
 
         One that ends meanwhile is never missing: it is looked for first in the queue and then among the commits.
         """
-        entries = {_digits(entry.name): entry for entry in experiments.entries()}
+        entries = {_digits(entry.name): entry for entry in _failed_first(experiments.entries())}
         commits = {_digits(name): commit for name, commit in experiments.finished().items()}
         self.commits = {one: commits[one] for one in self.trials if one in commits}
         left = {one: entries[one] for one in self.trials if one in entries and one not in commits}
@@ -224,6 +225,11 @@ class Sweep:
         self.look()
 
 
+def _failed_first(entries: Iterable[QueuedExperiment]) -> list[QueuedExperiment]:
+    """Return entries in an order in which one that was queued again comes behind what it was before."""
+    return sorted(entries, key=lambda entry: entry.status != "failed")
+
+
 def _digits(name: str) -> str:
     return name.rpartition("-")[2]
 
@@ -243,6 +249,7 @@ def run(sweep: Sweep, tell_kept: Callable[[str], None]) -> None:
     ExpectedError
         When DVC does not queue an experiment, or its worker ends again and again.
     """
+    tell_kept("DVC's queue keeps what was queued, and may be at work")
     try:
         experiments.bring_in_order()
         sweep.look()

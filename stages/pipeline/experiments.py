@@ -205,7 +205,11 @@ def start_worker() -> None:
 
 
 def bring_in_order() -> list[str]:
-    """Without a worker, take out of the queue what was in work when it was killed; return the names."""
+    """Without a worker, take out of the queue what was in work when it was killed; return the names.
+
+    What a killed sweep was about to queue is waited for.
+    """
+    psutil.wait_procs(_processes("--queue"), timeout=STOP_S)
     if worker() is not None:
         return []
     _end_experiments()

@@ -22,21 +22,8 @@ from pathlib import Path
 
 from tests.helpers.kills import wait_for
 from tests.helpers.sweeps import QUEUE, Sweeps, make_sweeps
-from tests.helpers.trainings import Trainings
+from tests.helpers.trainings import ENTRY, Trainings
 
-# A little of everything that has a state: dropout, an average, early stopping, a plateau, batches in pieces, clipping.
-ENTRY = {
-    "model": {"dropout": 0.5},
-    "epochs": 12,
-    "eval_every": 500,
-    "ema": 0.9,
-    "early_stop": {"patience": 50},
-    "schedule": "plateau",
-    "lr_patience": 1,
-    "micro_batch": 20,
-    "grad_clip": 0.5,
-    "pause": 0.01,
-}
 WAYS = ("verb", "repro", "queue")
 VICTIMS = (QUEUE, *((word,) for word in QUEUE))
 PIPELINE = "stages/training/dvc.yaml"

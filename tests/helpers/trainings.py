@@ -22,6 +22,19 @@ OUTS = (
     "data/train/toy/metrics.json",
     "data/curves/toy/curve.csv",
 )
+# A little of everything that has a state: dropout, an average, early stopping, a plateau, batches in pieces, clipping.
+ENTRY = {
+    "model": {"dropout": 0.5},
+    "epochs": 12,
+    "eval_every": 500,
+    "ema": 0.9,
+    "early_stop": {"patience": 50},
+    "schedule": "plateau",
+    "lr_patience": 1,
+    "micro_batch": 20,
+    "grad_clip": 0.5,
+    "pause": 0.01,
+}
 
 
 def write_parts(folder, rows=ROWS, seed=0):
