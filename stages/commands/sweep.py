@@ -18,7 +18,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -162,8 +162,9 @@ class Sweep:
     ----------
     trials, targets
         All trials by the digits of their names, and the stage that trains each.
-    commits, failures
-        Of each trial that ended well its commit, of each that failed the reason.
+    commits, names, failures
+        Of each trial that ended well its commit and the name that its experiment got, which is another where another
+        sweep tried it; of each that failed the reason.
     waiting
         Of each that is queued or in work what it said last.
     n_queued
@@ -173,6 +174,7 @@ class Sweep:
     trials: Mapping[str, Trial]
     targets: Mapping[str, str]
     commits: dict[str, str] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     waiting: dict[str, str] = field(default_factory=dict)
     n_queued: Counter[str] = field(default_factory=Counter)
@@ -188,9 +190,10 @@ class Sweep:
         One that ends meanwhile is never missing: it is looked for first in the queue and then among the commits.
         """
         entries = {_digits(entry.name): entry for entry in _failed_first(experiments.entries())}
-        commits = {_digits(name): commit for name, commit in experiments.finished().items()}
-        self.commits = {one: commits[one] for one in self.trials if one in commits}
-        left = {one: entries[one] for one in self.trials if one in entries and one not in commits}
+        finished = experiments.finished()
+        self.names = {_digits(name): name for name in finished if self.has(name)}
+        self.commits = {one: finished[name] for one, name in self.names.items()}
+        left = {one: entries[one] for one in self.trials if one in entries and one not in self.names}
         failed = {one: entry for one, entry in left.items() if entry.status == "failed"}
         self.failures = {one: experiments.reason(entry) for one, entry in failed.items()}
         self.waiting = {one: experiments.last_line(entry) for one, entry in left.items() if one not in failed}
@@ -322,10 +325,13 @@ class StatusLine:
 
 def _stop(sweep: Sweep) -> str:
     """Stop the queue, and say what is not lost."""
-    ended = [name for name in experiments.stop() if sweep.has(name)]
+    ended = [sweep.trials[_digits(name)] for name in experiments.stop() if sweep.has(name)]
     sweep.look()
     parts = [f"{len(sweep.commits)} of {len(sweep.trials)} experiments are done"]
-    parts += [f"{name} goes on at its checkpoint" for name in ended]
+    for trial in ended:
+        checkpoints = paths.checkpoints_dir(trial.dataset) / trial.planned.identity
+        how = "goes on at its checkpoint" if any(checkpoints.glob("*.ckpt")) else "begins anew"
+        parts.append(f"{trial.name} {how}")
     parts += [f"{len(sweep.waiting)} wait in DVC's queue"] if sweep.waiting else []
     return ", ".join(parts)
 
@@ -340,15 +346,16 @@ def best_first(sweep: Sweep) -> list[tuple[Trial, dict[str, Any]]]:
     """
     store, found = internals.open_store(), []
     for digits, commit in sweep.commits.items():
-        trial = sweep.trials[digits]
+        trial = replace(sweep.trials[digits], name=sweep.names[digits])
         stage = sweep.targets[digits].rpartition(":")[2]
         outs = experiments.outputs(store, commit, stage)
         metrics = _content(outs.get(str(paths.train_metrics(trial.dataset))))
         identity = _content(outs.get(str(paths.model_dir(trial.dataset) / "model.json"))).get("identity")
+        again = f"`dvc exp remove {trial.name}`, and run again"
         if not metrics:
-            sweep.failures[digits] = f"its metrics are not in DVC's cache; `dvc exp remove {trial.name}`, and again"
+            sweep.failures[digits] = f"its metrics are not in DVC's cache; {again}"
         elif identity != trial.planned.identity:
-            sweep.failures[digits] = f"it trained {identity}, expected {trial.planned.identity}: a setting got lost"
+            sweep.failures[digits] = f"it trained {identity}, expected {trial.planned.identity}; {again}"
         else:
             found.append((trial, metrics))
     return sorted(found, key=lambda one: _loss(*one))
@@ -371,11 +378,12 @@ def table(ranked: Sequence[tuple[Trial, Mapping[str, Any]]]) -> str:
     """Return the table of the trials of one dataset: loss on val, by which it is ranked, and the headlines on test."""
     planned = ranked[0][0].planned
     names = [planned.loss, *(name for name in planned.headlines if name != planned.loss)]
+    keys = varying([trial.combination for trial, _ in ranked]) or [*ranked[0][0].combination]
     rows = [["experiment", f"val {planned.loss}", *(f"test {name}" for name in names), "what it tries"]]
     for trial, metrics in ranked:
         test = metrics["test"]["model"]
         numbers = [metrics["val"]["model"].get(planned.loss), *(test.get(name) for name in names)]
-        rows.append([trial.name, *map(_number, numbers), told(trial.combination)])
+        rows.append([trial.name, *map(_number, numbers), told({key: trial.combination[key] for key in keys})])
     return layout(rows)
 
 

@@ -7,7 +7,6 @@ import re
 import shutil
 import signal
 import sys
-import time
 
 import pytest
 
@@ -85,8 +84,8 @@ def test_killed_and_stopped_it_goes_on_and_does_nothing_twice(make):
 
     with (sweeps.folder / "told").open("w") as file:
         process = sweeps.begin(file)
-        wait_for(lambda: sweeps.experiments() and sweeps.queue("stages.train"), 300)
-        time.sleep(1)
+        wait_for(lambda: len({path.parent for path in sweeps.checkpoints()}) == 2, 300)
+        assert len(sweeps.experiments()) == 1
         os.killpg(process.pid, signal.SIGINT)
         assert process.wait(timeout=120) == 130
     told = (sweeps.folder / "told").read_text()
