@@ -10,6 +10,7 @@ the stage whose command, params, dependencies and paths of outputs have the dige
 
 import hashlib
 import json
+import logging
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -463,5 +464,6 @@ def let_worker_end() -> None:
     """Ask the worker of the queue to begin no other experiment; it ends behind the present one."""
     from dvc.repo import Repo
 
+    logging.getLogger("kombu").setLevel(logging.ERROR)  # it warns that no host was named
     with Repo() as repo:
         repo.experiments.celery_queue.shutdown()
