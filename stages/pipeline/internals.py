@@ -464,6 +464,7 @@ def let_worker_end() -> None:
     """Ask the worker of the queue to begin no other experiment; it ends behind the present one."""
     from dvc.repo import Repo
 
-    logging.getLogger("kombu").setLevel(logging.ERROR)  # it warns that no host was named
     with Repo() as repo:
-        repo.experiments.celery_queue.shutdown()
+        control = repo.experiments.celery_queue.celery.control
+        logging.getLogger("kombu.connection").setLevel(logging.ERROR)  # it warns that no host was named
+        control.shutdown()
