@@ -31,7 +31,7 @@ HOSTILE = [
     "$HOME",
     "--help",
 ]
-OF_DATASETS = ["preprocess", "status", "plan", "report", "verify", "work", "slim", "train"]
+OF_DATASETS = ["preprocess", "status", "plan", "report", "verify", "work", "slim", "train", "sweep"]
 OF_ONE_VALUE = [
     ("trace", "DATASET"),
     ("trace", "PART"),
