@@ -18,7 +18,8 @@ ROW ?= 0
 FILE ?=
 # ours or theirs: whose version of a raw file counts that both sides of a merge changed.
 TAKE ?=
-# How often torture kills preprocess (default: 100); the other attacks are tried in proportion.
+# How often torture kills preprocess (default: 100), the other attacks in proportion; how often test-train kills trainings
+# (default: 6).
 KILLS ?=
 # yes: verify reads the objects of the remote as well.
 REMOTE ?=
@@ -43,7 +44,7 @@ TORCH := $(VENV)/.torch
 TEST_TORCH := $(VENV)/.test-torch
 
 .DEFAULT_GOAL := help
-.PHONY: help setup preprocess lock test test-slow test-train test-all torture train play predict iterate check lint format bench bench-train status plan report verify repair remote push pull merge work dag trace slim clean dataset
+.PHONY: help setup preprocess lock test test-slow test-train test-all torture train sweep play predict iterate check lint format bench bench-train status plan report verify repair remote push pull merge work dag trace slim clean dataset
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -82,6 +83,8 @@ predict: $(TORCH)  ## Say what the trained model predicts for a raw file: make p
 	@exec python -m stages.predict -- "$$DATASET" "$$FILE"
 play: $(READY)  ## Play hex against the newest network, or let a Hex program do it: make play COLOUR=red, HTP=yes
 	@exec python -m stages.datasets.hex.play
+sweep: $(TORCH)  ## Train with each combination of settings that `sweep` in params.yaml lists, and rank them
+	@set -f; exec python -m stages.commands.sweep -- $$DATASET
 
 # All extras but those with torch.
 PINNED := $(addprefix --extra ,cluster report test remote rl bench dev build)

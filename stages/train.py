@@ -8,7 +8,10 @@ is, bit for bit. torch is in the extra `train`, which `make train` installs. Sev
 
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from stages.core import paths
 from stages.core.errors import ExpectedError
@@ -42,6 +45,58 @@ def require_entry(params: Params, dataset: str) -> None:
         known = ", ".join(sorted(params.train)) or "none"
         where = f"{paths.PARAMS_FILE}: train"
         raise ParamsError(f"{where}: no entry {dataset!r}, expected one of: {known}{nearest(dataset, params.train)}")
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A training that was checked and not begun.
+
+    Attributes
+    ----------
+    identity
+        16 hex digits, others for every other training: see stages/training/identity.py.
+    loss, headlines
+        The names of the metric that chooses the best weights if nothing else is said, and of those to be shown.
+    elsewhere
+        The relative paths that it reads beside data/processed/<dataset>.
+    """
+
+    identity: str
+    loss: str
+    headlines: tuple[str, ...]
+    elsewhere: tuple[str, ...]
+
+
+def check_settings(dataset: str, entry: Mapping[str, Any]) -> None:
+    """Refuse an entry of `train` with a key that nobody knows, or a wrong value of the trainer's; needs no arrays.
+
+    Raises
+    ------
+    ParamsError
+        With what is wrong.
+    """
+    from stages.training.settings import read_recipe
+    from stages.training.tasks import task_class
+
+    read_recipe(dataset, entry, task_class(dataset).DEFAULTS)
+
+
+def plan(dataset: str, entry: Mapping[str, Any]) -> Planned:
+    """Say what a training with an entry of `train` would be, all of it checked as the training itself does.
+
+    Raises
+    ------
+    ExpectedError
+        When a parameter is wrong or there are no arrays.
+    """
+    from stages.training.run import make_job
+    from stages.training.tasks import task_class
+
+    job = make_job(dataset, entry, task_class(dataset))
+    read = {job.recipe.settings.init_from, *(source.folder for source in job.recipe.settings.sources)}
+    elsewhere = {name for name in read if name and not Path(name).is_absolute() and Path(name) != job.folder}
+    names = tuple(headline.name for headline in job.task.HEADLINES)
+    return Planned(job.identity.name, job.task.LOSS, names, tuple(sorted(elsewhere)))
 
 
 def train(params: Params, dataset: str, tell_kept: Callable[[str], None]) -> None:

@@ -13,6 +13,8 @@
       <name>: {...}                  # the settings of a dataset's simulator; no entry, no simulation
     train:
       <name>: {...}                  # the settings of a dataset's training; no entry, no training
+    sweep:
+      <name>: {grid: {...}}          # what of these `make sweep` tries; changes no byte
 
 An unknown key, a wrong type or a value out of range is an error that names the key and, where there is one, the
 known key nearest to it; all errors are told at once. What a dataset needs to check its own options likewise comes from
@@ -30,8 +32,8 @@ from typing import Annotated, Any, Literal
 from stages.core import paths, plain_yaml
 from stages.core.sections import AtLeast, Between, Fault, Must, ParamsError, build, check, nearest
 
-__all__ = ["AtLeast", "Between", "DatasetParams", "Fault", "Must", "Params", "ParamsError", "SplitParams", "Window"]
-__all__ += ["build", "load"]
+__all__ = ["AtLeast", "Between", "DatasetParams", "Fault", "Must", "Params", "ParamsError", "SplitParams"]
+__all__ += ["SweepParams", "Window", "build", "load"]
 
 BOUNDARIES = "two rising times such as ['2024-01-01', '2024-07-01']"
 DATASET_NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -135,6 +137,25 @@ class SplitParams:
 
 
 @dataclass(frozen=True)
+class SweepParams:
+    """Which settings of a dataset's training are tried.
+
+    Attributes
+    ----------
+    grid
+        Keys of ``train.<dataset>``, each with the list of its values; a section, such as ``model``, with keys in it.
+    random
+        How many combinations are tried, drawn without repeating; None is all of them.
+    seed
+        Of that draw.
+    """
+
+    grid: Annotated[dict[str, Any], Must(bool, "at least one key of train with a list of values")]
+    random: Annotated[int, AtLeast(1)] | None = None
+    seed: Annotated[int, AtLeast(0)] = 42
+
+
+@dataclass(frozen=True)
 class Params:
     """The whole of params.yaml."""
 
@@ -143,6 +164,7 @@ class Params:
     simulate: dict[str, dict[str, Any]] = field(default_factory=dict)
     train: dict[str, dict[str, Any]] = field(default_factory=dict)
     iterate: dict[str, dict[str, Any]] = field(default_factory=dict)
+    sweep: dict[str, SweepParams] = field(default_factory=dict)
 
     def dataset(self, name: str) -> DatasetParams:
         """Return the settings of the dataset called `name`.
@@ -165,12 +187,8 @@ class Params:
 
     def faults(self) -> Iterator[Fault]:
         """Yield the names that no package can have, and what is wrong with `split` where a dataset differs."""
-        sections = {
-            "datasets": [*self.datasets],
-            "simulate": [*self.simulate],
-            "train": [*self.train],
-            "iterate": [*self.iterate],
-        }
+        sections = {"datasets": [*self.datasets], "simulate": [*self.simulate]}
+        sections |= {"train": [*self.train], "sweep": [*self.sweep], "iterate": [*self.iterate]}
         for section, name in ((section, name) for section, names in sections.items() for name in names):
             if not DATASET_NAME.fullmatch(name):
                 yield Fault(section, f"{name!r}, expected a small letter, then small letters, digits or _; rename it")

@@ -48,7 +48,12 @@ def on_dataset(
     return run(lambda: action(load(), dataset), kept)
 
 
-def on_datasets(command: str, description: str, action: Callable[[Params, Sequence[str]], None]) -> int:
+def on_datasets(
+    command: str,
+    description: str,
+    action: Callable[[Params, Sequence[str]], None],
+    kept: Callable[[], str] = batches_are_kept,
+) -> int:
     """Run a command on the datasets that the command line names, all of params.yaml if none; return the exit code.
 
     Parameters
@@ -59,6 +64,8 @@ def on_datasets(command: str, description: str, action: Callable[[Params, Sequen
         What the command does; shown by ``--help``.
     action
         Takes params.yaml and the names, which are in it.
+    kept
+        Says, after Ctrl-C, what is not lost.
     """
     commands = parser(command, description)
     commands.add_argument("dataset", nargs="*", help="datasets of params.yaml; default: all of them")
@@ -70,7 +77,7 @@ def on_datasets(command: str, description: str, action: Callable[[Params, Sequen
             params.dataset(dataset)
         action(params, chosen or sorted(params.datasets))
 
-    return run(on_chosen)
+    return run(on_chosen, kept)
 
 
 def each_dataset(command: str, description: str, action: Callable[[Params, str], object]) -> int:

@@ -4,6 +4,7 @@ from datetime import date
 
 import pytest
 import yaml
+from dvc.utils.serialize import parse_yaml
 
 from stages.core.plain_yaml import MOST_NESTED, NotPlainYaml, parse
 from tests.helpers.places import REPOSITORY
@@ -60,3 +61,19 @@ def test_sections_may_be_as_deep_as_the_limit_and_no_deeper():
     for deep in (b"[" * 1_000_000, b"{a: " * 1_000_000, b"- " * 1_000_000):
         with pytest.raises(NotPlainYaml, match=r"line 1: sections 21 deep, expected at most 20"):
             parse(deep)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("1e-05", 1e-05), ("-2E3", -2000.0), ("2.e1", 20.0), ("1.5e+3", 1500.0), ("+1e5", 1e5)]
+)
+def test_numbers_with_an_exponent_are_read_as_dvc_reads_and_writes_them(text, value):
+    """In YAML 1.1 those without a point or a sign of the exponent are text."""
+    assert parse(f"a: {text}\n".encode()) == {"a": value}
+    assert parse_yaml(f"a: {text}\n", "x") == {"a": value}
+    assert parse(f'a: "{text}"\n'.encode()) == {"a": text}
+
+
+@pytest.mark.parametrize("text", ["b1e5", "1e", "e5", "1e5x", "12:30", "1_0e5", ".5e1", "1e5 x"])
+def test_what_only_looks_like_one_stays_text(text):
+    found = parse(f"a: {text}\n".encode())["a"]
+    assert not isinstance(found, float)

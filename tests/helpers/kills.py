@@ -12,8 +12,11 @@ from pathlib import Path
 import psutil
 
 
-def begin(clone, *command, **variables):
-    """Start a command in a process group of its own, with the signals of a terminal, whatever is ignored here."""
+def begin(clone, *command, output=None, **variables):
+    """Start a command in a process group of its own, with the signals of a terminal, whatever is ignored here.
+
+    What it says goes to the open file `output`, or nowhere.
+    """
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("DVC_", "GIT_", "MAKE"))}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     nothing = subprocess.DEVNULL
@@ -22,8 +25,8 @@ def begin(clone, *command, **variables):
         cwd=clone.folder,
         env={**environment, **variables},
         stdin=nothing,
-        stdout=nothing,
-        stderr=nothing,
+        stdout=output or nothing,
+        stderr=output or nothing,
         start_new_session=True,
         preexec_fn=_heed_signals,
     )

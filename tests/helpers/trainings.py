@@ -23,6 +23,19 @@ OUTS = (
     "data/train/toy/figures.json",
     "data/curves/toy/curve.csv",
 )
+# A little of everything that has a state: dropout, an average, early stopping, a plateau, batches in pieces, clipping.
+ENTRY = {
+    "model": {"dropout": 0.5},
+    "epochs": 12,
+    "eval_every": 500,
+    "ema": 0.9,
+    "early_stop": {"patience": 50},
+    "schedule": "plateau",
+    "lr_patience": 1,
+    "micro_batch": 20,
+    "grad_clip": 0.5,
+    "pause": 0.01,
+}
 
 
 def write_parts(folder, rows=ROWS, seed=0):
@@ -75,7 +88,7 @@ class Trainings:
 
     def dvc(self, *words):
         """Start a command of DVC's in a process group of its own, and in a terminal's place take what it says."""
-        return self._begin(sys.executable, "-m", "dvc", *words)
+        return self.begin_command(sys.executable, "-m", "dvc", *words)
 
     def set(self, **entry):
         """Write params.yaml anew."""
@@ -85,9 +98,10 @@ class Trainings:
     def begin(self, *words, n_ranks=1, **variables):
         """Start a training in a process group of its own."""
         python = torchrun(n_ranks) if n_ranks > 1 else [sys.executable]
-        return self._begin(*python, "-m", "stages.train", *(words or ["toy"]), **variables)
+        return self.begin_command(*python, "-m", "stages.train", *(words or ["toy"]), **variables)
 
-    def _begin(self, *command, **variables):
+    def begin_command(self, *command, **variables):
+        """Start a command in a process group of its own."""
         of_others = ("DVC_", "GIT_", "MAKE", "RANK", "WORLD_SIZE", "PYTHONPATH", "LOG")
         environment = {key: value for key, value in os.environ.items() if not key.startswith(of_others)}
         environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"

@@ -31,7 +31,7 @@ HOSTILE = [
     "$HOME",
     "--help",
 ]
-OF_DATASETS = ["preprocess", "status", "plan", "report", "verify", "work", "slim", "train", "iterate"]
+OF_DATASETS = ["preprocess", "status", "plan", "report", "verify", "work", "slim", "train", "sweep", "iterate"]
 OF_ONE_VALUE = [
     ("trace", "DATASET"),
     ("trace", "PART"),

@@ -1,6 +1,8 @@
-"""A training that is killed or stopped at any moment, and the same command again: the same bytes."""
+"""A training that is stopped, or killed early, and the same command again: the same bytes.
 
-import random
+tests/training/test_kills.py kills it at any moment.
+"""
+
 import shutil
 import signal
 import time
@@ -8,23 +10,9 @@ import time
 import pytest
 
 pytest.importorskip("torch", reason="torch is not installed; `make test-train` installs it")
-from tests.helpers.trainings import Trainings
+from tests.helpers.trainings import ENTRY, Trainings
 
 pytestmark = [pytest.mark.train, pytest.mark.slow]
-
-# A little of everything that has a state: dropout, an average, early stopping, a plateau, batches in pieces, clipping.
-ENTRY = {
-    "model": {"dropout": 0.5},
-    "epochs": 12,
-    "eval_every": 500,
-    "ema": 0.9,
-    "early_stop": {"patience": 50},
-    "schedule": "plateau",
-    "lr_patience": 1,
-    "micro_batch": 20,
-    "grad_clip": 0.5,
-    "pause": 0.01,
-}
 
 
 @pytest.fixture(scope="module")
@@ -42,24 +30,6 @@ def wait_for_checkpoint(trainings, process, after=()):
     while not set(trainings.checkpoints()) - set(after):
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.01)
-
-
-def test_killed_at_random_moments_it_ends_with_the_same_bytes(undisturbed):
-    """Five times, each at a moment behind the first checkpoint that the one before did not have."""
-    trainings, outs = undisturbed
-    trainings.forget()
-    rng, n_kills = random.Random(5), 0
-    for _ in range(5):
-        process, before = trainings.begin(), trainings.checkpoints()
-        wait_for_checkpoint(trainings, process, before)
-        time.sleep(rng.uniform(0, 0.6))
-        n_kills += process.poll() is None
-        process.kill()
-        process.communicate()
-    code, told = trainings.run()
-    assert (code, n_kills) == (0, 5), told
-    assert "goes on behind step" in told
-    assert trainings.outs() == outs
 
 
 def test_killed_before_its_first_checkpoint_it_begins_anew(undisturbed):

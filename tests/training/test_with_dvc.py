@@ -1,8 +1,4 @@
-"""The pipeline of models: what trains, what does not, and a kill of DVC with all it started."""
-
-import os
-import signal
-import time
+"""The pipeline of models: what trains and what does not; tests/training/test_kills.py kills it."""
 
 import pytest
 
@@ -40,22 +36,3 @@ def test_what_trains_and_what_does_not(tmp_path):
     assert trainings.outs() != first
     edit(trainings.folder / "stages/datasets/toy/training/task.py")
     assert repro(trainings)
-
-
-def test_killed_with_all_it_started_dvc_goes_on_where_the_checkpoint_is(tmp_path):
-    trainings = Trainings(tmp_path / "trainings", epochs=10, pause=0.01)
-    trainings.add_dvc()
-    assert trainings.run()[0] == 0
-    undisturbed = trainings.outs()
-    trainings.forget()
-    for _ in range(2):
-        process, before = trainings.dvc("repro", PIPELINE), trainings.checkpoints()
-        while not set(trainings.checkpoints()) - set(before):
-            assert process.poll() is None, process.communicate()[0]
-            time.sleep(0.01)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-    process = trainings.dvc("repro", PIPELINE)
-    told = process.communicate(timeout=120)[0]
-    assert (process.returncode, "goes on behind step" in told) == (0, True), told
-    assert trainings.outs() == undisturbed
