@@ -16,6 +16,7 @@ In: the folder that split writes. Out: dicts of arrays, made in a background thr
 - `integrity`: whether the files are those that split wrote;
 - `layout`: who takes what of a batch, among ranks and workers;
 - `order`: which sample comes at which position, a function of seed and epoch alone;
+- `samples`: those of each batch, looked up for several batches at once;
 - `sizes`: how many samples travel together;
 - `stream`: the thread between, its end, its failures and its metrics;
 - `checkpoint`: where a killed run goes on;

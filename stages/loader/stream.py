@@ -21,12 +21,15 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Self
 
+import numpy as np
+
 from stages.core.errors import ExpectedError
 from stages.loader import checkpoint, layout
-from stages.loader.layout import REPEATED, Epoch, Layout
+from stages.loader.layout import REPEATED, Epoch, Layout, Remainder
 from stages.loader.mixture import Folders, Mixture, open_source
-from stages.loader.order import Order, randoms
+from stages.loader.order import randoms
 from stages.loader.part_arrays import Digests, PartArrays
+from stages.loader.samples import Samples
 from stages.loader.settings import Batch, Settings
 from stages.loader.sizes import Sizes
 
@@ -102,26 +105,26 @@ class _Maker:
             order = self._source.order(settings.shuffle_seed, place.epoch)
             epoch = Epoch(len(order), settings.batch_size, layout.remainder_of(self._here, settings.remainder))
             end = epoch.end(place.next)
+            samples = Samples(order, epoch, self._here, end, is_steady=settings.adaptive is None)
             while place.next < end:
                 if not self._may_make():
                     return
                 started = time.perf_counter()
                 behind = min(place.next + self._sizes.next(), end)
-                batch, size = self._batch(order, epoch, place, behind)
+                batch, size = self._batch(place, *samples.of(place.next, behind), epoch.remainder)
                 after = Place(place.epoch, behind + of_others)
                 yield _Made(batch, place, after, size, time.perf_counter() - started, self._sizes.used_mb)
                 place = after
             place = first_of(place.epoch + 1, settings, self._here)
 
-    def _batch(self, order: Order, epoch: Epoch, place: Place, behind: int) -> tuple[Batch, int]:
-        """Return this rank's slice of the global batch from a place to before `behind`, and its size."""
-        first, last = self._here.share(behind - place.next)
-        positions, is_repeated = epoch.positions(place.next + first, place.next + last)
-        samples = order.at(positions)
+    def _batch(
+        self, place: Place, samples: np.ndarray, is_repeated: np.ndarray, remainder: Remainder
+    ) -> tuple[Batch, int]:
+        """Return this rank's slice of the global batch at a place, and its size."""
         batch = self._source.read(samples)
         if self._settings.transform is not None:
             batch = self._settings.transform(batch, randoms(self._settings.shuffle_seed, place.epoch, samples))
-        if epoch.remainder == "pad":
+        if remainder == "pad":
             batch[REPEATED] = is_repeated
         return batch, len(samples)
 

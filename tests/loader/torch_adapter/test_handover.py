@@ -137,7 +137,7 @@ def test_a_forked_copy_of_a_batch_does_not_free_the_slot():
     assert slot.is_free
 
 
-def test_pinned_or_not_a_mixture_arrives(folder):
+def test_a_mixture_arrives(folder):
     chosen = settings(fields=("X",))
     source = open_source([folder, folder], "train", chosen)
     found = rows_of(TorchLoader(TorchBatches(source, chosen), num_workers=2))
