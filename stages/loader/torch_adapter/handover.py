@@ -17,10 +17,8 @@ import mmap
 import os
 import weakref
 from collections.abc import Mapping
-from dataclasses import dataclass
-from math import prod
 from multiprocessing.reduction import DupFd
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -36,18 +34,13 @@ _numbers = itertools.count()
 _open: "weakref.WeakValueDictionary[int, HandOver]" = weakref.WeakValueDictionary()  # of this process, by number
 
 
-@dataclass(frozen=True)
-class Stretch:
-    """Where an array lies in a slot: from which byte on, its dtype and its shape."""
+class Stretch(NamedTuple):
+    """Where an array lies in a slot: from which byte to before which, its dtype as NumPy writes it, its shape."""
 
     first: int
-    dtype: np.dtype
+    behind: int
+    dtype: str
     shape: tuple[int, ...]
-
-    @property
-    def behind(self) -> int:
-        """The byte behind it."""
-        return self.first + self.dtype.itemsize * prod(self.shape)
 
     def of(self, memory: np.ndarray) -> np.ndarray:
         """Return the array as a view of the slot's bytes."""
@@ -58,9 +51,8 @@ def _stretches(arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, Stretch], in
     """Return where some arrays go, and the byte behind the last one."""
     stretches, end = {}, ALIGNMENT
     for name, values in arrays.items():
-        stretch = Stretch(end, values.dtype, values.shape)
-        stretches[name] = stretch
-        end += -(-(stretch.behind - end) // ALIGNMENT) * ALIGNMENT
+        stretches[name] = Stretch(end, end + values.nbytes, values.dtype.str, values.shape)
+        end += -(-values.nbytes // ALIGNMENT) * ALIGNMENT
     return stretches, end
 
 
