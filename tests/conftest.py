@@ -23,6 +23,8 @@ from tests.helpers.stores import split_both, write_merged
 from tests.helpers.verbs import FROM_RAW
 
 KNOBS = ("JOBS", "BACKEND", "DASK_SCHEDULER", "MEMORY_GB", "LOG", "DVC_STAGE")
+NEED_GPU_KEY = "need_gpu"
+NEED_GPU = pytest.StashKey[int]()  # tests that were left out for want of a GPU
 TOY_FIELDS = {
     "X": ("float64", (3,), "feature", ["a", "b", "c"], [True, False, True]),
     "board": ("int8", (2, 2), "feature", ["nw", "ne", "sw", "se"], None),
@@ -44,6 +46,38 @@ def pytest_configure():
     """
     sys.dont_write_bytecode = False
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # these processes and those of the tests
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config, items):
+    """Leave out what needs a GPU where there is none; of what `-m` and the like have chosen."""
+    left_out = [item for item in items if item.get_closest_marker("gpu")]
+    if not left_out or _has_gpu():
+        return
+    items[:] = [item for item in items if item not in set(left_out)]
+    config.hook.pytest_deselected(items=left_out)
+    config.stash[NEED_GPU] = len(left_out)
+    if hasattr(config, "workeroutput"):  # of pytest-xdist, whose workers each collect all tests
+        config.workeroutput[NEED_GPU_KEY] = len(left_out)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    """Take from a process of pytest-xdist how many tests it left out."""
+    n_tests = getattr(node, "workeroutput", {}).get(NEED_GPU_KEY, 0)
+    node.config.stash[NEED_GPU] = max(n_tests, node.config.stash.get(NEED_GPU, 0))
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """Say in one line how many tests were left out for want of a GPU."""
+    if n_tests := config.stash.get(NEED_GPU, 0):
+        terminalreporter.write_line(f"{n_tests} tests need a GPU that torch can use and were not run: there is none")
+
+
+def _has_gpu():
+    import torch
+
+    return torch.cuda.is_available()
 
 
 @pytest.fixture(autouse=True)

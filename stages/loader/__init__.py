@@ -12,9 +12,11 @@ In: the folder that split writes. Out: dicts of arrays, made in a background thr
 - `mapped_file`, `scattered`: a file of arrays, and how the rows of a large one are read with one call of the kernel;
 - `form`: values standardised or as merged, bits unpacked or not;
 - `mixture`: several folders as one source; `agreement` says whether they fit together;
+- `reopening`: a source in another process, and whether its files are still the same;
 - `integrity`: whether the files are those that split wrote;
 - `layout`: who takes what of a batch, among ranks and workers;
 - `order`: which sample comes at which position, a function of seed and epoch alone;
+- `samples`: those of each batch, looked up for several batches at once;
 - `sizes`: how many samples travel together;
 - `stream`: the thread between, its end, its failures and its metrics;
 - `checkpoint`: where a killed run goes on;

@@ -25,7 +25,7 @@ from stages.loader import scattered
 from stages.processed import windows
 from stages.processed.features import Place
 
-KEPT_MB = 64
+KEPT_MB = 256  # a row of a file that is kept costs 0.1 to 0.4 us, of another one 1 us more
 CHUNK_BYTES = 32 << 20  # mapped at once of a file that gives its pages back
 FAULT_BYTES = 2 << 20  # Linux maps up to this much around a touched row (measured: all of a huge page of the cache)
 HASH_BYTES = 16 << 20

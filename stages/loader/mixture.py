@@ -24,6 +24,7 @@ from stages.loader.integrity import require_as_written
 from stages.loader.mapped_file import MappedFile, keep_small
 from stages.loader.order import Mixed, Order, firsts
 from stages.loader.part_arrays import Digests, PartArrays
+from stages.loader.reopening import Seal, reopened
 from stages.loader.settings import Batch, Settings
 
 
@@ -112,8 +113,8 @@ class Mixture:
         keep_small(self.files)
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Open the files anew where this is unpickled."""
-        return Mixture, self._recipe
+        """Open the files anew where this is unpickled, and refuse others than these."""
+        return reopened, (Mixture, self._recipe, self.seals)
 
     def __len__(self) -> int:
         """Return the number of samples of an epoch."""
@@ -123,6 +124,11 @@ class Mixture:
     def files(self) -> Collection[MappedFile]:
         """The files in use."""
         return [file for source in self._sources for file in source.files]
+
+    @property
+    def seals(self) -> tuple[Seal, ...]:
+        """By what the files are known again where they are opened anew."""
+        return tuple(seal for source in self._sources for seal in source.seals)
 
     @property
     def left(self) -> Left:

@@ -20,6 +20,7 @@ from stages.core.standardise import DTYPE
 from stages.loader.form import FOR_A_TRAINER, Form, Left
 from stages.loader.mapped_file import Found, Mapped, MappedArray, MappedFile, keep_small, mapped
 from stages.loader.order import Order, of_epoch
+from stages.loader.reopening import Seal, known_crcs, reopened
 from stages.loader.settings import Batch
 from stages.processed import Processed
 
@@ -87,6 +88,7 @@ class PartArrays:
         self._valid = self._open_valid(found)
         self.left = self._left(found, window, shapes)
         self._files = {file.path.name: file for file in self._files_in_use()}
+        self._crcs = known_crcs(self.folder)
         keep_small(self.files)
         if not len(self):
             raise ExpectedError(f"{self.folder}: part {part!r} has no windows of {window!r}; it needs longer segments")
@@ -115,8 +117,8 @@ class PartArrays:
             )
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Open the files anew where this is unpickled."""
-        return PartArrays, self._recipe
+        """Open the files anew where this is unpickled, and refuse others than these."""
+        return reopened, (PartArrays, self._recipe, self.seals)
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -188,6 +190,11 @@ class PartArrays:
     def files(self) -> Collection[MappedFile]:
         """The files in use."""
         return self._files.values()
+
+    @property
+    def seals(self) -> tuple[Seal, ...]:
+        """By what the files are known again where they are opened anew."""
+        return tuple(Seal(str(file.path), file.identity, self._crcs.get(file.path.name)) for file in self.files)
 
     @property
     def layout(self) -> Mapping[str, tuple[str, tuple[int, ...]]]:

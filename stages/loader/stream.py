@@ -15,18 +15,21 @@ import json
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Self
 
+import numpy as np
+
 from stages.core.errors import ExpectedError
 from stages.loader import checkpoint, layout
-from stages.loader.layout import REPEATED, Epoch, Layout
+from stages.loader.layout import REPEATED, Epoch, Layout, Remainder
 from stages.loader.mixture import Folders, Mixture, open_source
-from stages.loader.order import Order, randoms
+from stages.loader.order import randoms
 from stages.loader.part_arrays import Digests, PartArrays
+from stages.loader.samples import Samples
 from stages.loader.settings import Batch, Settings
 from stages.loader.sizes import Sizes
 
@@ -70,64 +73,98 @@ class _Made:
     memory_mb: float
 
 
+_Given = _Made | BaseException | None  # a batch, why there is none, or the end
+
+
 class _Maker:
-    """What the thread does; it knows nothing of the stream, which can so be dropped while the thread runs."""
+    """Makes batches when they are asked for; it knows nothing of the stream, which can so be dropped."""
 
     def __init__(self, source: PartArrays | Mixture, settings: Settings, here: Layout, start: Place) -> None:
         self._source, self._settings, self._here, self._start = source, settings, here, start
         self._sizes = Sizes(settings.batch_size, settings.adaptive)
-        self._is_stopped = False
-        self.slots = threading.Semaphore(settings.prefetch)
-        self.made: SimpleQueue[_Made | BaseException | None] = SimpleQueue()
-        self.thread = threading.Thread(target=self._run, name="loader", daemon=True)
-        self.thread.start()
+        self._batches = self._made()
+
+    def take(self) -> _Given:
+        """Return what comes next."""
+        try:
+            return next(self._batches, None)
+        except BaseException as error:  # noqa: BLE001 - raised again by the stream
+            return error
 
     def stop(self) -> None:
-        """End the thread, wherever it is, and wait for it."""
-        self._is_stopped = True
-        self.slots.release()
-        if threading.current_thread() is not self.thread:  # as when the collector drops the stream in this thread
-            self.thread.join()
+        """Make no more."""
+        self._batches.close()
 
-    def _run(self) -> None:
-        try:
-            for made in self._batches():
-                self.made.put(made)
-        except BaseException as error:  # noqa: BLE001 - raised again where the trainer is
-            self.made.put(error)
-        else:
-            self.made.put(None)
+    def _may_make(self) -> bool:
+        return True
 
-    def _batches(self) -> Iterator[_Made]:
+    def _made(self) -> Generator[_Made, None, None]:
         place, settings = self._start, self._settings
         of_others = (self._here.n_workers - 1) * settings.batch_size
         while place.epoch < settings.epoch + settings.epochs:
             order = self._source.order(settings.shuffle_seed, place.epoch)
             epoch = Epoch(len(order), settings.batch_size, layout.remainder_of(self._here, settings.remainder))
             end = epoch.end(place.next)
+            samples = Samples(order, epoch, self._here, end, is_steady=settings.adaptive is None)
             while place.next < end:
-                self.slots.acquire()  # before the batch is made: what waits is bounded
-                if self._is_stopped:
+                if not self._may_make():
                     return
                 started = time.perf_counter()
                 behind = min(place.next + self._sizes.next(), end)
-                batch, size = self._batch(order, epoch, place, behind)
+                batch, size = self._batch(place, *samples.of(place.next, behind), epoch.remainder)
                 after = Place(place.epoch, behind + of_others)
                 yield _Made(batch, place, after, size, time.perf_counter() - started, self._sizes.used_mb)
                 place = after
             place = first_of(place.epoch + 1, settings, self._here)
 
-    def _batch(self, order: Order, epoch: Epoch, place: Place, behind: int) -> tuple[Batch, int]:
-        """Return this rank's slice of the global batch from a place to before `behind`, and its size."""
-        first, last = self._here.share(behind - place.next)
-        positions, is_repeated = epoch.positions(place.next + first, place.next + last)
-        samples = order.at(positions)
+    def _batch(
+        self, place: Place, samples: np.ndarray, is_repeated: np.ndarray, remainder: Remainder
+    ) -> tuple[Batch, int]:
+        """Return this rank's slice of the global batch at a place, and its size."""
         batch = self._source.read(samples)
         if self._settings.transform is not None:
             batch = self._settings.transform(batch, randoms(self._settings.shuffle_seed, place.epoch, samples))
-        if epoch.remainder == "pad":
+        if remainder == "pad":
             batch[REPEATED] = is_repeated
         return batch, len(samples)
+
+
+class _Ahead(_Maker):
+    """Makes them in a thread, some ahead."""
+
+    def __init__(self, source: PartArrays | Mixture, settings: Settings, here: Layout, start: Place) -> None:
+        super().__init__(source, settings, here, start)
+        self._is_stopped = False
+        self._slots = threading.Semaphore(settings.prefetch)
+        self._ready: SimpleQueue[_Given] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="loader", daemon=True)
+        self._thread.start()
+
+    def take(self) -> _Given:
+        given = self._ready.get()
+        if isinstance(given, _Made):
+            self._slots.release()
+        return given
+
+    def stop(self) -> None:
+        """End the thread, wherever it is, and wait for it."""
+        self._is_stopped = True
+        self._slots.release()
+        if threading.current_thread() is not self._thread:  # as when the collector drops the stream in this thread
+            self._thread.join()
+
+    def _may_make(self) -> bool:
+        self._slots.acquire()  # before the batch is made: what waits is bounded
+        return not self._is_stopped
+
+    def _run(self) -> None:
+        try:
+            for made in self._batches:
+                self._ready.put(made)
+        except BaseException as error:  # noqa: BLE001 - raised again where the trainer is
+            self._ready.put(error)
+        else:
+            self._ready.put(None)
 
 
 def first_of(epoch: int, settings: Settings, here: Layout) -> Place:
@@ -137,6 +174,15 @@ def first_of(epoch: int, settings: Settings, here: Layout) -> Place:
 
 class Stream:
     """An iterator over batches; use it in a ``with`` statement, see `batches`.
+
+    Parameters
+    ----------
+    source, settings
+        Where the samples come from, and how.
+    here, start
+        The place of this process among all, and where to begin; None is as `settings` say.
+    is_ahead
+        Whether batches are made in a thread, ahead of the trainer; else when they are asked for.
 
     Attributes
     ----------
@@ -154,6 +200,8 @@ class Stream:
         settings: Settings,
         here: Layout | None = None,
         start: Place | None = None,
+        *,
+        is_ahead: bool = True,
     ) -> None:
         self._here = here or layout.of_process(settings.shard)
         _require_batches(source, settings, self._here)
@@ -161,7 +209,8 @@ class Stream:
         self._identity = identity_of(source, settings)
         self._data: Digests | None = None
         self._finished = self._given = self._saved = start or self._start()
-        self._maker = _Maker(source, settings, self._here, self._given)
+        maker = _Ahead if is_ahead else _Maker
+        self._maker = maker(source, settings, self._here, self._given)
         self._stop = weakref.finalize(self, self._maker.stop)
         self._now: tuple[_Made, float, float] | None = None  # the batch in hand, when it was asked for and given
         self._n_finished, self._is_at_end = 0, False
@@ -230,11 +279,10 @@ class Stream:
 
     def _take(self) -> None:
         asked = time.perf_counter()
-        made = self._maker.made.get()
+        made = self._maker.take()
         if isinstance(made, _Made):
             self._now = made, asked, time.perf_counter()
             self._given = made.after
-            self._maker.slots.release()
         else:
             self._is_at_end, self._failure = made is None, made
             self.close()

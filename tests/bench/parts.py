@@ -49,6 +49,7 @@ RUGS = {
     "truncated": Field("key", "uint8"),
     "player_known": Field("key", "uint8"),
     "kept": Field("key", "uint8", (), 1),
+    "refused": Field("key", "uint8"),
     "tick": Field("key", "int32", (), 500),
 }
 NPZ = {"label": "labels_train.npz", "mask": "masks_train.npz", "key": "keys_train.npz"}

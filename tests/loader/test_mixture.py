@@ -278,10 +278,11 @@ def test_a_mixture_travels_between_processes(folders):
 
 
 def test_small_files_of_all_folders_together_stay_mapped(tmp_path):
-    """The bound is for the stream, not for each folder: two files of 40 MB are more than 64."""
+    """The bound is for the stream, not for each folder: two files of 130 MB are more than 256."""
     for name in ("old", "new"):
-        with arrays.npy_sink(_made(tmp_path / name) / "X_train.npy", np.dtype(np.uint8), (40, 1 << 20)) as sink:
-            sink.append(np.zeros((40, 1 << 20), np.uint8))
+        with arrays.npy_sink(_made(tmp_path / name) / "X_train.npy", np.dtype(np.uint8), (130, 1 << 20)) as sink:
+            for _ in range(130):
+                sink.append(np.zeros((1, 1 << 20), np.uint8))
     assert [file.keeps for file in open_source(tmp_path / "old", "train", Settings()).files] == [True]
     both = open_source([tmp_path / "old", tmp_path / "new"], "train", Settings())
     assert [file.keeps for file in both.files] == [True, False]

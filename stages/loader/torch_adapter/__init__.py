@@ -9,8 +9,9 @@
     for batch in to_device(loader, "cuda"): ...
 
 - `batches`: the stream as an IterableDataset of dicts of tensors;
-- `passes`: which epoch a pass over it is, agreed on by all its worker processes;
+- `passes`: which epoch a pass over it is, agreed on by all its worker processes; `gate` lets one at a time do so;
 - `loader`: a DataLoader whose state goes on in any other layout;
+- `handover`: the memory in which its workers hand batches over;
 - `device`: batches on the device of the trainer, copied ahead; `crossing` is the memory they wait in, `finish`
   standardises and unpacks them there.
 """

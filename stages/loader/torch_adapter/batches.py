@@ -7,7 +7,9 @@ with ``persistent_workers=True``.
 
 # mypy: disable-error-code="import-not-found, misc"
 
-from collections.abc import Iterator, Mapping
+import traceback
+import weakref
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -23,6 +25,8 @@ from stages.loader.part_arrays import PartArrays
 from stages.loader.settings import Batch, Settings
 from stages.loader.stream import Place, Stream, epoch_of, first_of, identity_of
 from stages.loader.torch_adapter.passes import Passes
+
+ACCELERATE = "accelerate.data_loader"
 
 
 class TensorBatch(dict[str, Any]):
@@ -57,13 +61,23 @@ class TorchBatches(IterableDataset[TensorBatch]):
 
     def __init__(self, source: PartArrays | Mixture, settings: Settings) -> None:
         _require_passes(settings)
-        self.source, self.settings = source, settings
+        self._source: PartArrays | Mixture | None = source
+        self._reopen: tuple[Callable[..., Any], tuple[Any, ...]] | None = None
+        self.settings = settings
         self.passes = Passes(Place(settings.epoch, 0))
         self._pinned: Layout | None = None  # where this is a copy in a worker process
         self._stream: Stream | None = None
         self._own: Place | None = None  # where this worker goes on
         self._data: Mapping[str, Mapping[str, str]] | None = None
         layout.tell(self.layout, epoch_of(source, settings, self.layout))
+
+    @property
+    def source(self) -> PartArrays | Mixture:
+        """The source; a worker process opens it when it first asks, where a failure reaches the trainer in words."""
+        if self._source is None and self._reopen is not None:
+            open_again, arguments = self._reopen
+            self._source = open_again(*arguments)
+        return self._source  # type: ignore[return-value]
 
     @property
     def layout(self) -> Layout:
@@ -93,12 +107,21 @@ class TorchBatches(IterableDataset[TensorBatch]):
         return epoch_of(self.source, self.settings, self.layout).n_batches
 
     def __iter__(self) -> Iterator[TensorBatch]:
-        """Begin the next pass, at once: its workers agree on it, and torchdata asks for its state before a batch."""
+        """Begin the next pass, at once: its workers agree on it, and torchdata asks for its state before a batch.
+
+        Raises
+        ------
+        ExpectedError
+            When accelerate would lose samples, files were replaced, or worker 0 does not begin.
+        """
         here, own = self.layout, self._own
+        _require_own_share(here)
+        source = self.source
         begin = self.passes.begin(own)
         start = own or Place(begin.epoch, begin.next + first_of(begin.epoch, self.settings, here).next)
-        self._own, self._stream = None, Stream(self.source, replace(self.settings, epoch=begin.epoch), here, start)
-        return _tensors_of(self._stream)
+        settings, is_ahead = replace(self.settings, epoch=begin.epoch), get_worker_info() is None
+        self._own, self._stream = None, Stream(source, settings, here, start, is_ahead=is_ahead)
+        return _Tensors(self._stream)
 
     def state_dict(self) -> checkpoint.State:
         """Return where this process is behind the batch that it gave last; in a worker, of its own share alone.
@@ -140,12 +163,20 @@ class TorchBatches(IterableDataset[TensorBatch]):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the stream in this process, and take its rank along, which a worker process could not ask for."""
-        return {**self.__dict__, "_stream": None, "_pinned": replace(self.layout, worker=0, n_workers=1)}
+        _require_own_share(self.layout)
+        left = {"_source": None, "_stream": None, "_reopen": self.source.__reduce__()}
+        return {**self.__dict__, **left, "_pinned": replace(self.layout, worker=0, n_workers=1)}
 
 
-def _tensors_of(stream: Stream) -> Iterator[TensorBatch]:
-    with stream:
-        yield from map(tensors, stream)
+class _Tensors(Iterator[TensorBatch]):
+    """The batches of a stream as tensors; the stream is closed when this is dropped, even before its first batch."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        weakref.finalize(self, stream.close)
+
+    def __next__(self) -> TensorBatch:
+        return tensors(next(self._stream))
 
 
 def tensors(batch: Batch) -> TensorBatch:
@@ -160,6 +191,22 @@ def _worker(here: Layout, settings: Settings) -> dict[str, Any]:
     The places of several workers fit together for one size of batches only.
     """
     return {"worker": [here.worker, here.n_workers, settings.batch_size]} if here.n_workers > 1 else {}
+
+
+def _require_own_share(here: Layout) -> None:
+    """Refuse a pass that accelerate's own loaders begin, or the start of workers for it.
+
+    Of several ranks they would share out the first rank's share alone. A dataset does not know who iterates it, but the
+    calls that led here do, also in a forked worker.
+    """
+    if here.n_ranks == 1:
+        return
+    if any(frame.f_globals.get("__name__") == ACCELERATE for frame, _ in traceback.walk_stack(None)):
+        raise ExpectedError(
+            f"loader: accelerate prepared a DataLoader of a dataset that gives rank {here.rank} of {here.n_ranks} its "
+            "share, expected a TorchLoader: the other ranks' samples would be lost; write TorchLoader(dataset) instead "
+            "of DataLoader(dataset, batch_size=None)"
+        )
 
 
 def _require_passes(settings: Settings) -> None:

@@ -122,7 +122,8 @@ class DeviceBatches:
         """
         if not isinstance(self.batches, Stream):
             self._loader()
-        place = self._pass.place if self._pass is not None else None
+        is_current = self._pass is not None and self._pass.n_set == _n_set(self.batches)
+        place = self._pass.place if is_current else None  # type: ignore[union-attr]
         return self.batches.state_at(place or self.batches.place)  # type: ignore[union-attr]
 
     def load_state_dict(self, state: checkpoint.State) -> None:
@@ -143,9 +144,11 @@ class _Pass:
     """One pass over batches, which are moved when they are asked for.
 
     `place` is where the batch begins that comes behind the one in hand; None before the first and behind the last one.
+    `n_set` is how often the loader had been set when that was so.
     """
 
     place: Place | None = None
+    n_set = 0
 
     def __init__(
         self, batches: Batches, device: torch.device, prefetch: int, finish: tuple[Left, torch.dtype | None]
@@ -160,6 +163,7 @@ class _Pass:
     def __next__(self) -> TensorBatch:
         try:
             batch, self.place = self._pull()
+            self.n_set = _n_set(self._batches)
         except StopIteration:
             self.place = None
             raise
@@ -196,6 +200,7 @@ class _Copied(_Pass):
             self.place = None
             raise StopIteration
         batch, self.place, is_ready = self._ahead.popleft()
+        self.n_set = _n_set(self._batches)
         trainers = torch.cuda.current_stream(self._device)
         trainers.wait_event(is_ready)
         for value in batch.values():
@@ -223,6 +228,11 @@ def tensors_of(batch: Mapping[str, Any]) -> TensorBatch:
     """Return a batch of arrays or of tensors as tensors, and its text as arrays."""
     arrays = {name: value for name, value in batch.items() if isinstance(value, np.ndarray)}
     return TensorBatch({**batch, **tensors(arrays)})
+
+
+def _n_set(batches: Batches) -> int:
+    """Return how often it was set where a loader's next pass begins; no other iterable can be set."""
+    return batches.n_set if isinstance(batches, TorchLoader) else 0
 
 
 def _is_on_host(value: Any) -> bool:

@@ -5,15 +5,17 @@ import json
 import time
 from itertools import product
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed; `make test-train` installs it")
 from torch.utils.data import DataLoader  # noqa: E402
 
 from stages.core.errors import ExpectedError  # noqa: E402
+from stages.core.files import atomic_dir  # noqa: E402
 from stages.loader import Adaptive, PartArrays, Settings, Share, batches, open_source  # noqa: E402
 from stages.loader.torch_adapter import TorchBatches, TorchLoader  # noqa: E402
-from tests.helpers.loader_parts import flat, rows_of, write_part  # noqa: E402
+from tests.helpers.loader_parts import flat, loader_threads, rows_of, write_part  # noqa: E402
 
 pytestmark = [
     pytest.mark.train,
@@ -285,3 +287,38 @@ def test_ranks_that_get_the_dataset_sent_share_each_batch(folder, epochs, tmp_pa
     given = dict(queue[0].get(timeout=100) for _ in range(2))
     for number in range(2):
         assert [left + right for left, right in zip(given[0][number], given[1][number], strict=True)] == epochs[number]
+
+
+@pytest.mark.parametrize("start", ["spawn", "forkserver"])
+def test_workers_refuse_files_that_were_replaced(tmp_path, start):
+    """By one line that names the file, where the trainer asks for a batch; forked ones keep the files that are open."""
+    folder = write_part(tmp_path / "toy")
+    data = dataset(folder)
+    with atomic_dir(folder) as new:
+        write_part(new)
+        np.save(new / "X_train.npy", np.load(new / "X_train.npy") + np.float32(1))
+    loader = TorchLoader(data, num_workers=1, persistent_workers=True, multiprocessing_context=start)
+    with pytest.raises(ExpectedError, match=r"ExpectedError: .*toy/X_train\.npy: replaced since the source was opened"):
+        next(iter(loader))
+    forked = TorchLoader(data, num_workers=1, multiprocessing_context="fork")
+    assert sorted(flat(rows_of(forked))) == list(range(len(data.source)))
+
+
+@pytest.mark.parametrize("make", [plain, stateful, TorchLoader])
+def test_no_thread_is_left_where_an_iterator_is_dropped(folder, make):
+    """Before its first batch was taken, and after."""
+    data = dataset(folder)
+    for n in (0, 1):
+        passing = iter(make(data))
+        for _ in range(n):
+            next(passing)
+        del passing
+        assert not loader_threads()
+
+
+def test_a_pass_that_is_set_on_the_dataset_is_set_for_the_loader(folder):
+    loader = TorchLoader(dataset(folder))
+    next(iter(loader))
+    loader.dataset.set_epoch(4)
+    assert loader.state_dict()["epoch"] == 4
+    assert loader.state_dict()["next"] == 0

@@ -15,10 +15,9 @@ from stages.loader.torch_adapter.crossing import ALIGNMENT, Crossing, views  # n
 from tests.helpers.loader_parts import rows_of, write_part  # noqa: E402
 from tests.helpers.stores import split_both, write_merged  # noqa: E402
 
-needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU that torch can use is at hand")
 pytestmark = pytest.mark.train
 
-DEVICES = ["cpu", pytest.param("cuda", marks=needs_cuda)]
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 FIELDS = ("X", "board", "grid", "left", "wide", "label_kind", "mask_kind", "row_in_unit", "valid_X", "valid_wide")
 CHOICES = {
     "rows": Settings(batch_size=33, shuffle_seed=1, fields=FIELDS),
@@ -178,6 +177,21 @@ def test_a_state_is_that_of_the_batch_in_hand(toy, device):
 
 
 @pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("inner", ["loader", "dataset"])
+def test_an_epoch_that_is_set_behind_its_back_is_in_the_state(toy, device, inner):
+    """In the middle of a pass, whose next batch is again what the state says."""
+    settings = Settings(batch_size=48, shuffle_seed=3, fields=("X",))
+    loader = TorchLoader(TorchBatches(open_source(toy, "train", settings), settings))
+    there = to_device(loader, device)
+    passing = iter(there)
+    next(passing)
+    (loader if inner == "loader" else loader.dataset).set_epoch(4)
+    assert (there.state_dict()["epoch"], there.state_dict()["next"]) == (4, 0)
+    next(passing)
+    assert (there.state_dict()["epoch"], there.state_dict()["next"]) == (0, 96)
+
+
+@pytest.mark.parametrize("device", DEVICES)
 def test_a_stream_that_was_left_goes_on_with_what_was_copied_ahead(toy, device):
     settings = Settings(batch_size=48, fields=("X",))
     with batches(toy, "train", settings) as stream:
@@ -243,7 +257,7 @@ def test_rows_of_bits_are_unpacked_as_numpy_does(tmp_path):
         assert np.array_equal(batch["board"].numpy(), bits.unpack(packed, shape))
 
 
-@needs_cuda
+@pytest.mark.gpu
 def test_memory_is_not_given_to_another_batch_while_the_trainer_computes(toy):
     """Steps are queued far behind the host; every batch is still its own when its step runs."""
     settings = Settings(batch_size=48, shuffle_seed=3, fields=("X",), epochs=20)

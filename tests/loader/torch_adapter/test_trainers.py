@@ -1,12 +1,17 @@
 """accelerate and Lightning give a model the samples that the loader gives, each once, and go on with its state."""
 
+from dataclasses import replace
+
 import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed; `make test-train` installs it")
+from torch.utils.data import DataLoader  # noqa: E402
+
+from stages.core.errors import ExpectedError  # noqa: E402
 from stages.loader import Settings, batches, open_source  # noqa: E402
 from stages.loader.torch_adapter import TorchBatches, TorchLoader, to_device  # noqa: E402
 from tests.helpers.loader_parts import rows_of, write_part  # noqa: E402
-from tests.helpers.torchrun import told_by_two_ranks  # noqa: E402
+from tests.helpers.torchrun import run_by_two_ranks, told_by_two_ranks  # noqa: E402
 
 pytestmark = [
     pytest.mark.train,
@@ -104,6 +109,48 @@ def test_two_processes_of_accelerate_share_each_batch(folder, epochs, tmp_path):
     pytest.importorskip("accelerate", reason="accelerate is not installed; `make test-train` installs it")
     first, second = told_by_two_ranks(SCRIPT, folder, tmp_path)
     assert [one + other for one, other in zip(first, second, strict=True)] == epochs[0][: STEPS - 1]
+
+
+@pytest.mark.parametrize("how", [{}, {"num_workers": 1}, {"num_workers": 1, "multiprocessing_context": "spawn"}])
+@pytest.mark.parametrize("is_dispatched", [None, False])
+def test_a_plain_loader_that_accelerate_prepared_is_refused(folder, how, is_dispatched):
+    """Where it would lose the other ranks' samples; in one process it may be."""
+    accelerate = pytest.importorskip("accelerate", reason="accelerate is not installed; `make test-train` installs it")
+    accelerator = of_accelerate(dataloader_config=accelerate.DataLoaderConfiguration(dispatch_batches=is_dispatched))
+    source = open_source(folder, "train", SETTINGS)
+    alone = accelerator.prepare(DataLoader(TorchBatches(source, SETTINGS), batch_size=None, **how))
+    assert len(next(iter(alone))["X"]) == 48
+    first = TorchBatches(source, replace(SETTINGS, shard=(0, 2)))
+    assert len(next(iter(DataLoader(first, batch_size=None, **how)))["X"]) == 24
+    with pytest.raises(
+        ExpectedError, match=r"samples would be lost; write TorchLoader\(dataset\) instead of DataLoader"
+    ):
+        next(iter(accelerator.prepare(DataLoader(first, batch_size=None, **how))))
+
+
+PLAIN = """
+    import sys
+    import torch
+    from accelerate import Accelerator
+    from torch.utils.data import DataLoader
+    from stages.loader import Settings, open_source
+    from stages.loader.torch_adapter import TorchBatches
+
+    accelerator = Accelerator(cpu=True)
+    settings = Settings(batch_size=48, shuffle_seed=3, fields=("X",))
+    dataset = TorchBatches(open_source(sys.argv[1], "train", settings), settings)
+    for batch in accelerator.prepare(DataLoader(dataset, batch_size=None)):
+        pass
+"""
+
+
+@pytest.mark.slow
+def test_a_plain_loader_that_two_processes_prepared_is_refused(folder, tmp_path):
+    """And none of them waits for ever."""
+    pytest.importorskip("accelerate", reason="accelerate is not installed; `make test-train` installs it")
+    done = run_by_two_ranks(PLAIN, folder, tmp_path)
+    assert done.returncode != 0
+    assert "ExpectedError: loader: accelerate prepared a DataLoader of a dataset that gives rank 0 of 2" in done.stderr
 
 
 @pytest.fixture
