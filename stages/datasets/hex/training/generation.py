@@ -49,7 +49,7 @@ class SelfPlay:
     width: Annotated[int, Between(1, 169, noun="a whole number")] = 4
     value_weight: Number = 2.0
     temperature: Number = 1.0
-    warm_moves: FromOne = 7
+    warm_moves: FromOne = 8
     cache: FromOne = 60_000
 
 
@@ -76,8 +76,8 @@ class Gate:
     raw_too: bool = True
     width: Annotated[int, Between(1, 169, noun="a whole number")] = 4
     value_weight: Number = 2.0
-    temperature: Number = 0.5
-    warm_moves: FromOne = 4
+    temperature: Number = 1.0
+    warm_moves: FromOne = 8
     anchor_games: Annotated[int, AtLeast(2)] = 70
 
 
