@@ -4,7 +4,8 @@ In: data/processed/<dataset>, the section ``train.<dataset>`` of params.yaml, th
 
 - data/models/<dataset>/: see stages/training/weights.py;
 - data/train/<dataset>/metrics.json: for val and test the metrics of the ``model``, whose weights are the best ones, and
-  of each baseline by its name; ``best_step``, ``steps`` and ``samples``. A metric that nothing was counted for is null;
+  of each baseline and other player by its name; ``best_step``, ``steps`` and ``samples``. A metric that nothing was
+  counted for is null;
 - data/curves/<dataset>/curve.csv: a row for each evaluation: step, samples, lr, train_loss (the mean since the row
   before), val_loss, the parts of the loss and the other metrics of val;
 - data/train/<dataset>/figures.json: what the page of `make report` draws of test, see stages/training/figures.py.
@@ -204,9 +205,17 @@ def _measured(job: Job, trainer: Trainer, feed: Feed) -> tuple[dict[str, dict[st
     metrics = {}
     for part in PARTS[1:]:
         meter = evaluate(job.task, trainer.shown, feed.part(part), trainer.device, trainer.ranks)
-        baselines = job.task.baselines(job.folder, part) if trainer.ranks.is_first else {}
-        metrics[part] = {"model": meter.result(), **baselines}
+        metrics[part] = {"model": meter.result()}
+        if trainer.ranks.is_first:
+            _add(metrics[part], job.task.baselines(job.folder, part))
+            _add(metrics[part], job.task.replay(trainer.shown, job.folder, part))
     return metrics, meter.figures()
+
+
+def _add(metrics: dict[str, Metrics], others: Mapping[str, Metrics]) -> None:
+    """Add metrics of the model and of others, by name, to what is known of them."""
+    for name, found in others.items():
+        metrics[name] = metrics.get(name, {}) | found
 
 
 def _write(job: Job, trainer: Trainer, metrics: Mapping[str, Mapping[str, Metrics]]) -> None:

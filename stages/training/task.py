@@ -128,3 +128,9 @@ class Task(Protocol):
 
         The metrics have the names that `Meter.result` gives; what a baseline has no notion of is left out.
         """
+
+    def replay(self, model: nn.Module, folder: Path, part: str) -> dict[str, Metrics]:
+        """Return what comes of acting as the model says on a part, and as others do, by name; the model is ``model``.
+
+        Nothing where nobody acts; `model` is in evaluation mode.
+        """

@@ -16,11 +16,11 @@ import torch
 from train_places import ROOT, Place, place, sample_place, seconds
 
 from stages.datasets.hex.simulate.evaluate import DistanceEvaluator
-from stages.datasets.hex.training.arena import RANDOM_PLAYER, ArenaPlayer, NetEvaluator, arena
-from stages.datasets.hex.training.task import TaskHex
+from stages.datasets.hex.training.arena import RANDOM_PLAYER, ArenaPlayer, arena
+from stages.datasets.hex.training.network import load
 from stages.loader import batches
 from stages.loader.torch_adapter.batches import tensors
-from stages.training import checkpoint, load_model
+from stages.training import checkpoint
 from stages.training.device import Device
 from stages.training.feed import Feed
 from stages.training.identity import Identity
@@ -30,6 +30,7 @@ from stages.training.ranks import Ranks
 from stages.training.settings import Recipe, read_recipe
 from stages.training.task import Task
 from stages.training.tasks import task_class
+from stages.training.weights import WEIGHTS
 
 REFERENCE = ROOT.parent / "shared/reference"
 CPU_LIMITS_S = {"splendor": 30, "hex": 120}
@@ -114,12 +115,10 @@ def controls(here: Place) -> Iterator[Line]:
 
 def games(name: str, here: Place, least: int) -> Iterator[Line]:
     """Games of the network without search."""
-    model = load_model(here.model, here.processed)
-    assert isinstance(model.task, TaskHex)
-    net = ArenaPlayer(NetEvaluator(model.task, model.model))
+    net = ArenaPlayer(load(here.model / WEIGHTS))
     for rival, player, bound in (("random", RANDOM_PLAYER, 70), ("distance", ArenaPlayer(DistanceEvaluator()), least)):
         score = arena(net, player)
-        text = f"{score.won} of {score.games}, {score.distinct} distinct"
+        text = f"{score.won} of {score.distinct} distinct"
         yield Line(f"{name}: games won of {rival}", f">= {bound}", text, score.won >= bound)
 
 

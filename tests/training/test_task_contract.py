@@ -171,13 +171,14 @@ def test_the_states_of_two_meters_add_up(dataset, folder):
 
 def test_a_meter_without_samples_knows_nothing(dataset, folder):
     task = task_of(dataset, folder)
-    assert all(math.isnan(task.meter().result()[headline.name]) for headline in task.HEADLINES)
+    assert all(math.isnan(task.meter().result().get(headline.name, math.nan)) for headline in task.HEADLINES)
 
 
 def test_loss_and_headlines_are_metrics(dataset, folder):
     """Of the model and, where a baseline has a notion of it, of each baseline."""
     task = task_of(dataset, folder)
-    found = counted(task, task.build().eval(), folder, 256).result()
+    model = task.build().eval()
+    found = counted(task, model, folder, 256).result() | task.replay(model, folder, "test").get("model", {})
     assert {task.LOSS, *(headline.name for headline in task.HEADLINES)} <= set(found)
     assert math.isfinite(found[task.LOSS])
     for metrics in task.baselines(folder, "test").values():

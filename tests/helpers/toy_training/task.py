@@ -80,5 +80,8 @@ class TaskToy:
         masks = Processed(train).masks(part)[HEAD]
         return {"uniform": {"nll": float(np.log(masks.sum(1)).mean())}}
 
+    def replay(self, model, folder, part):
+        return {"model": {"won": 1.0}, "uniform": {"won": 0.5}, "other": {"won": 0.0}}
+
 
 TASK = TaskToy

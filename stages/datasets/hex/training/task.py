@@ -141,6 +141,11 @@ class TaskHex:
         """Return the metrics of each baseline; see `baselines`."""
         return baselines.baselines(train, part, self._options.policy_weight)
 
+    def replay(self, model: nn.Module, folder: Path, part: str) -> dict[str, Metrics]:
+        """Return nothing: nobody acts on what was recorded."""
+        del model, folder, part
+        return {}
+
     def _require_legal(self, target: Target, batch: TensorBatch) -> None:
         rows = row_names("hex", self._processed.units(), batch, len(target.label))
         require_legal(target, "policy", rows)

@@ -77,6 +77,7 @@ class TaskRugs:
         Headline("nll", is_higher_better=False),
         Headline("balanced_accuracy_adjusted", is_higher_better=True),
         Headline("pr_auc_press", is_higher_better=True),
+        Headline("return", is_higher_better=True),
     )
     LOSS: ClassVar[str] = "loss"
     ANSWERED_ROW: ClassVar[int] = 0
