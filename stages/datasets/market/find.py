@@ -29,7 +29,10 @@ import numpy as np
 
 from stages.core.errors import BadUnit, ExpectedError
 from stages.core.units import Source, Unit, digest_of
-from stages.datasets.base.raw import source_pieces
+from stages.datasets.base.compressed import plain_name
+from stages.datasets.base.disguises import HEAD_BYTES, refuse_disguise
+from stages.datasets.base.raw import bad_unit, read_source, source_pieces
+from stages.datasets.base.raw_files import FileNames, raw_files
 from stages.datasets.market import schema
 from stages.datasets.market.reading import disorder, segments
 from stages.datasets.market.reading.header import instrument_of
@@ -40,6 +43,7 @@ from stages.runtime.notes import working_on
 
 logger = logging.getLogger("batchwise")
 
+NAMES = FileNames((".csv",), "NQ.csv")
 LEAST_SHARE = 0.5  # of the steps that are the commonest one
 
 
@@ -57,10 +61,13 @@ class File:
 def find(raw_dir: Path, options: Mapping[str, Any]) -> list[Unit]:
     """Return one unit for each month of each instrument, keyed like ``NQ/2024-03``.
 
+    A file that cannot be read or lacks a column is a unit of its own, keyed by its path, without a digest, whose
+    context says why; discover counts it as bad.
+
     Parameters
     ----------
     raw_dir
-        The raw folder; CSV files lie in it or in folders below.
+        The raw folder; CSV files lie in it or in folders below, compressed or not.
     options
         See `schema.Options`.
 
@@ -68,13 +75,11 @@ def find(raw_dir: Path, options: Mapping[str, Any]) -> list[Unit]:
     ------
     ExpectedError
         When there is no bar, two files hold one instrument, or the order of day and month is not certain.
-    BadUnit
-        When a file cannot be read or lacks a column.
     """
     checked = schema.parse_options(options)
     files: dict[str, str] = {}
-    for path in sorted(path.relative_to(raw_dir).as_posix() for path in raw_dir.rglob("*.csv")):
-        instrument = instrument_of(path)
+    for path in raw_files(raw_dir, NAMES):
+        instrument = instrument_of(plain_name(path))
         if instrument in files:
             raise ExpectedError(
                 f"{raw_dir}: {files[instrument]!r} and {path!r} both hold {instrument}, expected one file of an "
@@ -88,9 +93,14 @@ def find(raw_dir: Path, options: Mapping[str, Any]) -> list[Unit]:
 
 
 def _units(raw_dir: Path, path: str, instrument: str, options: Options) -> list[Unit]:
-    """Return the units of one file."""
+    """Return the units of one file, or the file as a unit without a digest if it cannot be used."""
     working_on(str(raw_dir / path))
-    file = _scan(raw_dir, path, instrument, options)
+    try:
+        head = read_source(raw_dir, Source(path, 0, HEAD_BYTES))
+        refuse_disguise(head, f"{raw_dir / path}", "one bar a line")
+        file = _scan(raw_dir, path, instrument, options)
+    except BadUnit as error:
+        return [bad_unit(raw_dir, Source(path), error)]
     if file is None:
         return []
     context = {"bar_ns": file.bar_ns, **_too_bad(file.faults, options)}

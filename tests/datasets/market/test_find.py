@@ -181,9 +181,12 @@ def test_folder_without_bars(tmp_path, caplog):
     ],
 )
 def test_unusable_files(tmp_path, header, rows, message):
-    """A file that cannot be used is an error that says why."""
+    """A file that cannot be used is one bad unit that says why."""
+    folder = write_bars(tmp_path, rows, header=header)
+    (unit,) = find(folder, {})
+    assert (unit.key, unit.digest) == ("NQ.csv", "")
     with pytest.raises(BadUnit, match=message):
-        find(write_bars(tmp_path, rows, header=header), {})
+        read_bars(folder, [unit], {})
 
 
 def test_too_many_bad_rows_make_every_unit_bad(tmp_path):

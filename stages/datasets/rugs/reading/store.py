@@ -9,6 +9,7 @@ refuses a column that is both. Columns may be of any Arrow type that casts to th
 Needed are ws_event rows of the events of `KINDS`, and button_event rows; of the others only the number counts.
 """
 
+import contextlib
 import hashlib
 import os
 from collections import Counter
@@ -25,7 +26,9 @@ import pyarrow.parquet as pq
 
 from stages.core.errors import BadUnit, ExpectedError
 from stages.core.units import Source
+from stages.datasets.base.disguises import HEAD_BYTES, disguise
 from stages.datasets.base.raw import open_source
+from stages.datasets.base.raw_files import FileNames, raw_files
 from stages.datasets.rugs.reading import pages
 from stages.datasets.rugs.schema import FOLDER, GSU, OTHER, PLAYER, PRESS, TRADE
 
@@ -59,6 +62,8 @@ SMALL_BYTES: Final = 1 << 20  # read at once, a fifth faster; the recorder's hav
 BUFFER_BYTES: Final = 1 << 18  # of each column of a larger one
 MOST_VALUE_BYTES: Final = 8 << 20  # a frame has some 5 KB; reading one that is not JSON takes 20 times as much
 HASH_BYTES: Final = 32
+TRUTH: Final = "truth.json"  # what the simulator knows of its store, for tests
+MARK: Final = b"PAR1"  # at the beginning of each Parquet file
 MOST_NS: Final = 8_640_000_000 * 10**9  # 100,000 days: int64 holds 106,751
 NO_TIME: Final = np.iinfo(np.int64).min
 
@@ -122,16 +127,20 @@ def files(raw_dir: Path) -> list[str]:
     raw_dir
         The store's folder, or the one above `events_parquet`.
     """
-    root = raw_dir / FOLDER if (raw_dir / FOLDER).is_dir() else raw_dir
-    found = []
-    for folder, below, names in os.walk(root):
-        below[:] = [name for name in below if not name.startswith(".")]
-        chosen = [name for name in names if name.endswith(".parquet") and not name.startswith(".")]
-        found += [Path(folder, name).relative_to(raw_dir).as_posix() for name in chosen]
+    root = FOLDER if (raw_dir / FOLDER).is_dir() else os.curdir
+    names = FileNames(
+        (".parquet", ".pq"),
+        f"{FOLDER}/doc_type=ws_event/date=2025-12-21/1.parquet",
+        lambda folder: root in (os.curdir, folder.split("/")[0]),
+        may_be_packed=False,
+        of_others=(TRUTH,),
+    )
+    found = raw_files(raw_dir, names)
     for name in found:
         if not name.isprintable():
             raise ExpectedError(f"{raw_dir}: file name {name!r} is not printable UTF-8; rename the file")
-    return sorted(found)
+    # Spark and Dask write folders of that name; what lies in them is read.
+    return [name for name in found if not (raw_dir / name).is_dir()]
 
 
 @dataclass
@@ -177,8 +186,16 @@ class Reader:
         except BadUnit as error:
             self.faults[path] = str(error)
         except (pa.ArrowException, OSError) as error:
-            what = " ".join(str(error).split())[:200]
-            self.faults[path] = f"{where}: {what}, expected a Parquet file of events; correct or remove it"
+            self.faults[path] = self._why(path, error)
+
+    def _why(self, path: str, error: Exception) -> str:
+        """Say why a file cannot be read: what it is instead, or what Arrow says of it."""
+        found = None
+        with contextlib.suppress(BadUnit), open_source(self.raw_dir, Source(path)) as file:
+            head = file.read(HEAD_BYTES)
+            found = None if head.startswith(MARK) else disguise(head)
+        what, cure = found or (" ".join(str(error).split())[:200], "correct or remove it")
+        return f"{self.raw_dir / path}: {what}, expected a Parquet file of events; {cure}"
 
     def _untyped(self, file: BinaryIO, path: str) -> Iterator[pa.RecordBatch]:
         """Yield the rows of one file as they stand in it, few where they are long; see `reading.pages`."""
