@@ -55,6 +55,7 @@ KNOWN: Final = {
     "position_qty", "button_id", "button_category", "sequence_id", "sequence_position",
 }  # fmt: skip
 HEAD: Final = ("session_id", "seq", "doc_type", "event_name", "game_id", "ts")
+NULL, SEPARATOR = "\0", "\x1f"  # in a head
 NO_GAME: Final = (None, "", "unknown")
 ZONE: Final = "(Z|[+-][0-9]{2}:?[0-9]{2})$"
 PIECE_BYTES: Final = 2 << 20  # some 16 files: with 16 MB no faster, and at most 327 MB of memory instead of 190
@@ -64,6 +65,11 @@ MOST_VALUE_BYTES: Final = 8 << 20  # a frame has some 5 KB; reading one that is 
 HASH_BYTES: Final = 32
 TRUTH: Final = "truth.json"  # what the simulator knows of its store, for tests
 MARK: Final = b"PAR1"  # at the beginning of each Parquet file
+# Numbers are s, ms, us or ns since 1970, told by their size: in each unit all times of 1974 to 5138 lie between these.
+EPOCHS: Final = ((10**11, 10**9), (10**14, 10**6), (10**17, 10**3))
+WHOLE: Final = "^([0-9]{9,18}|[1-8][0-9]{18})$"  # below 2**63
+NUMBER: Final = r"^([0-9]{9,}(\.[0-9]*)?|[0-9]+(\.[0-9]*)?[eE]\+?[0-9]+)$"
+LEAST_EPOCH: Final = 10**8
 MOST_NS: Final = 8_640_000_000 * 10**9  # 100,000 days: int64 holds 106,751
 NO_TIME: Final = np.iinfo(np.int64).min
 
@@ -141,6 +147,18 @@ def files(raw_dir: Path) -> list[str]:
             raise ExpectedError(f"{raw_dir}: file name {name!r} is not printable UTF-8; rename the file")
     # Spark and Dask write folders of that name; what lies in them is read.
     return [name for name in found if not (raw_dir / name).is_dir()]
+
+
+def why_unplaced(head: bytes) -> str:
+    """Return why a row has no place in the order, by the `head` of it; empty if it has one."""
+    texts = dict(zip(HEAD, head.decode(errors="replace").split(SEPARATOR), strict=False))
+    missing = [name for name in ("session_id", "seq", "ts") if texts.get(name, NULL) == NULL]
+    if missing:
+        return f"no {' and no '.join(missing)}, expected each"
+    if _nanoseconds(pa.array([texts["ts"]]))[0] == NO_TIME:
+        expected = "a time such as 2025-12-21T23:56:04.610289, or s, ms, us or ns since 1970 as a number"
+        return f"ts is {texts['ts'][:40]!r}, expected {expected}"
+    return ""
 
 
 @dataclass
@@ -237,7 +255,7 @@ class Reader:
         places = [np.arange(batch.num_rows, dtype=np.int32) + start + 1 for _, start, batch in pieces]
 
         # What the hash of a row covers beside its payload.
-        head = [columns[name].cast(pa.string()).fill_null("\0") for name in HEAD]
+        head = [columns[name].cast(pa.string()).fill_null(NULL) for name in HEAD]
 
         return Rows(
             session=np.where(is_placed, session, -1),
@@ -248,7 +266,7 @@ class Reader:
             kind=kind,
             file=np.repeat(numbers, n_rows),
             row=np.concatenate(places),
-            head=pc.binary_join_element_wise(*head, "\x1f").cast(pa.large_binary()),
+            head=pc.binary_join_element_wise(*head, SEPARATOR).cast(pa.large_binary()),
             raw=columns["raw_json"].cast(pa.large_binary()).fill_null(b""),
         )
 
@@ -316,14 +334,37 @@ def lookup(column: pa.Array, function: Callable[[str | None], int], dtype: Any) 
 
 
 def _nanoseconds(column: pa.Array) -> np.ndarray:
-    """Return ISO times, UTC where they name no zone, as int64 ns since 1970 UTC, floored to us; `NO_TIME` for none."""
+    """Return times as int64 ns since 1970 UTC, floored to us; `NO_TIME` for none.
+
+    Read are ISO times, UTC where they name no zone, and numbers of s, ms, us or ns since 1970.
+    """
     has_zone = pc.match_substring_regex(column, ZONE)
     try:
         zoned = pc.if_else(has_zone, column, pc.binary_join_element_wise(column, "Z", ""))
         found = zoned.cast(pa.timestamp("ns", "UTC")).cast(pa.int64()).fill_null(NO_TIME).to_numpy()
-    except pa.ArrowInvalid:  # the other way to read them, one by one, must not give other times
-        found = np.array([_nanosecond(text) for text in column.to_pylist()], np.int64)
+    except pa.ArrowInvalid:  # the other ways to read them must not give other times
+        is_number = pc.match_substring_regex(column, NUMBER).fill_null(False)
+        found = _epochs(column, is_number)
+        texts = np.flatnonzero(~is_number.to_numpy(zero_copy_only=False))
+        found[texts] = [_nanosecond(text) for text in column.take(pa.array(texts)).to_pylist()]
     return np.where((found >= -MOST_NS) & (found <= MOST_NS), found // 1000 * 1000, NO_TIME)
+
+
+def _epochs(column: pa.Array, is_number: pa.Array) -> np.ndarray:
+    """Return numbers of s, ms, us or ns since 1970 as int64 ns, `NO_TIME` where there is none.
+
+    A number with a fraction, which a double holds to some 0.2 us, is rounded to us.
+    """
+    is_whole = pc.match_substring_regex(column, WHOLE)
+    whole = pc.if_else(is_whole, column, None).cast(pa.int64()).fill_null(0).to_numpy()
+    other = pc.if_else(pc.and_not(is_number, is_whole), column, None).cast(pa.float64()).fill_null(0).to_numpy()
+    factor = np.select([whole < limit for limit, _ in EPOCHS], [factor for _, factor in EPOCHS], 1)
+    is_time = (whole >= LEAST_EPOCH) & (whole <= MOST_NS // factor)
+    result = np.where(is_time, whole * np.where(is_time, factor, 0), NO_TIME)
+    limits, factors = [limit for limit, _ in EPOCHS], [factor // 1000 for _, factor in EPOCHS]
+    microseconds = other * np.select([other < limit for limit in limits], factors, 1e-3)
+    is_time = (other >= LEAST_EPOCH) & (microseconds <= MOST_NS // 1000)
+    return np.where(is_time, np.rint(np.where(is_time, microseconds, 0)).astype(np.int64) * 1000, result)
 
 
 def _nanosecond(text: str | None) -> int:
