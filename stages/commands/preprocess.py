@@ -40,7 +40,7 @@ def preprocess(params: Params, datasets: Sequence[str]) -> None:
     dvc.complete_params()
     witness.refuse_damaged()
     simulates = may_simulate()
-    simulated = [verbs.stage_name("simulate", dataset) for dataset in datasets if dataset in params.simulate]
+    simulated = [verbs.stage_name("simulate", dataset) for dataset in datasets if params.takes_sample(dataset)]
     if simulated and simulates:
         _dvc_repro(simulated)
     for dataset in datasets:
