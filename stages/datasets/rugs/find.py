@@ -22,6 +22,7 @@ below the raw folder.
 
 import logging
 import math
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -131,11 +132,10 @@ def scan(raw_dir: Path, options: Options) -> Scan:
     # Canonical order, each row once.
     sessions = np.argsort(order.ranks(first_ns, list(reader.sessions))).tolist()
     rows, first_game = Records(NEEDED), np.full(len(sessions), -1, np.int32)
-    shared: dict[int, list[int]] = {}
+    shared: dict[int, list[int]] = defaultdict(list)
     for block in needed.merged(sessions, faulty):
         first_games(block, first_game)
-        for row in _shared(block).tolist():
-            shared.setdefault(int(block["game"][row]), []).append(len(rows) + row)
+        _add_shared(block, len(rows), shared)
         rows.add(block)
     n_others_twice = len(others) - sum(len(block) for block in others.merged(sessions))
 
@@ -155,16 +155,17 @@ def scan(raw_dir: Path, options: Options) -> Scan:
     return Scan(paths, reader, rows, episodes, counts, gathered.bad, shared)
 
 
-def _shared(rows: np.ndarray) -> np.ndarray:
-    """Return the rows that name a game and have session, seq and doc type of a neighbour, which then names another.
+def _add_shared(rows: np.ndarray, first: int, shared: dict[int, list[int]]) -> None:
+    """Note the rows that name a game and have session, seq and doc type of a neighbour, which then names another.
 
-    Those with the same keys are all in one block, side by side.
+    Those with the same keys are all in one block, side by side; `first` is the place of its first row.
     """
     same = np.logical_and.reduce([rows[name][1:] == rows[name][:-1] for name in ("session", "seq", "doc")])
     is_shared = np.zeros(len(rows), bool)
     is_shared[1:] |= same
     is_shared[:-1] |= same
-    return np.flatnonzero(is_shared & (rows["game"] >= 0))
+    for row in np.flatnonzero(is_shared & (rows["game"] >= 0)).tolist():
+        shared[int(rows["game"][row])].append(first + row)
 
 
 def _first_times(needed: Sorter, others: Sorter, faulty: list[int], n_sessions: int) -> tuple[int, np.ndarray]:
