@@ -173,12 +173,12 @@ def test_with_a_raw_folder_of_ones_own_and_no_simulation_all_is_clean(clone):
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
-    assert not (clone.folder / "data/sample").exists()
+    assert not (clone.folder / "data/sample/splendor").exists()
     assert done.stdout == "splendor: every file is as written; rows, groups, values and masks agree\n"
     assert status(clone) == [up_to_date(clone)]
     assert plan(clone)["why"] == "up to date"
     clone.run(sys.executable, "-m", "stages.commands.preprocess")
-    assert not (clone.folder / "data/sample").exists()
+    assert not (clone.folder / "data/sample/splendor").exists()
 
 
 def test_after_slim_nothing_is_to_be_run_and_the_next_change_is_still_estimated(clone, finished):
