@@ -54,7 +54,8 @@ _WIDE_MARKS: Final = {
 _MARKUP: Final = re.compile(rb"(\xef\xbb\xbf)?\s*<(!doctype|html|head|body|\?xml|!--|error[ >])", re.IGNORECASE)
 _JSON: Final = re.compile(rb'(\xef\xbb\xbf)?\s*(\{\s*["}]|\[\s*[{[])')
 _RETURNS = Disguise("text whose lines end in carriage returns alone", "write line feeds, such as by `tr '\\r' '\\n'`")
-MOST_WIDE: Final = 0.2  # share of zero bytes in text of two bytes a character: nearly half of them are
+# Of text of two bytes a character every other byte is zero, but for letters that are not Latin, and no other one.
+LEAST_ZERO, MOST_ZERO = 0.6, 0.05
 
 
 def disguise(head: bytes) -> Disguise | None:
@@ -75,9 +76,10 @@ def disguise(head: bytes) -> Disguise | None:
     for mark, found in (*_WIDE_MARKS.items(), *_MARKS.items()):
         if head.startswith(mark):
             return found
-    if b"\0" in head:
-        is_wide = head.count(b"\0") > MOST_WIDE * len(head)
-        return _UTF16 if is_wide and head.strip(b"\0") else Disguise("binary data", "correct or remove it")
+    if b"\0" in head and _is_wide(head):
+        return _UTF16
+    if b"\0" in head and b"\n" not in head:  # else some lines may be sound, and the others are told one by one
+        return Disguise("binary data", "correct or remove it")
     if _MARKUP.match(head):
         return Disguise("a page of HTML or XML", "look what it says: the download may have failed")
     if _JSON.match(head):
@@ -85,6 +87,13 @@ def disguise(head: bytes) -> Disguise | None:
     if b"\n" not in head and b"\r" in head.rstrip(b"\r"):
         return _RETURNS
     return None
+
+
+def _is_wide(head: bytes) -> bool:
+    """Say whether some bytes are text of two bytes a character."""
+    half = max(1, len(head) // 2)
+    low, high = sorted(head[start::2].count(b"\0") / half for start in (0, 1))
+    return low <= MOST_ZERO and high >= LEAST_ZERO
 
 
 def refuse_disguise(head: bytes, where: str, expected: str) -> None:

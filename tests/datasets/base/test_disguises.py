@@ -36,7 +36,7 @@ DISGUISED = {
     "zstd": (pa.compress(ROWS.encode(), "zstd", asbytes=True), "zstd"),
     "zip": (zipped(), "ZIP"),
     "returns": (ROWS.replace("\n", "\r").encode(), "carriage returns alone"),
-    "binary": (b"time,open\n1,2\n\x00\x01", "binary"),
+    "binary": (b"\x7fELF\x00\x01\x02\x00\x00\x00\x00", "binary"),
 }
 PLAIN = {
     "rows": ROWS.encode(),
@@ -46,6 +46,8 @@ PLAIN = {
     "one line that ends in a return": b"#13,a1b2 b\r",
     "names in angle brackets": b"<DATE>\t<TIME>\t<OPEN>\n",
     "nothing": b"",
+    "a line of zeros, as after a crash": b"#13,a1b2 b\n" + bytes(4096),
+    "a zero in a line": b"#13,a1b2 b\n\x00\n#13,a1b2 b\n",
 }
 
 
