@@ -169,6 +169,9 @@ def test_a_file_that_cannot_be_used_is_left_out_listed_and_told(raw, dataset, ca
     assert report["count"] == 1
     assert report["list"][0]["unit"] == NAMES[dataset]
     assert TORN[dataset][1] in report["list"][0]["reason"]
+    for batch in manifests.read_batch_list(dataset):
+        for unit in manifests.read_manifest(dataset, batch):
+            base.check_unit(dataset, raw, unit)  # as `make verify` does
     (line,) = left_out(dataset)
     assert line.startswith(
         f"{dataset}: 1 unit is left out, see data/reports/{dataset}.json; the first: {NAMES[dataset]}"

@@ -29,6 +29,7 @@ PIECE_BYTES: Final = 1 << 20
 MOST_TIMES: Final = 250
 SURELY_BYTES: Final = 64 << 20  # that are read whatever they were
 MOST_PAUSED: Final = 16
+MOST_ALIKE: Final = 2  # at one place: a month and the rows that the next one looks back on are read by two streams
 
 
 def ending(path: str) -> str:
@@ -155,12 +156,12 @@ class _Paused:
             return self._streams.pop(max(before)[1])[1] if before else None
 
     def keep(self, identity: _Identity, stream: Unpacked) -> None:
-        """Keep a stream; of two at one place one, and of too many the last ones."""
+        """Keep a stream; of those at one place a few, and of too many the last ones."""
         with self._lock:
-            is_there = any(owner == identity and kept.at == stream.at for owner, kept in self._streams)
-            if not is_there:
+            n_there = sum(owner == identity and kept.at == stream.at for owner, kept in self._streams)
+            if n_there < MOST_ALIKE:
                 self._streams.append((identity, stream))
-            gone = [self._streams.pop(0)[1] for _ in self._streams[MOST_PAUSED:]] + [stream] * is_there
+            gone = [self._streams.pop(0)[1] for _ in self._streams[MOST_PAUSED:]] + [stream] * (n_there >= MOST_ALIKE)
         for each in gone:
             each.close()
 

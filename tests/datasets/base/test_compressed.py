@@ -162,6 +162,21 @@ def test_units_in_the_order_of_the_file_cost_one_pass(tmp_path, monkeypatch):
     assert len(compressed._paused._streams) == compressed.MOST_PAUSED
 
 
+def test_months_that_look_back_cost_no_more_than_their_bytes(tmp_path, monkeypatch):
+    """A header, the piece before and the own one, as market's units have them."""
+    (tmp_path / "f.gz").write_bytes(PACKED["f.csv.gz"])
+    n_read = []
+    read = compressed.Unpacked._piece
+    monkeypatch.setattr(compressed.Unpacked, "_piece", lambda *of: n_read.append(piece := read(*of)) or piece)
+    edges = range(50, 400_050, 50_000)
+    sources = [(0, 50), (edges[0], edges[1])]
+    for before, start, stop in zip(edges, edges[1:], edges[2:], strict=False):
+        sources += [(0, 50), (before, start), (start, stop)]
+    for start, stop in sources:
+        assert read_source(tmp_path, Source("f.gz", start, stop)) == CONTENT[start:stop]
+    assert sum(map(len, n_read)) == sum(min(stop, len(CONTENT)) - start for start, stop in sources)
+
+
 def test_threads_read_one_file_at_once(tmp_path):
     (tmp_path / "f.zst").write_bytes(PACKED["f.csv.zst"])
     wrong = []
