@@ -18,7 +18,10 @@ from stages.runtime.text import printable
 logger = logging.getLogger("batchwise")
 
 MOST_NAMED: Final = 5  # of the files that are not read
-LEFT_OUT: Final = ("__macosx", "thumbs.db", "desktop.ini")  # of macOS and Windows, in lower case
+# Of macOS, Windows and file servers, in lower case.
+LEFT_OUT: Final = frozenset(
+    ("__macosx", "icon\r", "thumbs.db", "desktop.ini", "$recycle.bin", "system volume information", "@eadir")
+)
 
 
 def is_ignored(name: str) -> bool:

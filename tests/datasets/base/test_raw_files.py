@@ -17,6 +17,9 @@ LEFT_OUT = (
     "__MACOSX/NQ.csv",
     "Thumbs.db",
     "desktop.ini",
+    "Icon\r",
+    "$RECYCLE.BIN/x.csv",
+    "@eaDir/NQ.csv",
     "NQ.csv.tmp",
     ".gitignore",
 )
