@@ -206,6 +206,20 @@ def read_unit(raw_dir: Path, unit: Unit) -> bytes:
     return content
 
 
+def content_bytes(raw_dir: Path, path: str) -> int:
+    """Return how many bytes a file has, one that is compressed in it: that one is read for it.
+
+    Raises
+    ------
+    BadUnit
+        As `read_source`.
+    """
+    if not compressed.ending(path):
+        with open_source(raw_dir, Source(path)) as file:
+            return os.fstat(file.fileno()).st_size
+    return sum(map(len, source_pieces(raw_dir, Source(path))))
+
+
 def raw_mb(raw_dir: Path, unit: Unit) -> float:
     """Return the size in MB of the bytes of a unit's sources; those that cannot be read count nothing.
 

@@ -12,7 +12,7 @@ import pytest
 from stages.core.errors import BadUnit, ExpectedError
 from stages.core.units import Source, Unit
 from stages.datasets.base import compressed, raw
-from stages.datasets.base.raw import file_units, locate, raw_mb, read_source, read_unit, source_pieces
+from stages.datasets.base.raw import content_bytes, file_units, locate, raw_mb, read_source, read_unit, source_pieces
 
 CONTENT = b"".join(b"%d,%d\n" % (i, i * i % 977) for i in range(40_000))  # 0.4 MB
 
@@ -192,6 +192,12 @@ def test_threads_read_one_file_at_once(tmp_path):
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_the_bytes_of_a_file_are_those_in_it(folder):
+    (folder / "f.csv").write_bytes(CONTENT)
+    names = ["f.csv", *PACKED]
+    assert [content_bytes(folder, name) for name in names] == [len(CONTENT)] * len(names)
 
 
 def test_the_size_of_a_whole_compressed_file_is_guessed(folder):
