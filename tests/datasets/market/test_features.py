@@ -162,7 +162,7 @@ def test_volume_ratio_is_that_of_the_recursion():
 
 @pytest.mark.parametrize("n_bars", [1, 59, 200, 1000])
 def test_the_average_of_the_volume_begins_so_many_bars_ago(n_bars):
-    """Weights 0.98**i over a row and `n_bars` before; with fewer rows before, the recursion that begins with the first."""
+    """Weights 0.98**i over a row and `n_bars` before; with fewer rows before the recursion from the first one on."""
     volume = history(1400)["volume"] + 1
     found = tactical.volume_ratio(volume, np.arange(1400), n_bars, "auto")
     weights = 0.98 ** np.arange(n_bars + 1)[::-1]

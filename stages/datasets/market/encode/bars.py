@@ -140,48 +140,45 @@ def _rows(content: bytes, unit: Unit) -> tuple[Rows, np.ndarray, np.ndarray, int
 
     Lines are counted from the first one of its own bytes. The last value is how many rows come before the own ones.
     """
-    own = int(unit.context["own"])
-    parts: dict[bool, list[tuple[Rows, np.ndarray, np.ndarray]]] = {False: [], True: []}
-    n_lines = {False: 0, True: 0}
-    for is_own, dialect, piece in _pieces(content, unit, own):
+    tables, times, faults = [], [], []
+    n_lines = n_lines_before = n_before = 0
+    for dialect, piece, own in _pieces(content, unit):
         table = rows.parse(piece, dialect)[0]
-        table = replace(table, line=table.line + np.int32(n_lines[is_own]))
-        n_lines[is_own] += piece.count(b"\n")
+        n_before += int(np.searchsorted(table.start, own))
+        table = replace(table, line=table.line + np.int32(n_lines))
+        n_lines, n_lines_before = n_lines + piece.count(b"\n"), n_lines_before + piece.count(b"\n", 0, own)
         if dialect.is_newest_first:
             table = table.at(np.arange(len(table.ns))[::-1])
         time, fault = rows.utc(table.ns, table.is_utc, table.fault, dialect.zone)[:2]
-        parts[is_own].append((table, time, fault))
-    found, times, faults = [], [], []
-    for is_own, read in parts.items():
-        if not read:
-            continue
-        table = rows.join([one for one, _, _ in read])
-        found.append(table if is_own else replace(table, line=table.line - np.int32(n_lines[False])))
-        time, fault = (np.concatenate([one[i] for one in read]) for i in (1, 2))
-        times.append(segments.fill(time, fault & rows.NO_TIME == 0))
+        tables.append(table)
+        times.append(time)
         faults.append(fault)
-    n_before = len(times[0]) if parts[False] else 0
-    return rows.join(found), np.concatenate(times), np.concatenate(faults), n_before
+    table, time, fault = rows.join(tables), np.concatenate(times), np.concatenate(faults)
+    is_time = fault & rows.NO_TIME == 0
+    filled = [segments.fill(time[part], is_time[part]) for part in (slice(n_before), slice(n_before, None))]
+    return replace(table, line=table.line - np.int32(n_lines_before)), np.concatenate(filled), fault, n_before
 
 
-def _pieces(content: bytes, unit: Unit, own: int) -> Iterator[tuple[bool, FileDialect, bytes]]:
-    """Yield the bytes of a unit, those of one file, before the own ones or of them, together.
+def _pieces(content: bytes, unit: Unit) -> Iterator[tuple[FileDialect, bytes, int]]:
+    """Yield the bytes of a unit that can be read together, with how, and how many of them come before its own ones.
 
-    Each says whether they are own ones, and how they are read; a last line without its end is given one.
+    Those are the bytes of one file; of one that is newest first the own ones apart, since they are turned round. A last
+    line without its end is given one.
     """
     dialects = [from_json(entry) for entry in unit.context["dialects"]]
     reads = unit.context.get("reads", [0] * len(unit.sources))
-    place = 0
-    runs: list[tuple[tuple[bool, str, int], list[bytes]]] = []
+    place, border = 0, int(unit.context["own"])
+    runs: list[tuple[tuple[str, int, bool], list[bytes], int]] = []
     for source, index in zip(unit.sources, reads, strict=True):
-        kind = place >= own, source.path, index
+        is_before = place < border
+        kind = source.path, index, is_before and dialects[index].is_newest_first
         text = content[place : place + (source.stop or 0) - source.start]
         place += len(text)
-        if not runs or runs[-1][0] != kind:
-            runs.append((kind, []))
-        runs[-1][1].append(text if text.endswith(b"\n") else text + b"\n")
-    for (is_own, _, index), texts in runs:
-        yield is_own, dialects[index], texts[0] if len(texts) == 1 else b"".join(texts)
+        text = text if text.endswith(b"\n") else text + b"\n"
+        last, texts, own = runs.pop() if runs and runs[-1][0] == kind else (kind, [], 0)
+        runs.append((last, [*texts, text], own + len(text) * is_before))
+    for (_, index, _), texts, own in runs:
+        yield dialects[index], texts[0] if len(texts) == 1 else b"".join(texts), own
 
 
 @dataclass(frozen=True)
@@ -202,8 +199,8 @@ class _Faults:
         _, left_out, is_same = self._repeated()
         chosen |= {SAME: left_out[is_same], DIFFERENT: left_out[~is_same], JUMP: self.jumps}
         is_good = self.fault == 0
-        chosen[REPAIRED] = np.flatnonzero(self.table.is_repaired & is_good)
-        chosen[LARGE] = np.flatnonzero((self.table.volume >= rows.EXACT) & is_good)
+        for reason, is_so in ((REPAIRED, self.table.is_repaired), (LARGE, self.table.volume >= rows.EXACT)):
+            chosen |= {reason: np.flatnonzero(is_so & is_good)} if is_so.any() else {}
         own = {reason: places[places >= self.n_before] for reason, places in chosen.items()}
         result = [
             Finding(unit, reason, len(places), int(self.table.line[places.min()]) + 1)

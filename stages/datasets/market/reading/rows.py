@@ -279,6 +279,8 @@ def _judge(values: list[np.ndarray], fault: np.ndarray, has_negative: bool) -> n
     A high or low that open or close pass by a rounding is moved there, in `values`; return where, bool (N,).
     """
     opened, high, low, close, volume = values
+    if _are_plain(values):
+        return np.zeros(len(fault), bool)
     is_finite = np.logical_and.reduce([np.isfinite(column) for column in values])
     least, most = np.minimum(opened, close), np.maximum(opened, close)
     lowest, highest = np.minimum(least, np.minimum(low, high)), np.maximum(most, np.maximum(low, high))
@@ -306,6 +308,16 @@ def _judge(values: list[np.ndarray], fault: np.ndarray, has_negative: bool) -> n
         if is_wrong.any():
             fault[is_wrong] |= reason
     return is_repaired
+
+
+def _are_plain(values: list[np.ndarray]) -> bool:
+    """Say whether nothing is wrong with any row, in a few passes; NaN compares as wrong."""
+    opened, high, low, close, volume = values
+    if not len(low) or not (
+        low.min() >= LEAST and high.max() <= MOST and 0 <= volume.min() <= volume.max() <= MOST_VOLUME
+    ):
+        return False
+    return all(bool((a <= b).all()) for a, b in ((low, opened), (low, close), (opened, high), (close, high)))
 
 
 def utc(ns: np.ndarray, is_utc: np.ndarray, fault: np.ndarray, zone: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
