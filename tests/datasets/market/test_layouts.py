@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - a file a line
 """Every layout of the table: a generated file of it fits its row and no other, and gives the bars that were written."""
 
 import numpy as np

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stages.core.errors import BadUnit, ExpectedError
-from stages.datasets.market import schema
-from stages.datasets.market.encode.bars import BACKWARD, DIFFERENT, JUMP, SAME, read_bars
+from stages.datasets.market import encode, schema
+from stages.datasets.market.encode.bars import BACKWARD, DIFFERENT, JUMP, LARGE, REPAIRED, SAME, read_bars
 from stages.datasets.market.find import find
 from stages.datasets.market.reading import rows
 from stages.datasets.market.reading.dialect import FileDialect
@@ -304,3 +304,62 @@ def test_real_bars(tmp_path):
         "2021-03-26T00:00",
         "2021-03-26T00:30",
     ]
+
+
+ODD = [
+    b"4.5",
+    b'"4.5"',
+    b'"4,830"',
+    b'"1,234,567.5"',
+    b"1e40",
+    b"x",
+    b"",
+    b'"a,b"',
+    b'"4,83"',
+    b'"1 234"',
+    b'"un"quoted',
+    b"7 ",
+]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.lists(st.sampled_from(ODD), min_size=4, max_size=6), min_size=1, max_size=12), st.integers(0, 300))
+def test_a_bad_number_does_not_lose_its_neighbours(rows_of_cells, n_plain):
+    """Mixed quoting, separators and bad cells: each row says what it says alone, whatever stands beside it."""
+    lines = [b"2024-01-08 01:00," + b",".join(cells) + b"\n" for cells in rows_of_cells]
+    piece = [*lines, *[b"2024-01-08 01:00,1,1,1,1,1\n"] * n_plain, *lines[::-1]]
+    whole = rows.parse(b"".join(piece), PLAIN)[0]
+    parsed = {line: rows.parse(line, PLAIN)[0] for line in set(piece)}
+    assert whole.fault.tolist() == [int(parsed[line].fault[0]) for line in piece]
+    for name in schema.VALUES:
+        alone = np.array([getattr(parsed[line], name)[0] for line in piece])
+        is_read = whole.fault & rows.CELLS == 0
+        np.testing.assert_array_equal(getattr(whole, name)[is_read], alone[is_read])
+
+
+def test_a_rounding_is_moved_and_counted(tmp_path):
+    """A close one unit in the last place above the high is that high; two hundredths above it is a fault."""
+    lines = [f"2024-01-08 {i // 60:02}:{i % 60:02},100.0,{100.0 + i},90.0,{100.0 + i},3" for i in range(40)]
+    lines[4] = "2024-01-08 00:04,100.0,104.0,100.00000000000001,104.00000000000001,3"
+    lines[9] = "2024-01-08 00:09,100.0,109.0,90.0,109.02,3"
+    table = read(write_bars(tmp_path, lines))[1]
+    assert found(table)[REPAIRED] == 1
+    assert found(table)[RANGE] == 1
+    assert (table.high[4], table.low[4]) == (104.00000000000001, 100.0)
+
+
+@pytest.mark.parametrize("cell", ["1e40", "1e16", "1e-16", "1e308"])
+def test_numbers_that_features_cannot_hold_are_bad_rows(tmp_path, cell):
+    """Their features would be infinite in float32, and then all of a column through the normaliser."""
+    lines = [f"2024-01-08 {i // 60:02}:{i % 60:02},100,120,90,101,3" for i in range(120)]
+    lines[70] = f"2024-01-08 01:10,{cell},{cell},{cell},{cell},3"
+    folder = write_bars(tmp_path, lines)
+    units, table = read(folder)
+    assert found(table) == {rows.REASONS[rows.BEYOND]: 1}
+    arrays = encode.encode(encode.read(folder, units, ALL), ALL)
+    assert np.isfinite(arrays["strategic"]).all()
+
+
+def test_a_volume_beyond_what_is_exact_is_told(tmp_path):
+    lines = [f"2024-01-08 00:{i:02},100,120,90,101,{2**53 - 5 + i}" for i in range(10)]
+    assert found(read(write_bars(tmp_path, lines))[1]) == {LARGE: 5}

@@ -96,7 +96,9 @@ class _Case:
         fitting = [name for name, one in self.options.formats.items() if self._fits(one)]
         if len(fitting) == 1:
             name = fitting[0]
-            return self._by_format(name, _wanted(replace(self.settings, format=name), self.options))
+            return self._cut(self.options.formats[name])._by_format(
+                name, _wanted(replace(self.settings, format=name), self.options)
+            )
         known = [] if fitting else [layout for layout in layouts.TABLE if layouts.fits(layout, self.lines)]
         found = fitting or [layout.id for layout in known]
         if len(found) > 1:
@@ -108,11 +110,14 @@ class _Case:
             return self._by_layout(known[0], wanted)
         return self._plain(wanted)
 
+    def _cut(self, one: Format) -> "_Case":
+        """Return the case with the first lines cut as a format of the user says."""
+        lines = first_lines(self.content, self.lines.name, self.where, _character(one.separator)) or self.lines
+        return replace(self, lines=replace(lines, name=self.lines.name))
+
     def _fits(self, one: Format) -> bool:
         """Say whether a format of the user can be that of the file: all columns that it names are there."""
-        lines, n_header = self.lines, 1 if one.header is None else one.header
-        if one.separator and _character(one.separator) not in lines.text:
-            return False
+        lines, n_header = self._cut(one).lines, 1 if one.header is None else one.header
         if one.names:
             is_same_kind = (n_header == 0) != lines.is_headered
             return is_same_kind and all(len(row) == len(one.names) for row in lines.lower[n_header : n_header + 3])
