@@ -26,6 +26,7 @@ BARS = {"bars": 9000, "start": "2024-01-02"}
 WINDOWS = {"strategic": {"window": 48, "step": 1, "ahead": 4}, "tactical": {"window": 60, "step": 1, "ahead": 6}}
 ENTRY = {
     "raw": "raw",
+    "options": {"volume_bars": 200},
     "split": {"by": "time", "horizon": 1, "embargo": 12, "windows": WINDOWS},
 }
 
