@@ -110,11 +110,11 @@ def test_what_others_leave_in_the_folder_changes_nothing(raw, dataset, caplog):
 @each_dataset
 def test_files_that_are_not_read_are_named(raw, dataset, caplog):
     before = found(dataset, raw)
-    (raw / "notes.txt").write_text("x")
+    (raw / "notes.md").write_text("x")
     (raw / "more").mkdir()
     (raw / "more/data.csv.bak").write_text("x")
     assert found(dataset, raw) == before
-    assert f"{raw}: 2 files are not read: more/data.csv.bak, notes.txt; expected names like" in caplog.text
+    assert f"{raw}: 2 files are not read: more/data.csv.bak, notes.md; expected names like" in caplog.text
 
 
 UNUSABLE = {
@@ -144,7 +144,7 @@ def test_a_file_that_is_something_else_is_one_bad_unit_that_says_what(raw, datas
 
 TORN = {
     "hex": (b"x" * 70_000, "a line of more than 65,536 bytes"),
-    "market": (b"id,side,qty\n1,buy,2\n", "column 'open' is missing"),
+    "market": (b"id,side,qty\n1,buy,2\n", "orders.csv:1: "),
     "rugs": (b"PAR1\x15\x04", "expected a Parquet file of events"),
     "splendor": (b"a,b\n1,2\n", "column 1 is 'a', expected 'game_id'"),
 }
