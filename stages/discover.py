@@ -47,7 +47,7 @@ def discover(dataset: str, params: DatasetParams) -> None:
         found = base.finder(dataset).find(params.raw_dir, params.options)
         chosen = units.lowest_hashes(found, params.limit)
         log.note("end", n_units=len(chosen))
-    _refuse_unreadable(chosen, params)
+    _tell_unreadable(dataset, chosen, params)
     batches = _write_manifests(dataset, chosen, params.batch_size)
     before = set(manifests.read_batch_list(dataset))
     write_text(paths.batch_list(dataset), manifests.batch_list_text(dataset, batches))
@@ -74,13 +74,31 @@ def _write_manifests(dataset: str, chosen: Sequence[units.Unit], batch_size: int
     return batches
 
 
-def _refuse_unreadable(chosen: Sequence[units.Unit], params: DatasetParams) -> None:
+def _tell_unreadable(dataset: str, chosen: Sequence[units.Unit], params: DatasetParams) -> None:
+    """Refuse more units that cannot be read than may be left out, and name the first of fewer."""
     unreadable = [unit for unit in chosen if not unit.digest]
-    if len(unreadable) > params.max_bad_units:
-        if reason := unreadable[0].context.get("bad"):
-            raise BadUnit(f"{params.raw_dir}/{reason}")
-        read_unit(params.raw_dir, unreadable[0])
-        raise BadUnit(f"{params.raw_dir / unreadable[0].key}: was not readable a moment ago; run discover again")
+    if not unreadable:
+        return
+    n_bad, most = len(unreadable), params.max_bad_units
+    first = _why(unreadable[0], params)
+    if n_bad <= most:
+        count = "1 unit cannot be read and is" if n_bad == 1 else f"{n_bad:,} units cannot be read and are"
+        logger.warning("discover %s: %s left out (max_bad_units = %d), first %s", dataset, count, most, first)
+    elif most == 0:
+        raise BadUnit(first)
+    else:
+        raise BadUnit(f"{n_bad} bad units, expected at most {dataset}.max_bad_units = {most}; the first: {first}")
+
+
+def _why(unit: units.Unit, params: DatasetParams) -> str:
+    """Return why a unit cannot be read, with its file."""
+    if reason := unit.context.get("bad"):
+        return f"{params.raw_dir}/{reason}"
+    try:
+        read_unit(params.raw_dir, unit)
+    except BadUnit as error:
+        return str(error)
+    raise BadUnit(f"{params.raw_dir / unit.key}: was not readable a moment ago; run discover again")
 
 
 def _remove_vanished(dataset: str, batches: set[str], before: set[str]) -> None:

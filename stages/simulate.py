@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from pathlib import Path
 from typing import Any
 
+from stages.core import paths
 from stages.core.errors import ExpectedError
 from stages.core.params import Params
 from stages.datasets import base
@@ -19,8 +19,6 @@ from stages.runtime import cli
 from stages.runtime.display import Counts, Display
 from stages.runtime.memory import Watch
 from stages.runtime.memory_log import MemoryLog
-
-SAMPLE_DIR = Path("data/sample")
 
 
 class Growth:
@@ -52,7 +50,7 @@ def simulate(dataset: str, settings: Mapping[str, Any]) -> None:
     ExpectedError
         When a setting is not usable.
     """
-    folder, simulator = SAMPLE_DIR / dataset, base.simulator(dataset)
+    folder, simulator = paths.sample_dir(dataset), base.simulator(dataset)
     progress = getattr(simulator, "progress", None)
     with MemoryLog("simulate", dataset) as log:
         log.record("start")

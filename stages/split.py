@@ -130,9 +130,10 @@ def _refuse_empty_parts(dataset: str, merged: Merged, params: SplitParams) -> No
     if not counts.all() or not all(merged.n_rows()):
         found = ", ".join(f"{name} {count}" for name, count in zip(PARTS, counts, strict=True))
         shares = ", ".join(f"{name} {share}" for name, share in params.described().items())
+        hint = "; rows whose features look back over a boundary are in no part" if params.by == "time" else ""
         raise ExpectedError(
             f"{dataset}: {len(merged.part)} groups give {found}, expected some in each part; add data, "
-            f"or change split ({shares}) in params.yaml"
+            f"or change split ({shares}) in params.yaml{hint}"
         )
 
 

@@ -74,7 +74,6 @@ def test_discover_again_writes_nothing(discovered, run):
         (lambda raw: shutil.rmtree(raw), ("raw: not a folder", "set its `raw`")),
         (lambda raw: (shutil.rmtree(raw), raw.write_text("")), ("raw: not a folder",)),
         (lambda raw: (shutil.rmtree(raw), raw.mkdir()), ("raw: no games", "2_games/17.csv")),
-        (lambda raw: [p.rename(p.with_suffix(".csv.backup")) for p in raw.rglob("*.csv")], ("raw: no games",)),
     ],
 )
 def test_no_raw_data_is_an_error_that_changes_nothing(workspace, run, snapshot, damage, words, listed):
@@ -89,6 +88,16 @@ def test_no_raw_data_is_an_error_that_changes_nothing(workspace, run, snapshot, 
         assert rewritten() == set()
     else:
         assert not (workspace / "data/manifests").exists()
+
+
+def test_games_of_other_names_only_are_an_error_and_are_named(workspace, run):
+    for path in (workspace / "raw").rglob("*.csv"):
+        path.rename(path.with_suffix(".csv.backup"))
+    result = run("discover", "splendor")
+    assert result.returncode == 1
+    warning, error = result.stderr.splitlines()
+    assert warning.startswith("raw: 60 files are not read: 2_games/10.csv.backup, 2_games/12.csv.backup, ")
+    assert "raw: no games" in error
 
 
 def test_one_file_more_changes_one_manifest(discovered, run):
@@ -222,7 +231,10 @@ def test_only_games_are_taken(workspace, run):
     for name in ("all_games.csv", "2_games/2.csv.backup", "2_games/notes.txt", "5_games/1.csv"):
         (workspace / "raw" / name).parent.mkdir(exist_ok=True)
         (workspace / "raw" / name).write_text("x")
-    assert "60 units" in ok(run("discover", "splendor")).stderr
+    stderr = ok(run("discover", "splendor")).stderr
+    assert "60 units" in stderr
+    names = "2_games/2.csv.backup, 2_games/notes.txt, 5_games/1.csv, all_games.csv"
+    assert f"raw: 4 files are not read: {names}; expected names like 2_games/17.csv (also" in stderr
 
 
 HUNGRY = """

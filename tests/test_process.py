@@ -1,6 +1,7 @@
 """One batch of raw units to one NPZ: the same bytes whatever the workers, and nothing silent about bad input."""
 
 import json
+import os
 import re
 import shutil
 import socket
@@ -93,9 +94,10 @@ def test_bad_units_give_the_same_bytes_for_all_workers(one_batch, write_params, 
 
 
 def test_the_order_of_files_on_disk_does_not_matter(workspace, finished, snapshot, monkeypatch):
-    listdir = find.os.listdir
+    walk = os.walk
     for order in (lambda names: sorted(names, reverse=True), lambda names: sorted(names, key=hash)):
-        monkeypatch.setattr(find.os, "listdir", lambda path, order=order: order(listdir(path)))
+        shuffled = [(folder, order(below), order(names)) for folder, below, names in walk(workspace / "raw")]
+        monkeypatch.setattr(os, "walk", lambda folder, shuffled=shuffled: iter(shuffled))
         found = find.find(workspace / "raw", {})
         batches = units.deal([unit.key for unit in found], 16)
         by_key = {unit.key: unit for unit in found}

@@ -13,11 +13,11 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stages.commands.preprocess import layout
+from stages.commands.preprocess import layout, may_simulate
 from stages.commands.repair import look_first
 from stages.commands.status import Changes, StaleStage, changes, is_input, not_simulated, stale_stages
 from stages.core import manifests, paths
-from stages.core.params import DatasetParams, Params
+from stages.core.params import Params
 from stages.pipeline import dvc, lock, verbs
 from stages.runtime import cli, memory_log
 
@@ -99,10 +99,11 @@ def _durations(stage: str, dataset: str) -> dict[str, tuple[float, int, float]]:
     return result
 
 
-def plan_row(dataset: str, params: DatasetParams) -> tuple[str, ...]:
+def plan_row(dataset: str, params: Params) -> tuple[str, ...]:
     """Return the table row of one dataset, as text."""
-    raw = changes(dataset, params)
-    stale = stale_stages(dataset)
+    stale = stale_stages(dataset, params.takes_sample(dataset))
+    is_restored = _restores_sample(stale)
+    raw = changes(dataset, params.dataset(dataset), is_restored)
     costs = last_costs(dataset)
     run = stale_batches(dataset, raw, stale)
     verbs = _verbs(raw, run, stale)
@@ -116,7 +117,14 @@ def plan_row(dataset: str, params: DatasetParams) -> tuple[str, ...]:
     n_bytes = sum(n_run[verb] * costs.n_bytes[verb] for verb in worked)
     is_known = all(costs.seconds[verb] > 0 and costs.n_bytes[verb] > 0 for verb in worked)
     estimate = (f"{seconds:,.0f}", f"{n_bytes / 1e6:,.0f}", f"{costs.peak_mb:,.0f}") if is_known else ("?", "?", "?")
-    return (dataset, *counts, *estimate, _why(raw, stale) if is_known else "no earlier run to estimate from")
+    why = _why(raw, stale, is_restored) if is_known else "no earlier run to estimate from"
+    return (dataset, *counts, *estimate, why)
+
+
+def _restores_sample(stale: Sequence[StaleStage]) -> bool:
+    """Say whether the sample, and nothing it is made of, differs from what simulate wrote: a run makes it as it was."""
+    changed = [stage.changed for stage in stale if stage.verb == "simulate"]
+    return may_simulate() and any(paths and not any(map(is_input, paths)) for paths in changed)
 
 
 def _verbs(raw: Changes, run: Sequence[str], stale: Sequence[StaleStage]) -> set[str]:
@@ -131,10 +139,12 @@ def _verbs(raw: Changes, run: Sequence[str], stale: Sequence[StaleStage]) -> set
     return verbs
 
 
-def _why(raw: Changes, stale: Sequence[StaleStage]) -> str:
+def _why(raw: Changes, stale: Sequence[StaleStage], is_restored: bool) -> str:
     """Say in a few words why something runs."""
     edits = sorted({path for stage in stale if not stage.is_cached for path in stage.changed if is_input(path)})
-    return "; ".join([*filter(None, [str(raw)]), *edits[:2], *["..."][: len(edits) > 2]]) or "missing outputs"
+    restored = ["the sample is made anew"] if is_restored else []
+    found = [*filter(None, [str(raw)]), *restored, *edits[:2], *["..."][: len(edits) > 2]]
+    return "; ".join(found) or "missing outputs"
 
 
 def main() -> int:
@@ -148,7 +158,7 @@ def main() -> int:
             if not_simulated(dataset, params):
                 rows.append((dataset, "?", "?", "?", "?", "?", "?", "the sample is not simulated yet"))
             else:
-                rows.append(plan_row(dataset, params.dataset(dataset)))
+                rows.append(plan_row(dataset, params))
         sys.stdout.write(f"{layout(rows)}\n\n`run` and `reuse` count batches; nothing was run.\n")
 
     return cli.on_datasets("commands.plan", "Say what a run would do and cost.", action)

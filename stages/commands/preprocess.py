@@ -15,6 +15,7 @@ from stages.commands import witness
 from stages.commands.repair import look_first
 from stages.core import manifests, paths
 from stages.core.errors import ExpectedError
+from stages.core.merge_report import read_report
 from stages.core.params import Params
 from stages.discover import discover
 from stages.pipeline import dvc, lock, merges, verbs
@@ -39,7 +40,7 @@ def preprocess(params: Params, datasets: Sequence[str]) -> None:
     dvc.complete_params()
     witness.refuse_damaged()
     simulates = may_simulate()
-    simulated = [verbs.stage_name("simulate", dataset) for dataset in datasets if dataset in params.simulate]
+    simulated = [verbs.stage_name("simulate", dataset) for dataset in datasets if params.takes_sample(dataset)]
     if simulated and simulates:
         _dvc_repro(simulated)
     for dataset in datasets:
@@ -98,6 +99,16 @@ def table_row(dataset: str, entries: Sequence[LogEntry]) -> tuple[str, ...]:
     return (dataset, f"{stats['units']:,}", str(n_run), str(n_reused), *rows, peak, f"{_seconds(mine):.1f}", where)
 
 
+def left_out(dataset: str) -> list[str]:
+    """Return the line that says how many units of a dataset are left out, and why the first one is; none if none is."""
+    bad = read_report(dataset)["bad_units"]
+    if not bad["count"]:
+        return []
+    count = "1 unit is" if bad["count"] == 1 else f"{bad['count']:,} units are"
+    first = printable(bad["list"][0]["reason"])
+    return [f"{dataset}: {count} left out, see {paths.report(dataset)}; the first: {first}\n"]
+
+
 def _seconds(entries: Iterable[LogEntry]) -> float:
     """Return the seconds that the stages themselves took, from their first record to their last."""
     times: dict[tuple[str, str], list[float]] = {}
@@ -129,6 +140,7 @@ def main() -> int:
         total = time.time() - started
         sys.stdout.write(f"\n{layout(rows)}\n\n`run` and `reused` count batches. ")
         sys.stdout.write(f"In all {total:.1f} s, of which {total - _seconds(entries):.1f} s DVC and start-up.\n")
+        sys.stdout.writelines(line for dataset in datasets for line in left_out(dataset))
 
     return cli.on_datasets("commands.preprocess", "Run the whole pipeline.", action)
 

@@ -64,8 +64,17 @@ class Changes:
         return ", ".join([f"{count} {noun} {kind}", *others])
 
 
-def changes(dataset: str, params: DatasetParams) -> Changes:
+def changes(dataset: str, params: DatasetParams, is_restored: bool = False) -> Changes:
     """Compare the raw folder with the manifests.
+
+    Parameters
+    ----------
+    dataset
+        Its name.
+    params
+        Its settings.
+    is_restored
+        The folder will be again as the manifests have it, before anything reads it.
 
     Raises
     ------
@@ -76,13 +85,13 @@ def changes(dataset: str, params: DatasetParams) -> Changes:
         raise ExpectedError(
             f"{params.raw_dir}: not a folder, expected the raw files of {dataset}; `dvc repro` or `dvc pull`"
         )
-    with _unheard():
-        found = units.lowest_hashes(base.finder(dataset).find(params.raw_dir, params.options), params.limit)
-    now = {unit.key: unit for unit in found}
-    dealt = units.deal(now, params.batch_size)
-    batches = {batch: [now[key] for key in keys] for batch, keys in dealt.items()}
     before = {batch: _recorded(dataset, batch) for batch in manifests.read_batch_list(dataset)}
     then = {unit.key: unit for recorded in before.values() for unit in recorded}
+    with _unheard():
+        found = list(then.values()) if is_restored else base.finder(dataset).find(params.raw_dir, params.options)
+    now = {unit.key: unit for unit in units.lowest_hashes(found, params.limit)}
+    dealt = units.deal(now, params.batch_size)
+    batches = {batch: [now[key] for key in keys] for batch, keys in dealt.items()}
     return Changes(
         added=sorted(set(now) - set(then)),
         changed=sorted(key for key in set(now) & set(then) if now[key] != then[key]),
@@ -132,15 +141,26 @@ class StaleStage:
         return verbs.parsed(self.name).verb
 
 
-def stale_stages(dataset: str) -> list[StaleStage]:
+def stale_stages(dataset: str, takes_sample: bool) -> list[StaleStage]:
     """Return the stages of a dataset that `dvc status` does not call up to date, raw data and outputs included.
+
+    Parameters
+    ----------
+    dataset
+        Its name.
+    takes_sample
+        Whether its raw files are simulated; if not, that stage does not count.
 
     Raises
     ------
     ExpectedError
         When `dvc status` fails.
     """
-    entries = {name: value for name, value in dvc.status().items() if verbs.parsed(name).dataset == dataset}
+    entries = {
+        name: value
+        for name, value in dvc.status().items()
+        if verbs.parsed(name).dataset == dataset and (takes_sample or verbs.parsed(name).verb != "simulate")
+    }
     return _mark_cached([_stale_stage(name, value) for name, value in sorted(entries.items())])
 
 
@@ -174,10 +194,10 @@ def is_input(path: str) -> bool:
     return not path.startswith("data/")
 
 
-def status(dataset: str, params: DatasetParams) -> str:
+def status(dataset: str, params: Params) -> str:
     """Return the lines that say what is out of date."""
-    raw = changes(dataset, params)
-    stale = stale_stages(dataset)
+    raw = changes(dataset, params.dataset(dataset))
+    stale = stale_stages(dataset, params.takes_sample(dataset))
     runs = [stage for stage in stale if not stage.is_cached]
     if raw.is_first:
         return f"{dataset}: nothing has run here yet on these {_size(raw)}; `dvc repro` builds all\n"
@@ -233,7 +253,7 @@ def _stages(stale: Sequence[str]) -> str:
 
 def not_simulated(dataset: str, params: Params) -> bool:
     """Say whether a dataset's raw files are a sample that is still to be made, as on a fresh clone."""
-    return dataset in params.simulate and not params.datasets[dataset].raw_dir.is_dir()
+    return params.takes_sample(dataset) and not params.datasets[dataset].raw_dir.is_dir()
 
 
 def main() -> int:
@@ -247,7 +267,7 @@ def main() -> int:
             if not_simulated(dataset, params):
                 text = f"{dataset}: nothing has run here yet; `dvc repro` simulates the sample and builds all\n"
             else:
-                text = status(dataset, params.dataset(dataset))
+                text = status(dataset, params)
             sys.stdout.write(text)
 
     return cli.on_datasets("commands.status", "Say what is out of date and why.", action)

@@ -41,7 +41,7 @@ def verify(datasets: Sequence[str], params: Params) -> Iterator[tuple[str, bool]
     store = open_store()
     damaged: list[tuple[OutputFile, Damage]] = []
     for dataset in datasets:
-        files, lines = damaged_files(dataset, dataset in params.simulate, store)
+        files, lines = damaged_files(dataset, params.takes_sample(dataset), store)
         damaged += files
         if not files and not lines:  # what the bytes already tell need not be told again
             lines = _check(dataset, params)

@@ -166,6 +166,14 @@ class Params:
     iterate: dict[str, dict[str, Any]] = field(default_factory=dict)
     sweep: dict[str, SweepParams] = field(default_factory=dict)
 
+    def takes_sample(self, dataset: str) -> bool:
+        """Say whether the raw files of a dataset are those that its simulation makes.
+
+        With a raw folder of one's own a simulation that params.yaml still has makes files that nothing reads.
+        """
+        sample = paths.sample_dir(dataset).resolve()
+        return dataset in self.simulate and self.datasets[dataset].raw_dir.resolve().is_relative_to(sample)
+
     def dataset(self, name: str) -> DatasetParams:
         """Return the settings of the dataset called `name`.
 

@@ -7,6 +7,11 @@ LOG_DIR = Path("data/logs")
 GENERATIONS_DIR = Path("data/generations")
 
 
+def sample_dir(dataset: str) -> Path:
+    """Folder of the raw data that the simulator of `dataset` makes."""
+    return Path("data/sample", dataset)
+
+
 def batch_list(dataset: str) -> Path:
     """Path of the committed list of batch ids of `dataset`, which dvc.yaml reads."""
     return Path("data/manifests", dataset, "batches.yaml")

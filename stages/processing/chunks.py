@@ -90,6 +90,7 @@ def _encode(chunk: Chunk) -> Encoded:
     place = {unit.key: chunk.first + i for i, unit in enumerate(chunk.units)}
     result["source"] = np.array([place[unit.key] for unit in good], np.int32)[result["source"]]
     _check(encoder.FIELDS, result)
+    _refuse_not_finite(encoder.FIELDS, result, chunk)
     return Encoded(result, bad, findings)
 
 
@@ -112,3 +113,30 @@ def _check(fields: Mapping[str, base.Field], result: Mapping[str, np.ndarray]) -
         array = result[name]
         if array.dtype != field.dtype or array.shape != (n_rows, *field.shape):
             raise TypeError(f"encode gave {name} as {array.dtype}{array.shape}, expected {field} for {n_rows} rows")
+
+
+def _refuse_not_finite(fields: Mapping[str, base.Field], result: Mapping[str, np.ndarray], chunk: Chunk) -> None:
+    """Refuse NaN and infinity in rows that are valid: a mean over them would be NaN, and all rows that it standardises.
+
+    Raises
+    ------
+    ExpectedError
+        With the unit, the field and the column of the first such value.
+    """
+    for name, field in fields.items():
+        array = result[name]
+        if array.dtype.kind != "f" or np.isfinite(array).all():
+            continue
+        rows = np.isfinite(array).reshape(len(array), -1)
+        if f"valid_{name}" in result:
+            rows |= ~result[f"valid_{name}"].astype(bool)[:, None]
+        if rows.all():
+            continue
+        row, column = (int(place) for place in np.argwhere(~rows)[0])
+        group = int(np.searchsorted(result["group_offsets"], row, side="right")) - 1
+        unit = chunk.units[int(result["source"][group]) - chunk.first]
+        what = field.names[column] if field.names else column
+        raise ExpectedError(
+            f"{chunk.raw_dir}: {unit.key}: {name} ({what}) is {array.reshape(rows.shape)[row, column]} in "
+            f"{int((~rows).any(axis=1).sum()):,} rows, expected numbers that {array.dtype} holds; correct them"
+        )

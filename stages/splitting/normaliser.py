@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from stages.core.errors import ExpectedError
 from stages.core.fields import NamedField
 from stages.core.part_files import NORMALIZER, PARTS
 from stages.core.standardise import Standard
@@ -33,7 +34,13 @@ class Normaliser:
 
 
 def fit(merged: Merged, field: NamedField) -> Normaliser:
-    """Fit a feature's columns on its train rows that are valid, in one pass; a constant column keeps scale 1."""
+    """Fit a feature's columns on its train rows that are valid, in one pass; a constant column keeps scale 1.
+
+    Raises
+    ------
+    ExpectedError
+        When a mean or a deviation is no number: what it standardised would be none, in every row.
+    """
     moments = Moments(field.shape, field.dtype, FEATURE_CHUNK_ROWS)
     for rows, parts, is_valid in merged.feature_chunks(field.name, FEATURE_CHUNK_ROWS):
         is_train = parts == PARTS.index("train")
@@ -41,7 +48,15 @@ def fit(merged: Merged, field: NamedField) -> Normaliser:
     is_normalised = np.array(field.normalise).reshape(field.shape)
     std = moments.std()
     scale = np.where(is_normalised & (std > 0), std, 1.0)
-    return Normaliser(field, np.where(is_normalised, moments.mean(), 0.0), scale)
+    mean = np.where(is_normalised, moments.mean(), 0.0)
+    is_wrong = is_normalised & ~(np.isfinite(mean) & np.isfinite(std))
+    if is_wrong.any():
+        column = int(np.flatnonzero(is_wrong)[0])
+        raise ExpectedError(
+            f"{field.name}: mean {mean.reshape(-1)[column]} and deviation {std.reshape(-1)[column]} of "
+            f"{field.column_names[column]} over the train rows, expected numbers; correct the values that process gave"
+        )
+    return Normaliser(field, mean, scale)
 
 
 def stored(fits: Mapping[str, Normaliser]) -> dict[str, dict[str, Any]]:

@@ -11,6 +11,7 @@ With ``ahead: h`` a window begins only where h more rows of its run follow it: w
 example the next h prices, is then in the same segment and part. The grid stays; windows at the end of runs drop out.
 """
 
+import logging
 from collections.abc import Mapping
 
 import numpy as np
@@ -22,6 +23,10 @@ from stages.core.part_files import PARTS
 from stages.splitting.parts import SCALAR_CHUNK_ROWS, Merged
 from stages.splitting.written_folder import WrittenFolder
 
+logger = logging.getLogger("batchwise")
+
+SOME = 3  # series that are named
+
 
 def write_starts(folder: WrittenFolder, merged: Merged, windows: Mapping[str, Window]) -> dict[str, dict[str, int]]:
     """Write starts_<field>_<part>.npy for each field of `windows`; return their sizes and numbers, per field.
@@ -29,7 +34,8 @@ def write_starts(folder: WrittenFolder, merged: Merged, windows: Mapping[str, Wi
     Raises
     ------
     ExpectedError
-        When a field is no feature of the dataset.
+        When a field is no feature of the dataset, or no part has a window of it. That a part, or a series, has none is
+        a warning.
     """
     features = {field.name for field in merged.of_role("feature")}
     counts: dict[str, dict[str, int]] = {}
@@ -39,14 +45,59 @@ def write_starts(folder: WrittenFolder, merged: Merged, windows: Mapping[str, Wi
             raise ExpectedError(f"params.yaml: split.windows: no feature {name!r}, expected one of: {known}")
         counts[name] = {"window": wanted.window, "step": wanted.step, "ahead": wanted.ahead}
         parts, is_first, is_valid = _flags(merged, name)
+        begins, longest = list[np.ndarray](), dict[str, int]()
         for number, part in enumerate(PARTS):
             first, length = runs(parts == number, is_first, is_valid)
             rows = np.cumsum(parts == number) - 1
-            found = starts(rows[first], length, wanted.window + wanted.ahead, wanted.step)
+            n_rows = wanted.window + wanted.ahead
+            found = starts(rows[first], length, n_rows, wanted.step)
+            begins.append(first[length >= n_rows])
+            longest[part] = int(length.max(initial=0))
             with folder.npy(part_files.window_starts(name, part), found.dtype, found.shape) as sink:
                 sink.append(found)
             counts[name][part] = len(found)
+        _tell_of_none(name, wanted, counts[name], longest)
+        _tell_of_series(name, merged, np.concatenate(begins))
     return counts
+
+
+def _tell_of_none(name: str, wanted: Window, counts: Mapping[str, int], longest: Mapping[str, int]) -> None:
+    """Warn of parts without a window, with the reason and what to change; refuse if none has one."""
+    without = [part for part in PARTS if not counts[part]]
+    if not without:
+        return
+    found = ", ".join(f"{part} {longest[part]}" for part in without)
+    message = (
+        f"no window of {name} in {', '.join(without)}: the longest stretches of valid rows without a break have "
+        f"{found} rows, expected {wanted.window + wanted.ahead} or more; add data, or change split.windows.{name}, the "
+        "shares of split, or what breaks stretches (of market: max_gap_minutes, volume_bars)"
+    )
+    if len(without) == len(PARTS):
+        raise ExpectedError(message)
+    logger.warning("%s", message)
+
+
+def _tell_of_series(name: str, merged: Merged, begins: np.ndarray) -> None:
+    """Warn of series without a window; `begins` are the merged rows with which runs that hold one begin."""
+    for field in merged.of_role("series"):
+        row, known, with_window = 0, dict[object, bool](), set[object]()
+        for values, _ in merged.chunks(field.name):
+            known |= dict.fromkeys(np.unique(values).tolist(), True)
+            inside = begins[(begins >= row) & (begins < row + len(values))] - row
+            with_window |= set(values[inside].tolist())
+            row += len(values)
+        without = [_text(one) for one in known if one not in with_window]
+        if without:
+            some = ", ".join(without[:SOME]) + (f" and {len(without) - SOME:,} more" if len(without) > SOME else "")
+            logger.warning(
+                "no window of %s in any part for %s: too few valid rows without a break, expected one; add data, or "
+                "change split.windows.%s",
+                *(name, some, name),
+            )
+
+
+def _text(value: object) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def _flags(merged: Merged, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -88,8 +88,8 @@ def without(feature: str) -> Any:
         return patch.object(strategic, "columns", lambda close, volume: np.zeros((len(close), len(strategic.COLUMNS))))
     n_columns = len(tactical.COLUMNS)
     zeros = {
-        "raw": lambda prices: np.zeros((len(prices["close"]), n_columns - 1)),
-        "volume_ratio": lambda volume, age: np.zeros(len(volume)),
+        "raw": lambda prices, scale: np.zeros((len(prices["close"]), n_columns - 1)),
+        "volume_ratio": lambda volume, *_: np.zeros(len(volume)),
         "scaled": lambda columns, ratio, close: np.zeros((len(close), n_columns)),
     }
     return patch.multiple(tactical, **zeros)

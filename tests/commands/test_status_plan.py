@@ -3,8 +3,10 @@
 import os
 import re
 import shutil
+import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -157,6 +159,28 @@ def test_own_data_on_which_nothing_has_run_are_told_apart_from_missing_ones(tmp_
         assert "data/games: not a folder, expected the raw files of splendor" in done.stderr
 
 
+def test_with_a_raw_folder_of_ones_own_and_no_simulation_all_is_clean(clone):
+    """Also where params.yaml still has the simulation, whose sample was never made: nothing asks for it."""
+    edit(clone, "params.yaml", "simulate: {}", "simulate: {splendor: {games: 5, seed: 1}}")
+    environment = {**os.environ, "SIMULATE": "no", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    for command in ("preprocess", "verify"):
+        done = subprocess.run(
+            [sys.executable, "-m", f"stages.commands.{command}"],
+            cwd=clone.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert not (clone.folder / "data/sample/splendor").exists()
+    assert done.stdout == "splendor: every file is as written; rows, groups, values and masks agree\n"
+    assert status(clone) == [up_to_date(clone)]
+    assert plan(clone)["why"] == "up to date"
+    clone.run(sys.executable, "-m", "stages.commands.preprocess")
+    assert not (clone.folder / "data/sample/splendor").exists()
+
+
 def test_after_slim_nothing_is_to_be_run_and_the_next_change_is_still_estimated(clone, finished):
     clone.run(sys.executable, "-m", "stages.commands.slim")
     first, second = status(clone)
@@ -203,7 +227,7 @@ def test_what_plan_says_is_what_runs(clone, kind):
     script = (
         "from stages.commands import plan, status; from stages.core import params\n"
         "p = params.load().dataset('splendor'); "
-        "print(*plan.stale_batches('splendor', status.changes('splendor', p), status.stale_stages('splendor')))"
+        "print(*plan.stale_batches('splendor', status.changes('splendor', p), status.stale_stages('splendor', False)))"
     )
     if kind == "change":
         shorten(clone, games(clone)[0])

@@ -95,7 +95,8 @@ def left_overs(clone):
 def everything(clone):
     """Return the bytes of all that the pipeline makes, and of dvc.lock."""
     files = {path for path in (clone.folder / "data").rglob("*") if path.is_file()}
-    files = {path for path in files if "logs" not in path.parts} | {clone.folder / "dvc.lock"}
+    # What is there for the next run alone: logs, and the list of the games that Hex has played.
+    files = {path for path in files if not {"logs", ".hex.played"} & set(path.parts)} | {clone.folder / "dvc.lock"}
     return {str(path.relative_to(clone.folder)): path.read_bytes() for path in sorted(files)}
 
 

@@ -36,7 +36,9 @@ OF_RUGS = {"by": "time", "windows": {"observation": {"window": 2, "step": 1}}}
 SAMPLES = {
     "splendor": LearningSample({"games": 40, "seed": 7}, {"batch_size": 16}),
     "hex": LearningSample(HEX, {"options": {"games_per_unit": 10}, "split": {"shuffle": True}}),
-    "market": LearningSample({"seed": 42, "instruments": {"NQ": BARS, "ES": BARS}}, {"split": OF_MARKET}),
+    "market": LearningSample(
+        {"seed": 42, "instruments": {"NQ": BARS, "ES": BARS}}, {"options": {"volume_bars": 200}, "split": OF_MARKET}
+    ),
     "rugs": LearningSample(RUGS, {"batch_size": 50, "split": OF_RUGS}),
     "rugs_400_games": LearningSample({**RUGS, "games": 400, "sessions": 60}, {"batch_size": 50, "split": OF_RUGS}),
 }

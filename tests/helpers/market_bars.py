@@ -3,6 +3,7 @@
 import numpy as np
 
 from stages.datasets.market.encode import Bars, Table
+from stages.datasets.market.find import find
 from stages.datasets.market.schema import LOOKBACK
 
 HALF_HOUR_NS = 1_800_000_000_000
@@ -36,29 +37,35 @@ def history(n, seed=5, tick=0.01, segment_rows=10**9):
     }
 
 
-def first_rows(bars):
+def first_rows(bars, volume_bars):
     """Return for each month the first row of its halo, row by row as the design says it, and its first own row."""
     result = {}
     for month in range(int(bars["month"][-1]) + 1):
         own = int(np.flatnonzero(bars["month"] == month)[0])
-        segment = int(np.flatnonzero(bars["segment"] == bars["segment"][own])[0])
-        month_before = int(np.flatnonzero(bars["month"] == max(month - 1, 0))[0])
-        result[month] = max(segment, min(month_before, own - LOOKBACK)), own
+        result[month] = max(0, own - max(LOOKBACK, volume_bars)), own
     return result
 
 
-def table(bars, months):
+def table(bars, months, volume_bars=200):
     """Return the table of some months, as `encode.read` gives it."""
-    first, pieces = first_rows(bars), []
+    first, pieces = first_rows(bars, volume_bars), []
     for unit, month in enumerate(months):
         halo, own = first[month]
         stop = int(np.flatnonzero(bars["month"] == month)[-1]) + 1
         piece = {name: values[halo:stop] for name, values in bars.items()}
         piece["unit"] = np.full(stop - halo, unit, np.int32)
+        piece["volume_bars"] = np.full(stop - halo, volume_bars, np.int32)
         piece["is_own"] = np.arange(halo, stop) >= own
         pieces.append(piece)
     whole = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
     return Table(Bars(**whole, findings=()), tuple(f"NQ/2024-{month + 1:02d}" for month in months))
+
+
+def refusal(folder, options=None):
+    """Return why the only file of a folder, or the first one that is, is not usable."""
+    reasons = [unit.context["bad"] for unit in find(folder, options or {}) if not unit.digest]
+    assert reasons, "every file is usable"
+    return reasons[0]
 
 
 def quiet_bars(n=140):

@@ -86,6 +86,8 @@ def test_status_says_that_a_sample_was_edited(clone):
         "splendor: 1 file changed in 1 of 5 batches",
         "splendor: data/sample/splendor is not what simulate wrote; `dvc repro` makes it anew, SIMULATE=no keeps it",
     ]
+    row = clone.run(sys.executable, "-m", "stages.commands.plan", "splendor").stdout.splitlines()[1]
+    assert re.match(r"splendor +240 +0 +5 .* the sample is made anew$", row)
 
 
 def add_comment(clone, name):

@@ -128,7 +128,9 @@ def findings(dataset: str, table: Any) -> list[Finding]:
 
 
 def check_unit(dataset: str, raw_dir: Path, unit: Unit) -> None:
-    """Raise `ExpectedError` unless the raw bytes of a unit are those that discover saw."""
+    """Raise `ExpectedError` unless the raw bytes of a unit are those that discover saw, if it could read any."""
+    if not unit.digest:
+        return
     content = getattr(_room(dataset, "encode"), "content", None)
     if content is None:
         read_unit(raw_dir, unit)

@@ -1,4 +1,7 @@
-"""The bytes of the raw folder: read, hashed, checked against what discover saw, and found again by line."""
+"""The bytes of the raw folder: read, hashed, checked against what discover saw, and found again by line.
+
+Of a compressed file all bytes, places and lines are those of what is in it (`stages.datasets.base.compressed`).
+"""
 
 import contextlib
 import os
@@ -6,21 +9,33 @@ import stat
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 import numpy as np
 
 from stages.core.errors import BadUnit, ExpectedError
 from stages.core.units import Source, Unit, digest_of
+from stages.datasets.base import compressed
+from stages.datasets.base.disguises import HEAD_BYTES, refuse_disguise
 from stages.datasets.base.links import is_inside
 from stages.runtime.notes import working_on
 from stages.runtime.workers import ordered
 
 HASH_CHUNK = 256  # files hashed per task
 PIECE_BYTES = 1 << 20  # read at a time to hash
+USUAL_TIMES = 10  # that a compressed file has of its bytes in it, until it is read
 
 
-def file_units(raw_dir: Path, files: Iterable[str], most_bytes: int | None = None) -> list[Unit]:
+class Bytes(Protocol):
+    """What bytes are read from."""
+
+    def read(self, n_bytes: int = -1, /) -> bytes:
+        """Return the next bytes, fewer only at the end; all that are left for -1."""
+
+
+def file_units(
+    raw_dir: Path, files: Iterable[str], most_bytes: int | None = None, content: str | None = None
+) -> list[Unit]:
     """Make one unit of each file, keyed by its path, with its digest; hashing runs on threads.
 
     Parameters
@@ -30,12 +45,15 @@ def file_units(raw_dir: Path, files: Iterable[str], most_bytes: int | None = Non
     files
         Paths relative to it.
     most_bytes
-        Size above which a file cannot be of this dataset; it is not read.
+        Size above which a file cannot be of this dataset; it is not read, a compressed one no further.
+    content
+        What stands in the lines of a file, such as ``one move a line``; a file that is no text is refused then.
 
     Returns
     -------
     list of Unit
-        Sorted by key. A file that cannot be read, or is too large, has an empty digest.
+        Sorted by key. A file that cannot be read, is too large or no text, has an empty digest and says why in its
+        context.
     """
     names = sorted(files)
     for name in names:
@@ -43,7 +61,8 @@ def file_units(raw_dir: Path, files: Iterable[str], most_bytes: int | None = Non
             name.encode()
         except UnicodeEncodeError:
             raise ExpectedError(f"{raw_dir}: file name {name!r} is not UTF-8; rename the file") from None
-    tasks = [(raw_dir, names[i : i + HASH_CHUNK], most_bytes) for i in range(0, len(names), HASH_CHUNK)]
+    look = partial(_file_unit, raw_dir, most_bytes=most_bytes, content=content)
+    tasks = [(look, names[i : i + HASH_CHUNK]) for i in range(0, len(names), HASH_CHUNK)]
     found = list[Unit]()
     for units in ordered(_file_units, tasks, "threading"):
         found += units
@@ -51,22 +70,44 @@ def file_units(raw_dir: Path, files: Iterable[str], most_bytes: int | None = Non
     return found
 
 
-def _file_units(task: tuple[Path, list[str], int | None]) -> list[Unit]:
-    raw_dir, names, most_bytes = task
-    return [_file_unit(raw_dir, Source(name), most_bytes) for name in names]
+def _file_units(task: tuple[partial[Unit], list[str]]) -> list[Unit]:
+    look, names = task
+    return [look(name) for name in names]
 
 
-def _file_unit(raw_dir: Path, source: Source, most_bytes: int | None) -> Unit:
-    """Return the unit of a file; one that is too large says so in its context."""
-    digest, context = "", {}
-    with contextlib.suppress(BadUnit), open_source(raw_dir, source) as file:
-        n_bytes = os.fstat(file.fileno()).st_size
-        if most_bytes is not None and n_bytes > most_bytes:
-            why = f"{n_bytes:,} bytes, expected at most {most_bytes:,}; correct or remove the file"
-            context = {"bad": f"{source.path}: {why}"}
-        else:
-            digest = digest_of(iter(partial(file.read, PIECE_BYTES), b""), {})
-    return Unit(source.path, (source,), digest, context)
+def _file_unit(raw_dir: Path, name: str, most_bytes: int | None, content: str | None) -> Unit:
+    """Return the unit of a file; one that is not to be used says so in its context."""
+    source = Source(name)
+    try:
+        with open_bytes(raw_dir, source) as file:
+            if not compressed.ending(name):  # its size is told without a read
+                _refuse_large((raw_dir / name).stat().st_size, most_bytes, raw_dir / name)
+            pieces = _pieces_of_file(file, raw_dir / name, most_bytes, content)
+            return Unit(name, (source,), digest_of(pieces, {}))
+    except BadUnit as error:
+        return bad_unit(raw_dir, source, error)
+
+
+def _pieces_of_file(file: Bytes, path: Path, most_bytes: int | None, content: str | None) -> Iterator[bytes]:
+    """Yield the bytes of a file, some at a time, and refuse it when it is too large or no text."""
+    n_read = 0
+    while piece := file.read(PIECE_BYTES):
+        if content and not n_read:
+            refuse_disguise(piece[:HEAD_BYTES], f"{path}", content)
+        n_read += len(piece)
+        _refuse_large(n_read, most_bytes, path)
+        yield piece
+
+
+def _refuse_large(n_bytes: int, most_bytes: int | None, path: Path) -> None:
+    if most_bytes is not None and n_bytes > most_bytes:
+        raise BadUnit(f"{path}: {n_bytes:,} bytes, expected at most {most_bytes:,}; correct or remove the file")
+
+
+def bad_unit(raw_dir: Path, source: Source, error: BadUnit) -> Unit:
+    """Return the unit of a file that cannot be used, keyed by its path; its context says why."""
+    reason = str(error).removeprefix(f"{raw_dir}{os.sep}")
+    return Unit(source.path, (source,), "", {"bad": reason})
 
 
 def read_source(raw_dir: Path, source: Source) -> bytes:
@@ -77,13 +118,13 @@ def read_source(raw_dir: Path, source: Source) -> bytes:
     BadUnit
         When it is no regular file or cannot be read.
     """
-    with open_source(raw_dir, source) as file:
+    with open_bytes(raw_dir, source) as file:
         return file.read(-1 if source.stop is None else source.stop - source.start)
 
 
 def source_pieces(raw_dir: Path, source: Source) -> Iterator[bytes]:
     """Yield the bytes of one source, some at a time; it raises what `read_source` raises."""
-    with open_source(raw_dir, source) as file:
+    with open_bytes(raw_dir, source) as file:
         left = None if source.stop is None else source.stop - source.start
         while piece := file.read(PIECE_BYTES if left is None else min(left, PIECE_BYTES)):
             left = None if left is None else left - len(piece)
@@ -91,8 +132,26 @@ def source_pieces(raw_dir: Path, source: Source) -> Iterator[bytes]:
 
 
 @contextlib.contextmanager
+def open_bytes(raw_dir: Path, source: Source) -> Iterator[Bytes]:
+    """Open the file of a source at its first byte, one that is compressed at that of what is in it.
+
+    Raises
+    ------
+    BadUnit
+        As `open_source`, and when a compressed file is damaged or breaks off, also within the block.
+    """
+    if not compressed.ending(source.path):
+        with open_source(raw_dir, source) as file:
+            yield file
+        return
+    path = raw_dir / source.path
+    with _named(path), compressed.unpacked(_opened(raw_dir, path), path, source.start) as content:
+        yield content
+
+
+@contextlib.contextmanager
 def open_source(raw_dir: Path, source: Source) -> Iterator[BinaryIO]:
-    """Open the file of a source at its first byte.
+    """Open the file of a source at its first byte, as it is, compressed or not.
 
     Raises
     ------
@@ -100,14 +159,24 @@ def open_source(raw_dir: Path, source: Source) -> Iterator[BinaryIO]:
         When it is no regular file or cannot be read, also within the block.
     """
     path = raw_dir / source.path
+    with _named(path), _opened(raw_dir, path) as file:
+        file.seek(source.start)
+        yield file
+
+
+def _opened(raw_dir: Path, path: Path) -> BinaryIO:
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise BadUnit(f"{path}: not a regular file, expected one; remove it from the raw folder")
+    if not is_inside(raw_dir, path):
+        raise BadUnit(f"{path}: a link to {path.resolve()}, expected a file of the raw folder; copy it there")
+    return path.open("rb")
+
+
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Say of which file an error of the system is."""
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise BadUnit(f"{path}: not a regular file, expected one; remove it from the raw folder")
-        if not is_inside(raw_dir, path):
-            raise BadUnit(f"{path}: a link to {path.resolve()}, expected a file of the raw folder; copy it there")
-        with path.open("rb") as file:
-            file.seek(source.start)
-            yield file
+        yield
     except OSError as error:
         raise BadUnit(
             f"{path}: not readable ({error.strerror}), expected a readable file; correct or remove it"
@@ -139,14 +208,32 @@ def read_unit(raw_dir: Path, unit: Unit) -> bytes:
     return content
 
 
+def content_bytes(raw_dir: Path, path: str) -> int:
+    """Return how many bytes a file has, one that is compressed in it: that one is read for it.
+
+    Raises
+    ------
+    BadUnit
+        As `read_source`.
+    """
+    if not compressed.ending(path):
+        with open_source(raw_dir, Source(path)) as file:
+            return os.fstat(file.fileno()).st_size
+    return sum(map(len, source_pieces(raw_dir, Source(path))))
+
+
 def raw_mb(raw_dir: Path, unit: Unit) -> float:
-    """Return the size in MB of the bytes of a unit's sources; those that cannot be read count nothing."""
+    """Return the size in MB of the bytes of a unit's sources; those that cannot be read count nothing.
+
+    Of a whole file that is compressed it is a guess: what is in it shows when it is read.
+    """
     total = 0
     for source in unit.sources:
         stop = source.stop
         if stop is None:
             with contextlib.suppress(OSError):
-                stop = (raw_dir / source.path).stat().st_size
+                times = USUAL_TIMES if compressed.ending(source.path) else 1
+                stop = times * (raw_dir / source.path).stat().st_size
         total += max(0, (stop or 0) - source.start)
     return total / 2**20
 
@@ -166,7 +253,7 @@ def locate(raw_dir: Path, unit: Unit, lines: Sequence[int]) -> list[tuple[Path, 
         is_here = (wanted > n_before) & (wanted <= n_before + n_lines)
         if is_here.any():
             start = source.start + len(content) - len(own)
-            above = read_source(raw_dir, Source(source.path, 0, start)).count(b"\n")
+            above = sum(piece.count(b"\n") for piece in source_pieces(raw_dir, Source(source.path, 0, start)))
             source_of[is_here], found[is_here] = number, wanted[is_here] - n_before + above
         n_before += n_lines
     is_behind = wanted > n_before

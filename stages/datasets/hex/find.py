@@ -15,7 +15,9 @@ import numpy as np
 
 from stages.core.errors import BadUnit, ExpectedError
 from stages.core.units import Source, Unit
-from stages.datasets.base.raw import read_source
+from stages.datasets.base.disguises import HEAD_BYTES, refuse_disguise
+from stages.datasets.base.raw import bad_unit, read_source
+from stages.datasets.base.raw_files import FileNames, raw_files
 from stages.datasets.hex.reading.keys import key_of
 from stages.datasets.hex.schema import parse_options
 from stages.runtime.notes import working_on
@@ -23,28 +25,30 @@ from stages.runtime.notes import working_on
 logger = logging.getLogger("batchwise")
 
 BLOCK_BYTES = 1 << 22
+NAMES = FileNames((".trmph",), "selfplay.trmph")
 LINE_BYTES = 1 << 16  # a game of 169 moves has 512
 
 
 def find(raw_dir: Path, entry: Mapping[str, Any]) -> list[Unit]:
     """Return the pieces of all files, keyed like ``worker_0/games.trmph:000000501``.
 
-    A file that cannot be read is a unit of its own, keyed by its path, without a digest; discover counts it as bad.
+    A file that cannot be read, that is no text or has a line too long for a game, is a unit of its own, keyed by its
+    path, without a digest, whose context says why; discover counts it as bad.
 
     Parameters
     ----------
     raw_dir
-        The raw folder; files lie in it or in folders below. Names that begin with a dot do not count.
+        The raw folder; files lie in it or in folders below, compressed or not.
     entry
         See `schema.Options`.
 
     Raises
     ------
     ExpectedError
-        When there is no line, a line is too long, a name is not UTF-8, or a folder is a link.
+        When there is no line, a name is not UTF-8, or a folder is a link.
     """
     checked = parse_options(entry)
-    files = _files(raw_dir)
+    files = raw_files(raw_dir, NAMES)
     units = []
     for path in files:
         found = _units(raw_dir, path, checked.games_per_unit)
@@ -57,28 +61,14 @@ def find(raw_dir: Path, entry: Mapping[str, Any]) -> list[Unit]:
 
 
 def _units(raw_dir: Path, path: str, n_lines: int) -> list[Unit]:
-    """Return the pieces of a file, or the file as a unit without a digest if it cannot be read."""
+    """Return the pieces of a file, or the file as a unit without a digest if it cannot be used."""
     working_on(str(raw_dir / path))
     try:
+        head = read_source(raw_dir, Source(path, 0, HEAD_BYTES))
+        refuse_disguise(head, f"{raw_dir / path}", "one game a line")
         return list(_pieces(raw_dir, path, n_lines))
-    except BadUnit:
-        return [Unit(path, (Source(path),), "")]
-
-
-def _files(raw_dir: Path) -> list[str]:
-    """Return the paths of all files, relative to the raw folder, sorted."""
-    paths = [path.relative_to(raw_dir) for path in raw_dir.rglob("*") if path.suffix == ".trmph" or path.is_symlink()]
-    shown = sorted(path.as_posix() for path in paths if not any(part.startswith(".") for part in path.parts))
-    for name in shown:
-        if (raw_dir / name).is_symlink() and (raw_dir / name).is_dir():  # the search does not go into it
-            raise ExpectedError(f"{raw_dir / name}: a link to a folder, expected a folder; copy it there")
-    names = [name for name in shown if name.endswith(".trmph")]
-    for name in names:
-        try:
-            name.encode()
-        except UnicodeEncodeError:
-            raise ExpectedError(f"{raw_dir}: file name {name!r} is not UTF-8; rename the file") from None
-    return names
+    except BadUnit as error:
+        return [bad_unit(raw_dir, Source(path), error)]
 
 
 @dataclass
@@ -108,9 +98,7 @@ def _pieces(raw_dir: Path, path: str, n_lines: int) -> Iterator[Unit]:
     Raises
     ------
     BadUnit
-        When the file cannot be read.
-    ExpectedError
-        When a line is too long for one of a game.
+        When the file cannot be read, or a line is too long for one of a game.
     """
     piece = _Piece()
     offset, line = 0, 1  # the first byte of the block, and the line it is in
@@ -140,7 +128,7 @@ def _refuse_long(edges: np.ndarray, line: int, where: str) -> None:
     """Refuse a line that is too long; `edges` are the first bytes of the lines from `line` on, int64."""
     is_long = np.diff(edges) > LINE_BYTES
     if is_long.any():
-        raise ExpectedError(
+        raise BadUnit(
             f"{where}:{line + int(is_long.argmax())}: a line of more than {LINE_BYTES:,} bytes, expected one game a "
             "line; correct or remove the file"
         )

@@ -12,7 +12,9 @@ rows in canonical order, so it does not depend on which files hold them. Its con
 - ``player``: pseudonym of the own player before the first row, 16 hex digits, or null; ``key``: the fingerprint of the
   key, if there is one;
 - ``n_rows``: number of rows; ``order``: time (ns since 1970 UTC) and seq of the first one;
-- ``sessions``: for each session in order its id and, of the rows that name no game, first and last seq, or null.
+- ``sessions``: for each session in order its id and, of the rows that name no game, first and last seq, or null;
+- ``shared``, if there are some: how many rows that name the game have session, seq and doc type of a row that names
+  another game or none, and the place of the first one among the unit's rows, from 1. Both rows are kept.
 
 A file that cannot be read is a unit of its own without a digest, whose context says why it is ``bad``, with its path
 below the raw folder.
@@ -20,6 +22,7 @@ below the raw folder.
 
 import logging
 import math
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,7 +37,7 @@ from stages.datasets.rugs.reading import order, payload
 from stages.datasets.rugs.reading.episodes import Episodes, first_games
 from stages.datasets.rugs.reading.games import name_games
 from stages.datasets.rugs.reading.records import Records, Sorter
-from stages.datasets.rugs.reading.store import FOREIGN, NOT_NEEDED, Reader, Rows, files, hashes
+from stages.datasets.rugs.reading.store import FOREIGN, NOT_NEEDED, Reader, Rows, files, hashes, why_unplaced
 from stages.datasets.rugs.schema import GAME_BYTES, GSU, OTHER, PLAYER, Options
 from stages.runtime.notes import working_on
 
@@ -54,9 +57,9 @@ ORDER: Final = ("doc", "game")  # keys of needed rows behind session and seq
 class StoreCounts:
     """What a store holds.
 
-    Rows are those of ws_event and button_event; `n_twice` of them are duplicates, `n_broken` are cut off, `n_unplaced`
-    have no session, seq or time, and `n_unowned` needed ones belong to no episode. `n_lost` are cut off or unplaced and
-    no rows of an episode, which has a limit of its own.
+    Rows are those of ws_event and button_event; `n_twice` of them are duplicates, `n_unplaced` have no session, seq or
+    time, `n_broken` of the others are cut off, and `n_unowned` needed ones belong to no episode. `n_lost` are cut off
+    or unplaced and no rows of an episode, which has a limit of its own.
     """
 
     n_files: int
@@ -73,7 +76,8 @@ class Scan:
     """What a store holds: its files, episodes and counts; `bad` names the first rows that cannot be used.
 
     `rows` are the needed rows in canonical order, each once, records of `NEEDED`: `game` is the one that is named,
-    `cash` is NaN but for player updates, `player` 0 where the row does not tell the own player.
+    `cash` is NaN but for player updates, `player` 0 where the row does not tell the own player. `shared` has for a game
+    the rows of it whose session, seq and doc type a row of another game has too, in the order of `rows`.
     """
 
     paths: list[str]
@@ -81,7 +85,8 @@ class Scan:
     rows: Records
     episodes: Episodes
     counts: StoreCounts
-    bad: list[str]
+    bad: "_Bad"
+    shared: Mapping[int, list[int]]
 
 
 def find(raw_dir: Path, options: Mapping[str, Any]) -> list[Unit]:
@@ -127,8 +132,10 @@ def scan(raw_dir: Path, options: Options) -> Scan:
     # Canonical order, each row once.
     sessions = np.argsort(order.ranks(first_ns, list(reader.sessions))).tolist()
     rows, first_game = Records(NEEDED), np.full(len(sessions), -1, np.int32)
+    shared: dict[int, list[int]] = defaultdict(list)
     for block in needed.merged(sessions, faulty):
         first_games(block, first_game)
+        _add_shared(block, len(rows), shared)
         rows.add(block)
     n_others_twice = len(others) - sum(len(block) for block in others.merged(sessions))
 
@@ -145,7 +152,20 @@ def scan(raw_dir: Path, options: Options) -> Scan:
         n_unowned=len(rows) - episodes.n_owned(),
         n_lost=gathered.n_lost,
     )
-    return Scan(paths, reader, rows, episodes, counts, gathered.bad)
+    return Scan(paths, reader, rows, episodes, counts, gathered.bad, shared)
+
+
+def _add_shared(rows: np.ndarray, first: int, shared: dict[int, list[int]]) -> None:
+    """Note the rows that name a game and have session, seq and doc type of a neighbour, which then names another.
+
+    Those with the same keys are all in one block, side by side; `first` is the place of its first row.
+    """
+    same = np.logical_and.reduce([rows[name][1:] == rows[name][:-1] for name in ("session", "seq", "doc")])
+    is_shared = np.zeros(len(rows), bool)
+    is_shared[1:] |= same
+    is_shared[:-1] |= same
+    for row in np.flatnonzero(is_shared & (rows["game"] >= 0)).tolist():
+        shared[int(rows["game"][row])].append(first + row)
 
 
 def _first_times(needed: Sorter, others: Sorter, faulty: list[int], n_sessions: int) -> tuple[int, np.ndarray]:
@@ -161,13 +181,21 @@ def _first_times(needed: Sorter, others: Sorter, faulty: list[int], n_sessions: 
 
 
 @dataclass
+class _Bad:
+    """The first rows that cannot be used: those that are cut off, and those without a place."""
+
+    broken: list[str] = field(default_factory=list)
+    unplaced: list[str] = field(default_factory=list)
+
+
+@dataclass
 class _Gathered:
     """What a pass over the files counts; see `StoreCounts` and `Scan`."""
 
     n_broken: int = 0
     n_unplaced: int = 0
     n_lost: int = 0
-    bad: list[str] = field(default_factory=list)
+    bad: _Bad = field(default_factory=_Bad)
 
 
 def _gather(reader: Reader, paths: list[str], key: bytes, needed: Sorter, others: Sorter) -> _Gathered:
@@ -178,16 +206,19 @@ def _gather(reader: Reader, paths: list[str], key: bytes, needed: Sorter, others
         rows = piece.take(piece.kind != FOREIGN)
         is_needed = rows.kind != NOT_NEEDED
         is_placed = rows.session >= 0
-        is_broken = payload.broken(rows.raw)
+        is_broken = payload.broken(rows.raw) & is_placed  # one without a place is lost anyhow
 
         # Rows that cannot be used. A broken row that is needed may be one of an episode.
         result.n_broken += int(is_broken.sum())
         result.n_unplaced += int((~is_placed).sum())
-        result.n_lost += int((~is_placed).sum() + (is_broken & ~is_needed).sum())
-        for is_bad, why in ((is_broken, "the payload is not JSON"), (~is_placed, "no session, seq or time")):
-            first = rows.take(np.flatnonzero(is_bad)[: MOST_TOLD - len(result.bad)])
-            places = zip(first.file.tolist(), first.row.tolist(), strict=True)
-            result.bad += [f"{reader.raw_dir / paths[file]}:{row}: {why}" for file, row in places]
+        result.n_lost += int((~is_placed | (is_broken & ~is_needed)).sum())
+        for is_bad, told in ((is_broken, result.bad.broken), (~is_placed, result.bad.unplaced)):
+            first = rows.take(np.flatnonzero(is_bad)[: MOST_TOLD - len(told)])
+            places = zip(first.file.tolist(), first.row.tolist(), first.head.to_pylist(), strict=True)
+            told += [
+                f"{reader.raw_dir / paths[file]}:{row}: {why_unplaced(head) or 'the payload is not JSON'}"
+                for file, row, head in places
+            ]
 
         # What stays of the others. A frame that is cut off is no frame.
         chosen = is_placed & is_needed
@@ -236,10 +267,19 @@ def _units(found: Scan, key: bytes) -> list[Unit]:
             "n_rows": one.n_rows,
             "order": list(one.order),
             "sessions": [[sessions[code], *span] for code, span in one.spans.items()],
+            **_shared_of(found.shared.get(one.game, []), stretches[one.game]),
         }
         sources = tuple(Source(found.paths[i]) for i in files[one.game].tolist())
         units.append(_unit(found.rows, sources, stretches[one.game], games[one.game], context))
     return units
+
+
+def _shared_of(shared: list[int], stretches: np.ndarray) -> dict[str, list[int]]:
+    """Return the entry ``shared`` of the context of a game whose rows lie in some stretches, int64 (K, 2), if any."""
+    if not shared:
+        return {}
+    before = np.minimum(stretches, shared[0])
+    return {"shared": [len(shared), int((before[:, 1] - before[:, 0]).sum()) + 1]}
 
 
 def _unit(
@@ -266,15 +306,22 @@ def _tell(raw_dir: Path, found: Scan) -> None:
         *(raw_dir, f"{counts.n_rows:,}", f"{counts.n_files:,}", f"{counts.n_twice:,}", f"{counts.n_broken:,}"),
         *(f"{counts.n_unplaced:,}", f"{counts.n_unowned:,}"),
     )
+    if found.shared:
+        n_shared, n_games = sum(map(len, found.shared.values())), len(found.shared)
+        logger.warning(
+            "%s: %s rows of %d games have session, seq and doc type of a row of another game; all are kept and counted",
+            *(raw_dir, f"{n_shared:,}", n_games),
+        )
     if reader.unused:
         events = ", ".join(f"{name} {count:,}" for name, count in sorted(reader.unused.items()))
         logger.info("%s: events that have no use here: %s", raw_dir, events)
     for what, names in (("columns", reader.new_columns), ("doc types", reader.new_docs)):
         if names:
             logger.warning("%s: %s that are not known: %s; they are ignored", raw_dir, what, ", ".join(sorted(names)))
-    for line in found.bad[:MOST_TOLD]:
+    told = [*found.bad.broken, *found.bad.unplaced][:MOST_TOLD]
+    for line in told:
         logger.warning("%s", line)
-    n_more = counts.n_broken + counts.n_unplaced - min(len(found.bad), MOST_TOLD)
+    n_more = counts.n_broken + counts.n_unplaced - len(told)
     if n_more:
         logger.warning("%s: %s more rows that cannot be used", raw_dir, f"{n_more:,}")
 
@@ -283,7 +330,11 @@ def _refuse_too_many(raw_dir: Path, found: Scan, options: Options) -> None:
     n_lost, n_rows = found.counts.n_lost, found.counts.n_rows
     most = math.ceil(options.max_bad_rows * n_rows)
     if n_lost > most:
+        counts, bad = found.counts, found.bad
+        n_unplaced, n_broken = counts.n_unplaced, n_lost - counts.n_unplaced
+        why = f"{n_unplaced:,} without session, seq or time, {n_broken:,} not JSON"
+        example = bad.unplaced[0] if n_unplaced >= n_broken else bad.broken[0]
         raise ExpectedError(
             f"{raw_dir}: {n_lost:,} of {n_rows:,} rows cannot be used and are of no episode, expected at most "
-            f"{most:,}; {found.bad[0]}; correct them or raise {schema.WHERE}.max_bad_rows"
+            f"{most:,}; {why}; {example}; correct them or raise {schema.WHERE}.max_bad_rows"
         )

@@ -7,6 +7,7 @@ from typing import Any
 from stages.core.errors import ExpectedError
 from stages.core.units import Unit
 from stages.datasets.base.raw import file_units
+from stages.datasets.base.raw_files import FileNames, raw_files
 from stages.datasets.skeleton.schema import parse_options
 
 
@@ -16,13 +17,10 @@ def find(raw_dir: Path, options: Mapping[str, Any]) -> list[Unit]:
     Raises
     ------
     ExpectedError
-        When there is no file, or one that is no CSV.
+        When there is no file.
     """
     parse_options(options)
-    files = [path.relative_to(raw_dir).as_posix() for path in raw_dir.rglob("*") if not path.is_dir()]
+    files = raw_files(raw_dir, FileNames((".csv",), "1.csv"))
     if not files:
         raise ExpectedError(f"{raw_dir}: no files, expected files like 1.csv; put some there")
-    for name in sorted(files):
-        if not name.endswith(".csv"):
-            raise ExpectedError(f"{raw_dir / name}: not a CSV file, expected files like 1.csv; remove it")
-    return file_units(raw_dir, files)
+    return file_units(raw_dir, files, content="one reading a line")

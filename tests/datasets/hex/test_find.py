@@ -99,13 +99,14 @@ def test_empty_files(tmp_path, caplog):
 
 
 def test_long_line(tmp_path, monkeypatch):
-    """A line of more than 64 KB, across blocks or at the end, is an error with file and line."""
-    for content, line in ((b"a\nb\n" + b"x" * 70_000, 3), (b"a\n" + b"\0" * 70_000 + b"\n" + b"b\n" * 10, 2)):
+    """A line of more than 64 KB, across blocks or at the end, makes the file a bad unit, with file and line."""
+    for content, line in ((b"a\nb\n" + b"x" * 70_000, 3), (b"a\n" + b"\t" * 70_000 + b"\n" + b"b\n" * 10, 2)):
         write(tmp_path, content)
         for size in (1000, 1 << 22):
             monkeypatch.setattr("stages.datasets.hex.find.BLOCK_BYTES", size)
-            with pytest.raises(ExpectedError, match=rf"games.trmph:{line}: a line of more than 65,536 bytes, expected"):
-                cut(tmp_path)
+            (unit,) = cut(tmp_path)
+            assert unit.digest == ""
+            assert unit.context["bad"].startswith(f"games.trmph:{line}: a line of more than 65,536 bytes, expected")
     write(tmp_path, b"a\n" + b" " * 65_535 + b"\n")
     assert len(cut(tmp_path)) == 1
 

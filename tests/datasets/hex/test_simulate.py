@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -233,6 +234,44 @@ def test_games_of_other_options_are_never_continued(played, tmp_path, snapshot, 
         path.write_bytes(content)
     assert simulate.write(tmp_path / "old", options)["n_new"] == 3
     assert snapshot(tmp_path / "old") == snapshot(tmp_path / "new")
+
+
+def edits(content):
+    """Return a file's content as somebody may have changed it, by name; all games stay well-formed."""
+    lines = content.splitlines(keepends=True)
+    first = next(i for i, line in enumerate(lines) if line.startswith(b"#13,"))
+    return {
+        "another winner": b"".join(
+            [*lines[:-1], lines[-1].replace(b" b", b" x").replace(b" r", b" b").replace(b" x", b" r")]
+        ),
+        "another game": b"".join([*lines[:first], b"#13,a1b2a2 b\n", *lines[first + 1 :]]),
+        "one game fewer": b"".join([*lines[:first], *lines[first + 1 :]]),
+        "games swapped": b"".join([*lines[:first], lines[first + 1], lines[first], *lines[first + 2 :]]),
+        "no last game": b"".join(lines[:-1]),
+    }
+
+
+@pytest.mark.parametrize("name", ["another winner", "another game", "one game fewer", "games swapped", "no last game"])
+def test_a_sample_that_was_edited_or_cut_is_made_as_it_was(played, tmp_path, snapshot, name):
+    """Games before the edit stay, and those of other files."""
+    folder = tmp_path / "games"
+    simulate.write(folder, OPTIONS)
+    path = folder / "worker_0" / NAME
+    path.write_bytes(edits(path.read_bytes())[name])
+    assert 1 <= simulate.write(folder, OPTIONS)["n_new"] <= 3
+    assert snapshot(folder) == snapshot(played[0])
+
+
+def test_a_sample_that_another_machine_played_is_played_anew(played, tmp_path, snapshot):
+    """There is no list of its games; half a list keeps half of them."""
+    folder = tmp_path / "games"
+    simulate.write(folder, OPTIONS)
+    for path in (tmp_path / ".games.played").iterdir():
+        path.write_bytes(path.read_bytes()[:-9])
+    assert simulate.write(folder, OPTIONS)["n_new"] == 3
+    shutil.rmtree(tmp_path / ".games.played")
+    assert simulate.write(folder, OPTIONS)["n_new"] == 8
+    assert snapshot(folder) == snapshot(played[0])
 
 
 def test_figures_are_counts_of_the_games(played):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from stages.datasets.base import group_id
 from stages.datasets.market import encode
-from stages.datasets.market.schema import LOOKBACK, STRATEGIC_LOOKBACK, TACTICAL_LOOKBACK
+from stages.datasets.market.schema import STRATEGIC_LOOKBACK, TACTICAL_LOOKBACK
 from tests.helpers.market_bars import history, table, with_a_gap
 
 N = 900
@@ -102,11 +102,8 @@ def test_the_first_own_bar_sees_the_oldest_body(body, is_open):
 
 
 def test_look_back_is_to_the_oldest_bar(bars, arrays):
-    """59 bars, or to where the volume's average begins: the first bar of the month before or of the segment."""
-    for row in range(N):
-        segment = int(np.flatnonzero(bars["segment"] == bars["segment"][row])[0])
-        month_before = int(np.flatnonzero(bars["month"] == max(bars["month"][row] - 1, 0))[0])
-        assert arrays["lookback"][row] == row - max(segment, min(month_before, row - LOOKBACK))
+    """As far as the volume's average looks, over segments, and no further."""
+    np.testing.assert_array_equal(arrays["lookback"], np.minimum(np.arange(N), 200))
 
 
 def test_warm_up_is_marked_and_empty(bars, arrays):

@@ -156,7 +156,40 @@ def test_volume_ratio_is_that_of_the_recursion():
         expected.append(value / average)
     np.testing.assert_allclose(tactical.volume_ratio(volume, np.arange(700)), expected, rtol=1e-13)
     standing_still = tactical.volume_ratio(np.zeros(9000), np.arange(9000))
-    assert standing_still[[500, 8999]].tolist() == [0.0, 1.0]
+    assert standing_still[500] == 0.0
+    assert (tactical.volume_ratio(np.zeros(90), np.arange(90), scale="auto") == 1.0).all()
+
+
+@pytest.mark.parametrize("n_bars", [1, 59, 200, 1000])
+def test_the_average_of_the_volume_begins_so_many_bars_ago(n_bars):
+    """Weights 0.98**i over a row and `n_bars` before; with fewer rows before the recursion from the first one on."""
+    volume = history(1400)["volume"] + 1
+    found = tactical.volume_ratio(volume, np.arange(1400), n_bars, "auto")
+    weights = 0.98 ** np.arange(n_bars + 1)[::-1]
+    for row in (n_bars, n_bars + 1, 1399):
+        average = np.average(volume[row - n_bars : row + 1], weights=weights)
+        assert found[row] == pytest.approx(volume[row] / average, rel=1e-12)
+    for row in (0, n_bars - 1):
+        average = volume[0]
+        for value in volume[: row + 1].tolist():
+            average += 0.02 * (value - average)
+        assert found[row] == pytest.approx(volume[row] / average, rel=1e-12)
+
+
+def test_the_columns_of_the_auto_scale_have_no_unit():
+    """Prices times 2**-20 and volumes times 2**-10 give the same columns, to the last bit; the original ones do not."""
+    bars = history(900)
+    small = {name: values * 2.0**-20 for name, values in bars.items() if name in PRICES}
+    columns = {}
+    for scale in ("auto", "original"):
+        large = tactical.raw({name: bars[name] for name in PRICES}, scale)
+        tiny = tactical.raw(small, scale)
+        columns[scale] = large[59:, [0, 1, 3, 4, 5]], tiny[59:, [0, 1, 3, 4, 5]]
+    np.testing.assert_array_equal(*columns["auto"])
+    assert columns["original"][0][:, :2].any()
+    assert not columns["original"][1][:, :2].any()
+    ratios = [tactical.volume_ratio(bars["volume"] * k, np.arange(900), 1000, "auto") for k in (1.0, 2.0**-10)]
+    np.testing.assert_array_equal(*ratios)
 
 
 def test_volume_ratio_scaled_is_the_tanh_of_its_logarithm():

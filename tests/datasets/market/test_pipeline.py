@@ -43,7 +43,7 @@ def raw(tmp_path_factory):
 
 def write_params(folder, raw, batch_size):
     entry = {"raw": str(raw), "batch_size": batch_size, "split": SPLIT}
-    entry["options"] = {"instruments": {"NQ": {"time_zone": "Asia/Jerusalem"}}}
+    entry["options"] = {"volume_bars": 100, "instruments": {"NQ": {"time_zone": "Asia/Jerusalem"}}}
     (folder / "params.yaml").write_text(yaml.safe_dump({"datasets": {"market": entry}}))
 
 

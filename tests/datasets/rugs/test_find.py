@@ -1,5 +1,6 @@
 """Which episodes a store holds, and what does and does not change their digests."""
 
+import decimal
 import logging
 import random
 import shutil
@@ -12,6 +13,7 @@ import pytest
 from stages.core.errors import ExpectedError
 from stages.datasets.rugs import schema
 from stages.datasets.rugs.encode.events import read_events
+from stages.datasets.rugs.encode.reader import locate
 from stages.datasets.rugs.find import find, scan
 from stages.datasets.rugs.reading import order
 from stages.datasets.rugs.reading.store import NO_TIME, _nanoseconds
@@ -240,6 +242,90 @@ def test_one_seq_of_two_games_is_two_rows(tmp_path):
     root = write_rows(rows, tmp_path, 1)
     units = find(root, {})
     assert [read_events(root, [unit], {}).tick.tolist() for unit in units] == [[0, 1, 2], [0, 1]]
+
+
+def test_rows_of_two_games_with_one_seq_are_counted_and_told(tmp_path, caplog):
+    """A finding of each game, at its first such row; a store without has none, and its units know nothing of it."""
+    frames = [("g", 1, 0), ("h", 3, 0), ("g", 2, 1), ("g", 3, 2), ("h", 4, 1), ("g", 4, 3), ("h", 5, 2)]
+    rows = [make_row(seq, "gameStateUpdate", {"gameId": game, "tickCount": tick}, game) for game, seq, tick in frames]
+    root = write_rows(rows, tmp_path / "shared", 1)
+    units = find(root, {})
+    found = read_events(root, units, {}).findings
+    assert [(one.unit, one.count, one.line) for one in found] == [(0, 2, 3), (1, 2, 1)]
+    assert found[0].reason == "session, seq and doc type are those of a row of another game, too; both are kept"
+    assert "4 rows of 2 games have session, seq and doc type of a row of another game" in caplog.text
+    assert [path_row(root, unit, one.line)["seq"] for unit, one in zip(units, found, strict=True)] == [3, 3]
+    plain = write_rows([row for row in rows if row["seq"] not in (3, 4)], tmp_path / "plain", 1)
+    assert not any("shared" in unit.context for unit in find(plain, {}))
+
+
+def path_row(root, unit, line):
+    """Return the row of a unit's line."""
+    path, row = locate(root, unit, line)
+    return pq.ParquetFile(path).read().to_pylist()[row - 1]
+
+
+START = 1_766_361_364_610_289
+NUMBERS = {
+    "int64 of us": lambda us: pa.array(us),
+    "int64 of ns": lambda us: pa.array([t * 1000 for t in us]),
+    "int64 of ms": lambda us: pa.array([t // 1000 for t in us]),
+    "int64 of s": lambda us: pa.array([t // 10**6 for t in us]),
+    "double of s": lambda us: pa.array([t / 1e6 for t in us]),
+    "double of ms": lambda us: pa.array([t / 1e3 for t in us]),
+    "double of us": lambda us: pa.array([float(t) for t in us]),
+    "text of us": lambda us: pa.array([str(t) for t in us]),
+    "text of s": lambda us: pa.array([f"{t // 10**6}.{t % 10**6:06}" for t in us]),
+    "timestamp of ns": lambda us: pa.array([t * 1000 for t in us]).cast(pa.timestamp("ns")),
+    "timestamp of ms in a zone": lambda us: pa.array([t // 1000 for t in us]).cast(pa.timestamp("ms", "UTC")),
+    "decimal of s": lambda us: pa.array([decimal.Decimal(t).scaleb(-6) for t in us]),
+}
+STEPS = {"ms": 1000, "s": 10**6}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_numeric_times_of_any_resolution_are_read(tmp_path, rows, store, name):
+    """The same episodes as of ISO times, with the same rows; only what is finer than the column is lost."""
+    times = [START + 137_001 * i for i in range(len(rows))]
+    table = pa.Table.from_pylist(rows)
+    column = NUMBERS[name](times)
+    place = table.column_names.index("ts")
+    folder = tmp_path / "numbers"
+    folder.mkdir()
+    pq.write_table(table.set_column(place, "ts", column), folder / "x.parquet")
+    units, expected = find(folder, {}), find(store, {})
+    assert [(unit.key, unit.context["n_rows"]) for unit in units] == [(u.key, u.context["n_rows"]) for u in expected]
+    kind = name.split(" of ")[1].split(" ")[0]
+    step = STEPS.get(kind, 1) if name.startswith(("int64", "timestamp")) else 1
+    assert scan(folder, schema.parse_options({})).counts.n_unplaced == 0
+    first_ns = [unit.context["order"][0] for unit in units]
+    by_seq = {row["seq"]: t // step * step * 1000 for row, t in zip(rows, times, strict=True)}
+    assert first_ns == [by_seq[unit.context["order"][1]] for unit in units]
+
+
+def test_rows_that_cannot_be_used_are_counted_once_and_named_for_what_they_are(tmp_path):
+    """Also those that are no JSON besides; never more than there are."""
+    rows = [make_row(seq, "ping", None) for seq in range(1, 21)]
+    for row in rows:
+        row["ts"] = "yesterday"
+    for row in rows[:5]:
+        row["raw_json"] = "{"
+    with pytest.raises(ExpectedError) as caught:
+        find(write_file(rows, tmp_path / "x.parquet").parent, {})
+    message = str(caught.value)
+    assert "20 of 20 rows cannot be used and are of no episode, expected at most 1; " in message
+    assert "; 20 without session, seq or time, 0 not JSON; " in message
+    assert "x.parquet:1: ts is 'yesterday', expected a time such as 2025-12-21T23:56:04.610289, or s, ms, us" in message
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [("ts", "no ts, expected each"), ("seq", "no seq, expected each"), ("session_id", "no session_id, expected each")],
+)
+def test_a_row_without_a_place_says_what_is_missing(tmp_path, column, message):
+    rows = [make_row(seq, "ping", None) | {column: None} for seq in range(1, 4)]
+    with pytest.raises(ExpectedError, match=rf"3 of 3 rows .*x.parquet:1: {message}"):
+        find(write_file(rows, tmp_path / "x.parquet").parent, {})
 
 
 def test_a_frame_that_cannot_be_read_begins_no_game(tmp_path):

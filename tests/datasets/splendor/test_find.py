@@ -9,7 +9,7 @@ def test_a_file_far_too_large_for_a_game_is_a_bad_unit(tmp_path):
     (tmp_path / "2_games").mkdir()
     for name, n_bytes in (("1.csv", MOST_BYTES), ("2.csv", MOST_BYTES + 1)):
         with (tmp_path / "2_games" / name).open("wb") as file:
-            file.truncate(n_bytes)
+            file.write(b"x" * n_bytes)
     good, bad = find(tmp_path, {})
     assert good.digest
     assert (bad.digest, bad.context) == (

@@ -49,15 +49,15 @@ def refuse(folder, content, line, text):
 
 
 @pytest.mark.parametrize(
-    "value", [b"4x", b"nan5", b"5nan", b"1.5", b"-2", b"1e3", b" 1", b'"1"', b"123", b"\x00", b"1\x00", b"+1", b"0x1",
-              b"NaN", b"NAN", b"n", b"na", b"1.", b".0", b"1.00", b"5-1", b"5-1.0", b"1\r", b"\r1", "\u0661".encode(),
-              b"7" * 256, b"7" * 257, b"7" * 258],
+    "value", [b"4x", b"nan5", b"5nan", b"1.5", b"-2", b"1e3", b" 1", b'"1', b'1"2"', b'" 1"', b"123", b"\x00", b"1\x00",
+              b"+1", b"0x1", b"NaN5", b"n", b"na", b"1.", b".0", b"1.00", b"5-1", b"5-1.0", b"1\r", b"\r1",
+              "\u0661".encode(), b"7" * 256, b"7" * 257, b"7" * 258],
 )  # fmt: skip
 @pytest.mark.parametrize("column", ["gems_board_white", "card9_vp", "noble_selection", "gems_removed_gold"])
 def test_a_field_that_is_no_small_number_is_refused(tmp_path, value, column):
     if value == b"1\r" and column == "gems_removed_gold":
         value = b"1\r\r"  # a single one before the line feed is part of the line end
-    found = value[:40].decode()
+    found = value[:40].decode() if value != b'" 1"' else " 1"  # quotes around a whole cell are taken off
     if column == "gems_removed_gold" and value.endswith(b"\r"):
         found = "1\r\r"
     refuse(tmp_path, set_field(BASE, 18, column, value), 18, f"{column} is {found!r}, expected {PLAIN}; correct")
@@ -164,7 +164,7 @@ STRUCTURES = {
     "header short": (BASE.replace(b"num_players,", b"", 1), 1, "column 2 is 'turn_number', expected 'num_players'"),
     "header cut": (BASE.replace(b",gems_removed_gold", b"", 1), 1, "402 columns, expected 403"),
     "header long": (BASE.replace(b"removed_gold", b"removed_gold,x", 1), 1, "404 columns, expected 403"),
-    "byte order mark": (b"\xef\xbb\xbf" + BASE, 1, "column 1 is '\\ufeffgame_id', expected 'game_id'"),
+    "two byte order marks": (b"\xef\xbb\xbf" * 2 + BASE, 1, "column 1 is '\\ufeffgame_id', expected 'game_id'"),
     "UTF-16": (BASE.decode().encode("utf-16"), 1, "column 1 is "),
     "lone CR": (BASE.replace(b"\r\n", b"\r"), 1, "column 403 is 'gems_removed_gold\\r1', expected 'gems_removed_gold'"),
     "extra field": (line_changed(10, lambda row: row + b",0"), 10, "404 columns, expected 403; correct the row"),
@@ -191,6 +191,42 @@ STRUCTURES = {
 def test_a_damaged_file_is_refused(tmp_path, structure):
     content, line, text = STRUCTURES[structure]
     refuse(tmp_path, content, line, text)
+
+
+def quoted(content):
+    """Return a log with quotes around each cell, as spreadsheets write it."""
+    lines = content.removesuffix(b"\r\n").split(b"\r\n")
+    return b"".join(b'"' + line.replace(b",", b'","') + b'"\r\n' for line in lines)
+
+
+SPREADSHEETS = {
+    "byte order mark": lambda content: b"\xef\xbb\xbf" + content,
+    "quotes": quoted,
+    "quotes and line feeds": lambda content: quoted(content).replace(b"\r\n", b"\n"),
+    "quotes without the last line end": lambda content: quoted(content)[:-2],
+    "mark and quotes": lambda content: b"\xef\xbb\xbf" + quoted(content),
+    **{
+        word: lambda content, word=word: content.replace(b"nan", word.encode())
+        for word in ("NaN", "NAN", "NA", "<NA>", "N/A", "#N/A", "NULL", "null", "None", '"NaN"', '""')
+    },
+}
+
+
+@pytest.mark.parametrize("change", SPREADSHEETS.values(), ids=SPREADSHEETS)
+@pytest.mark.parametrize("content", [simulated(15, 3), simulated(58, 4)], ids=["three players", "four players"])
+def test_a_log_from_a_spreadsheet_is_the_same_log(tmp_path, change, content):
+    """Alone and beside a plain one."""
+    expected = read(tmp_path, content)
+    assert b"nan" in content
+    table = read(tmp_path, change(content))
+    assert by_reader(table) == by_reader(expected)
+    both = read(tmp_path, BASE, change(content))
+    assert by_reader(both) == by_reader(read(tmp_path, BASE)) + by_reader(expected)
+
+
+def test_a_fault_in_a_quoted_log_is_told_with_its_line_and_column(tmp_path):
+    content = quoted(set_field(BASE, 18, "card9_vp", b"1.5"))
+    refuse(tmp_path, content, 18, f"card9_vp is '1.5', expected {PLAIN}; correct")
 
 
 @pytest.mark.parametrize("ending", [b"", b"\r", b"\n", b"\r\n"])

@@ -109,7 +109,7 @@ def write(folder: Path, options: Mapping[str, Any]) -> dict[str, float]:
     Parameters
     ----------
     folder
-        Made if absent. Whole games that a run with these settings left there are kept.
+        Made if absent. Whole games that a run with these settings left there are kept, and nothing else: see `record`.
     options
         See the module.
 
@@ -127,9 +127,11 @@ def write(folder: Path, options: Mapping[str, Any]) -> dict[str, float]:
     settings = parse_settings(options)
     judge = foreign.load(settings.evaluator, settings.weights)
     play, paths = _play(settings), _paths(folder, settings)
+    played = [record.played_list(folder, path) for path in paths]
     remove_others(folder, set(paths))
+    remove_others(record.played_folder(folder), set(played))
     headers = (_header(settings, play, judge.digest, worker) for worker in range(len(paths)))
-    streams = [_begin(settings, *given) for given in zip(range(len(paths)), paths, headers, strict=True)]
+    streams = [_begin(settings, *given) for given in zip(range(len(paths)), paths, played, headers, strict=True)]
     started = time.monotonic()
     with Workers() as workers:
         tasks = (GameTask(play, dealt) for dealt in deal(streams, workers.n_workers))
@@ -205,11 +207,11 @@ def _header(settings: Settings, play: Play, digest: str | None, worker: int) -> 
     return "".join(f"# {line}\n" for line in lines).encode()
 
 
-def _begin(settings: Settings, worker: int, path: Path, header: bytes) -> GameStream:
+def _begin(settings: Settings, worker: int, path: Path, played: Path, header: bytes) -> GameStream:
     """Prepare the file of a worker and return the games that it lacks."""
     games = range(worker, settings.games, settings.workers)
-    n_whole = record.begin(path, header, len(games))
-    return GameStream(games[n_whole:], path)
+    n_whole = record.begin(path, header, len(games), played)
+    return GameStream(games[n_whole:], path, played)
 
 
 @functools.lru_cache(maxsize=4096)

@@ -37,10 +37,11 @@ class Play:
 
 @dataclass(frozen=True)
 class GameStream:
-    """The games of one worker that are still to be played: their numbers, and the file they are appended to."""
+    """The games of one worker that are still to be played: their numbers, the file they go to, and its list."""
 
     games: range
     path: Path
+    played: Path
 
 
 class GameTask(NamedTuple):
@@ -101,7 +102,9 @@ class _Table:
     def finish(self) -> None:
         """Append the present game, which the side that moved last has won, to the file, and begin the next."""
         if self.game is not None:
-            record.append(self._stream.path, record.game_line(self.game.cells, 1 - self.game.mover))
+            line = record.game_line(self.game.cells, 1 - self.game.mover)
+            record.append(self._stream.path, line)
+            record.append(self._stream.played, record.mark_of(line))
         self.game = self._next()
 
     def _next(self) -> Game | None:

@@ -18,11 +18,17 @@ The header holds all that decides the games, so a file with another one is begun
 are any, ``Model digest``, what the evaluator says it is made of, and ``Weights``, the SHA-256 of their file. A game is
 appended with a single write to a file that is opened for it and closed after it; so a killed writer leaves at most half
 a line, which the next run cuts off.
+
+Beside the folder lies a list for each file (`played_list`): a line for each game, the CRC-32 of the game's line in hex,
+written after the game. Only games that are in it are kept by the next run. So what somebody edited, cut or exchanged is
+played anew with all that follows, and so is a file without a list, such as one from a remote.
 """
 
 import errno
+import itertools
 import os
 import re
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -68,21 +74,58 @@ def n_moves(line: bytes) -> int:
     return len(moves) - len(moves.translate(None, _LETTERS))
 
 
-def begin(path: Path, header: bytes, games: int) -> int:
+def played_folder(folder: Path) -> Path:
+    """Return the folder of the lists of a sample's files: beside it, since whatever lies in it is a raw file."""
+    return folder.with_name(f".{folder.name}.played")
+
+
+def played_list(folder: Path, path: Path) -> Path:
+    """Return the list of the games that were played into a file of a sample's folder."""
+    return played_folder(folder) / path.parent.name
+
+
+def begin(path: Path, header: bytes, games: int, played: Path | None = None) -> int:
     """Bring a file into the state in which the next game can be appended, and return how many games it has.
 
-    Its first `games` whole games are kept if its header is `header`; else it is begun anew. A file that is a link, to
-    DVC's cache for example, is replaced by a copy.
+    Its first `games` whole games, up to the first that is not in the list `played`, are kept if its header is `header`;
+    else it is begun anew. A file that is a link, to DVC's cache for example, is replaced by a copy. Without a list all
+    whole games are taken for played.
     """
     before = path.read_bytes() if path.is_file() else b""
     lines = _whole_games(before.removeprefix(header))[:games] if before.startswith(header) else []
-    content = b"".join([header, *lines])
-    if content != before or _is_shared(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.tmp")
-        partial.write_bytes(content)
-        partial.replace(path)
+    if played:
+        lines = _played_games(lines, played)
+        _put(played, b"".join(map(mark_of, lines)))
+    _put(path, b"".join([header, *lines]))
     return len(lines)
+
+
+def mark_of(line: bytes) -> bytes:
+    r"""Return the line that stands in the list for the line of a game.
+
+    Examples
+    --------
+    >>> mark_of(b"#13,a1m13 r\n")
+    b'07ee7383\n'
+    """
+    return b"%08x\n" % zlib.crc32(line)
+
+
+def _played_games(lines: list[bytes], played: Path) -> list[bytes]:
+    """Return the first lines that are in the list, in its order."""
+    marks = played.read_bytes().splitlines(keepends=True) if played.is_file() else []
+    pairs = zip(lines, marks, strict=False)
+    return [line for line, _ in itertools.takewhile(lambda pair: mark_of(pair[0]) == pair[1], pairs)]
+
+
+def _put(path: Path, content: bytes) -> None:
+    """Give a file its content, unless it has it and belongs to nobody else."""
+    if path.is_file() and path.read_bytes() == content and not _is_shared(path):
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.tmp")
+    partial.write_bytes(content)
+    partial.replace(path)
 
 
 def _whole_games(content: bytes) -> list[bytes]:

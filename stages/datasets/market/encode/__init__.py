@@ -4,9 +4,10 @@ One row is one bar. Features are computed once along a segment, in float64, and 
 as views. A unit (a month) comes with a halo, the bars before it that its features look back on, so that a row has the
 same bits whichever month it is computed with.
 
-The volume's moving average has no end to its past. It begins at the first bar of the unit before, or of the segment if
-that is later. n bars on, what it differs from an endless one is 0.98**n of what it differed at the beginning: less than
-2e-9 of that after 1,000 bars, a month of half hours.
+The volume's moving average has no end to its past. It looks back on the last `volume_bars` bars of the instrument,
+1,000 by default, whatever segments they lie in. From an endless one it differs by 0.98**1000, less than 2e-9, of what
+the average of all bars before these differs from it; where the instrument has fewer bars, it begins with the first one
+and is the endless one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,14 +20,14 @@ import numpy as np
 from stages.datasets.base import Field, Finding, Unit, group_id
 from stages.datasets.market.encode import strategic, tactical
 from stages.datasets.market.encode.bars import Bars, read_bars
-from stages.datasets.market.schema import LOOKBACK, NAME_BYTES, STRATEGIC_LOOKBACK, TACTICAL_LOOKBACK
+from stages.datasets.market.schema import LOOKBACK, NAME_BYTES, STRATEGIC_LOOKBACK, TACTICAL_LOOKBACK, parse_options
 
 CHUNK_UNITS = 8  # 50,000 bars of 5 minutes: 16 columns of a chunk stay within the processor's cache
 LOOKBACKS = {"strategic": STRATEGIC_LOOKBACK, "tactical": TACTICAL_LOOKBACK}
 KEYS = {
-    "open": "first price of the bar, above 0",
+    "open": "first price of the bar, above 0 unless negative_prices is set",
     "high": "highest price of the bar",
-    "low": "lowest price of the bar, above 0",
+    "low": "lowest price of the bar",
     "close": "last price of the bar",
     "volume": "contracts traded, 0 or more",
 }
@@ -44,7 +45,7 @@ def _fields() -> dict[str, Field]:
     fields["time"] = Field("int64", (), "time", "opening of the bar, ns since 1970 UTC")
     fields["segment"] = Field("int64", (), "segment", "opening of the first bar of its segment, ns since 1970 UTC")
     fields["instrument"] = Field(f"S{NAME_BYTES}", (), "series", "what is traded, ASCII")
-    doc = "bars back, within the segment, to the oldest one that a feature of this bar depends on"
+    doc = "bars of the instrument back to the oldest one that a feature of this bar depends on"
     fields["lookback"] = Field("int32", (), "lookback", doc)
     fields["line"] = Field("int32", (), "key", "line, from 1, in the unit's own bytes")
     return fields | {name: Field("float64", (), "key", doc) for name, doc in KEYS.items()}
@@ -87,7 +88,7 @@ def encode(table: Table, options: Mapping[str, Any]) -> dict[str, np.ndarray]:
     table
         What `read` returned.
     options
-        Unused.
+        Of the dataset.
 
     Returns
     -------
@@ -95,25 +96,29 @@ def encode(table: Table, options: Mapping[str, Any]) -> dict[str, np.ndarray]:
         Every field of `FIELDS` with N rows, and the group arrays. A group is the bars of one segment in one unit.
     """
     bars, halo = table.bars, _halo(table.bars)
+    checked = parse_options(options)
     # The volume's average is over all rows; everything else needs the last of the halo only.
-    ratio = tactical.volume_ratio(bars.volume, halo.ema_age)
+    ratio = _volume_ratio(bars, halo, checked.scale)
     near = np.arange(len(bars.time)) >= halo.first_own - LOOKBACK
     rows = {name: getattr(bars, name)[near] for name in (*KEYS, "time", "segment", "line", "unit", "is_own")}
-    features = {
-        "strategic": strategic.columns(rows["close"], rows["volume"]),
-        "tactical": tactical.scaled(tactical.raw(rows), ratio[near], rows["close"]),
-    }
+    is_positive = _are_positive(rows, halo.position[near]) if checked.negative_prices else np.True_
+    with np.errstate(all="ignore" if checked.negative_prices else "warn"):
+        features = {
+            "strategic": strategic.columns(rows["close"], rows["volume"]),
+            "tactical": tactical.scaled(tactical.raw(rows, checked.scale), ratio[near], rows["close"]),
+        }
     # From here on the own rows.
     own = rows.pop("is_own")
     arrays = {name: array[own] for name, array in rows.items()}
     unit = arrays.pop("unit")
-    position, ema_age = halo.position[near][own], halo.ema_age[near][own]
+    position, average = halo.position[near][own], np.minimum(halo.age, bars.volume_bars)[near][own]
+    is_positive = np.broadcast_to(is_positive, own.shape)[own]
     for name, lookback in LOOKBACKS.items():
-        is_valid = position >= lookback
+        is_valid = (position >= lookback) & is_positive
         arrays[name] = features[name][own].astype(np.float32)
         arrays[name][~is_valid] = 0.0
         arrays[f"valid_{name}"] = is_valid.astype(np.uint8)
-    arrays["lookback"] = np.maximum(np.minimum(position, LOOKBACK), ema_age).astype(np.int32)
+    arrays["lookback"] = np.maximum(np.minimum(position, LOOKBACK), average).astype(np.int32)
     arrays["instrument"] = _instruments(table.keys)[unit]
     return arrays | _groups(unit, arrays["segment"], table.keys)
 
@@ -125,10 +130,10 @@ def _instruments(keys: Sequence[str]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Halo:
-    """Of each row: bars before it in its segment, bars since its moving average began, first own row of its unit."""
+    """Of each row: bars before it in its segment, bars before it in its unit, first own row of its unit."""
 
     position: np.ndarray
-    ema_age: np.ndarray
+    age: np.ndarray
     first_own: np.ndarray
 
 
@@ -137,11 +142,24 @@ def _halo(bars: Bars) -> _Halo:
     first_in_unit = _first_rows(bars.unit)
     first_in_run = _first_rows(bars.unit, bars.segment)
     first_own = first_in_unit + _count(bars.unit, ~bars.is_own)
-    # The average begins with the month of the last halo row; without a halo that is some other row, and of no use.
-    month_before = bars.month[np.maximum(first_own - 1, 0)]
-    is_older = ~bars.is_own & (bars.month < month_before)
-    first_of_ema = np.maximum(first_in_unit + _count(bars.unit, is_older), first_in_run)
-    return _Halo(row - first_in_run, row - first_of_ema, first_own)
+    return _Halo(row - first_in_run, row - first_in_unit, first_own)
+
+
+def _volume_ratio(bars: Bars, halo: _Halo, scale: str) -> np.ndarray:
+    """Return the volume of each bar against its average, float64 (N,); units may look back differently far."""
+    ratio = np.ones(len(bars.time))
+    for n_bars in np.unique(bars.volume_bars).tolist():
+        is_so = bars.volume_bars == n_bars
+        ratio[is_so] = tactical.volume_ratio(bars.volume[is_so], halo.age[is_so], n_bars, scale)
+    return ratio
+
+
+def _are_positive(rows: Mapping[str, np.ndarray], position: np.ndarray) -> np.ndarray:
+    """Say of each row whether it and all that features look back on have prices above 0, bool (n,)."""
+    is_bad = np.minimum(rows["low"], np.minimum(rows["open"], rows["close"])) <= 0
+    row = np.arange(len(is_bad))
+    last = np.maximum.accumulate(np.where(is_bad, row, -1))
+    return (last < 0) | (row - last > np.minimum(position, LOOKBACK))
 
 
 def _count(unit: np.ndarray, is_counted: np.ndarray) -> np.ndarray:

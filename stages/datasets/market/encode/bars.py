@@ -1,6 +1,6 @@
 """The bytes of units -> their bars: the own ones of the month and those before that features look back to."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,13 @@ from stages.datasets.base import BadUnit, Finding
 from stages.datasets.base.raw import read_unit
 from stages.datasets.market import schema
 from stages.datasets.market.reading import rows, segments
-from stages.datasets.market.reading.header import header_of
+from stages.datasets.market.reading.dialect import FileDialect, from_json
 from stages.datasets.market.reading.rows import Rows
 from stages.datasets.market.reading.segments import Timeline
 from stages.datasets.market.reading.times import month_of
 
+REPAIRED = "open or close a rounding outside low to high, which was moved there"
+LARGE = "volume of 2**53 or more, held to 53 bits"
 SAME, DIFFERENT = "time there already, same values", "time there already, other values"
 BACKWARD = "earlier than the row before"
 JUMP = "roll jump"
@@ -33,13 +35,15 @@ class Bars:
     time
         int64 (N,) ns UTC at which the bar opens.
     open, high, low, close, volume
-        float64 (N,), finite; prices above 0, volume from 0.
+        float64 (N,), finite; prices above 0 unless `negative_prices`, volume from 0.
     segment
         int64 (N,): time of the first bar of the segment, which may lie before the unit's rows.
     unit
         int32 (N,): index of the unit in the chunk.
     month
         int32 (N,): calendar month (UTC), months since 1970.
+    volume_bars
+        int32 (N,): how many bars before it the average of the volume looks back on, the same in a unit.
     is_own
         bool (N,): a bar of the unit's month; the others are there to look back to.
     line
@@ -57,6 +61,7 @@ class Bars:
     segment: np.ndarray
     unit: np.ndarray
     month: np.ndarray
+    volume_bars: np.ndarray
     is_own: np.ndarray
     line: np.ndarray
     findings: tuple[Finding, ...]
@@ -90,31 +95,28 @@ def read_bars(raw_dir: Path, units: Sequence[Unit], options: Mapping[str, Any]) 
 
 def _unit_bars(raw_dir: Path, unit: Unit, index: int, options: schema.Options) -> Bars:
     """Return the bars of one unit."""
-    where = str(raw_dir / unit.sources[0].path)
+    where = str(raw_dir / unit.sources[-1].path) if unit.sources else str(raw_dir)
     content = read_unit(raw_dir, unit)
     if "too_bad" in unit.context:
         raise BadUnit(f"{where}: {unit.context['too_bad']}")
-    instrument = unit.key.rpartition("/")[0]
-    table, n_before = _rows(content, unit, options, where)
-    time, fault = _utc(table, n_before, options.zone(instrument))
+    table, time, fault, n_before = _rows(content, unit)
     line = segments.timeline(time, fault > 0)
     bars = line.order[line.bars]
     times_of_bars, opened, close = time[bars], table.open[bars], table.close[bars]
     is_jump = segments.jumps(opened, close, options.roll_jump)
     splits_at = is_jump if options.split_at_rolls else None
-    faults = _Faults(table, fault, line, bars[is_jump], n_before)
+    faults = _Faults(table, time, fault, line, bars[is_jump], n_before)
+    keep = options.kept(unit.key.rpartition("/")[0])
+    chosen = faults.chosen(keep, bool(unit.context.get("unfinished")), where)
     return Bars(
         time=times_of_bars,
-        open=opened,
-        high=table.high[bars],
-        low=table.low[bars],
-        close=close,
-        volume=table.volume[bars],
+        **{name: getattr(table, name)[chosen] for name in schema.VALUES},
         segment=_segments(times_of_bars, line.n_bad, splits_at, unit, options),
         unit=np.full(len(bars), index, np.int32),
         month=month_of(times_of_bars),
+        volume_bars=np.full(len(bars), options.bars_of_volume(unit.context["bar_ns"]), np.int32),
         is_own=bars >= n_before,
-        line=table.line[bars] + np.int32(1),
+        line=table.line[chosen] + np.int32(1),
         findings=tuple(faults.findings(index, unit.context.get("backward"))),
     )
 
@@ -124,33 +126,59 @@ def _segments(
 ) -> np.ndarray:
     """Return the time of the first bar of the segment of each bar of a unit, int64 (B,)."""
     gap = segments.max_gap(options, unit.context["bar_ns"])
-    segment = time[segments.first_bars(segments.starts(time, n_bad, gap, is_jump))]
+    breaks = unit.context.get("breaks")
+    is_behind_gap = None if breaks is None else np.isin(time, breaks)
+    segment = time[segments.first_bars(segments.starts(time, n_bad, gap, is_jump, is_behind_gap))]
     # The segment of the first bar may begin before the bytes of the unit: then discover says when.
     if len(time) and unit.context["segment_start"] is not None:
         segment[segment == time[0]] = unit.context["segment_start"]
     return segment
 
 
-def _rows(content: bytes, unit: Unit, options: schema.Options, where: str) -> tuple[Rows, int]:
-    """Return the rows of a unit's bytes, lines counted from its own first one, and how many come before its own."""
-    header_source = unit.sources[0]
-    first, own = (header_source.stop or 0) - header_source.start, int(unit.context["own"])
-    header = header_of(content[:first], where)
-    is_month_first = options.date_order(unit.key.rpartition("/")[0]) == schema.MONTH_FIRST
-    before = content[first:own]
-    if before and not before.endswith(b"\n"):  # the last line of a file that is not in order
-        before += b"\n"
-    table = rows.parse(before + content[own:], header, is_month_first)[0]
-    table = replace(table, line=table.line - np.int32(before.count(b"\n")))
-    return table, int(np.searchsorted(table.start, len(before)))
+def _rows(content: bytes, unit: Unit) -> tuple[Rows, np.ndarray, np.ndarray, int]:
+    """Return the rows of a unit's bytes, oldest first as far as they are sorted, with time and faults.
 
-
-def _utc(table: Rows, n_before: int, zone: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the time of each row in UTC, filled within the rows before and the own ones, and its faults."""
-    time, fault = rows.utc(table.ns, table.is_utc, table.fault, zone)[:2]
+    Lines are counted from the first one of its own bytes. The last value is how many rows come before the own ones.
+    """
+    tables, times, faults = [], [], []
+    n_lines = n_lines_before = n_before = 0
+    for dialect, piece, own in _pieces(content, unit):
+        table = rows.parse(piece, dialect)[0]
+        n_before += int(np.searchsorted(table.start, own))
+        table = replace(table, line=table.line + np.int32(n_lines))
+        n_lines, n_lines_before = n_lines + piece.count(b"\n"), n_lines_before + piece.count(b"\n", 0, own)
+        if dialect.is_newest_first:
+            table = table.at(np.arange(len(table.ns))[::-1])
+        time, fault = rows.utc(table.ns, table.is_utc, table.fault, dialect.zone)[:2]
+        tables.append(table)
+        times.append(time)
+        faults.append(fault)
+    table, time, fault = rows.join(tables), np.concatenate(times), np.concatenate(faults)
     is_time = fault & rows.NO_TIME == 0
-    pieces = [segments.fill(time[part], is_time[part]) for part in (slice(n_before), slice(n_before, None))]
-    return np.concatenate(pieces), fault
+    filled = [segments.fill(time[part], is_time[part]) for part in (slice(n_before), slice(n_before, None))]
+    return replace(table, line=table.line - np.int32(n_lines_before)), np.concatenate(filled), fault, n_before
+
+
+def _pieces(content: bytes, unit: Unit) -> Iterator[tuple[FileDialect, bytes, int]]:
+    """Yield the bytes of a unit that can be read together, with how, and how many of them come before its own ones.
+
+    Those are the bytes of one file; of one that is newest first the own ones apart, since they are turned round. A last
+    line without its end is given one.
+    """
+    dialects = [from_json(entry) for entry in unit.context["dialects"]]
+    reads = unit.context.get("reads", [0] * len(unit.sources))
+    place, border = 0, int(unit.context["own"])
+    runs: list[tuple[tuple[str, int, bool], list[bytes], int]] = []
+    for source, index in zip(unit.sources, reads, strict=True):
+        is_before = place < border
+        kind = source.path, index, is_before and dialects[index].is_newest_first
+        text = content[place : place + (source.stop or 0) - source.start]
+        place += len(text)
+        text = text if text.endswith(b"\n") else text + b"\n"
+        last, texts, own = runs.pop() if runs and runs[-1][0] == kind else (kind, [], 0)
+        runs.append((last, [*texts, text], own + len(text) * is_before))
+    for (_, index, _), texts, own in runs:
+        yield dialects[index], texts[0] if len(texts) == 1 else b"".join(texts), own
 
 
 @dataclass(frozen=True)
@@ -158,6 +186,7 @@ class _Faults:
     """What is wrong with the own rows of a unit: those from `n_before` on."""
 
     table: Rows
+    time: np.ndarray
     fault: np.ndarray
     timeline: Timeline
     jumps: np.ndarray
@@ -167,7 +196,11 @@ class _Faults:
         """Return a finding for each reason that applies; `backward` is what discover counted, count and line."""
         found = {reason: self.fault & bit > 0 for bit, reason in rows.REASONS.items() if (self.fault & bit).any()}
         chosen = {reason: np.flatnonzero(is_wrong) for reason, is_wrong in found.items()}
-        chosen |= self._repeated() | {JUMP: self.jumps}
+        _, left_out, is_same = self._repeated()
+        chosen |= {SAME: left_out[is_same], DIFFERENT: left_out[~is_same], JUMP: self.jumps}
+        is_good = self.fault == 0
+        for reason, is_so in ((REPAIRED, self.table.is_repaired), (LARGE, self.table.volume >= rows.EXACT)):
+            chosen |= {reason: np.flatnonzero(is_so & is_good)} if is_so.any() else {}
         own = {reason: places[places >= self.n_before] for reason, places in chosen.items()}
         result = [
             Finding(unit, reason, len(places), int(self.table.line[places.min()]) + 1)
@@ -176,11 +209,48 @@ class _Faults:
         ]
         return result + ([Finding(unit, BACKWARD, count=backward[0], line=backward[1])] if backward else [])
 
-    def _repeated(self) -> dict[str, np.ndarray]:
-        """Return the rows whose time is there already, by whether they say the same as the row that stays."""
+    def chosen(self, keep: schema.Keep | None, is_unfinished: bool, where: str) -> np.ndarray:
+        """Return the row that each bar has its values from, int64 (B,).
+
+        Raises
+        ------
+        BadUnit
+            When rows of one time have other values, and it is not said which of them counts.
+        """
+        line = self.timeline
+        chosen = line.order[line.bars]
+        stays, left_out, is_same = self._repeated()
+        is_same = is_same | (left_out < self.n_before)  # those are told with their own month
+        # Which bar each row that is left out is of, and the last row of each bar.
+        bar = np.searchsorted(line.bars, line.repeated) - 1
+        last = chosen.copy()
+        last[bar] = left_out
+        if keep == "last":
+            return last
+        if keep is None and is_unfinished:  # the last bar may have been running when its first row was written
+            is_end = bar == len(chosen) - 1
+            chosen[-1] = last[-1]
+            is_same = is_same | is_end
+        if keep == "first" or is_same.all():
+            return chosen
+        wrong = int(np.flatnonzero(~is_same)[0])
+        time = np.datetime_as_string(self.time_of(left_out[wrong]), unit="s")
+        first, second = (int(self.table.line[row]) + 1 for row in (stays[wrong], left_out[wrong]))
+        raise BadUnit(
+            f"{where}: {int((~is_same).sum()):,} rows have the time of another one and other values, the first {time}Z "
+            f"(lines {first} and {second} of the month's own), expected one row a bar; correct the file, or set "
+            f"{schema.WHERE}.keep to first or last"
+        )
+
+    def time_of(self, row: int) -> np.datetime64:
+        """Return the time of a row, UTC."""
+        return np.datetime64(int(self.time[row]), "ns")
+
+    def _repeated(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return of each row whose time is there already the first row of that time, itself, and if they are equal."""
         line = self.timeline
         left_out = line.order[line.repeated]
         stays = line.order[line.bars[np.searchsorted(line.bars, line.repeated) - 1]]
         columns = [getattr(self.table, name) for name in schema.VALUES]
         is_same = np.logical_and.reduce([column[left_out] == column[stays] for column in columns])
-        return {SAME: left_out[is_same], DIFFERENT: left_out[~is_same]}
+        return stays, left_out, is_same

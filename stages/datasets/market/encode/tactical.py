@@ -5,8 +5,14 @@ prices of bars t-2 and t do not overlap: bullish from high[t-2] (lower edge) to 
 high[t] to low[t-2]. It is mitigated, and gone, at the first bar whose low (bullish) reaches the lower or whose high
 (bearish) reaches the upper edge, and it is gone without a signal when it is more than 50 bars old.
 
-So a bar depends on gaps of the last 50 bars, and these on the 9 bars before for the mean body: `TACTICAL_LOOKBACK`. The
-average of the volume begins at a row that the caller defines.
+So a bar depends on gaps of the last 50 bars, and these on the 9 bars before for the mean body: `TACTICAL_LOOKBACK`.
+The average of the volume looks back on as many bars as the caller says, over segments.
+
+The mean body has a floor, so that in a market that stands still the smallest move is no gap, and the average of the
+volume one for its first row. With the scale ``auto`` the floor of a body is `BODY_SHARE` of the close, and the
+average begins with the first volume as it is: no column depends on the units of price and volume. ``original`` has the
+floors of the earlier system, `LEAST_BODY` in units of price and 1 in those of volume, with which a currency pair near 1
+has no gaps at all.
 """
 
 import math
@@ -14,7 +20,7 @@ import math
 import numpy as np
 
 from stages.datasets.market.encode.rolling import decayed_sum, earlier, ema
-from stages.datasets.market.schema import BODY_BARS, GAP_BARS
+from stages.datasets.market.schema import BODY_BARS, GAP_BARS, VOLUME_BARS
 
 COLUMNS = {
     "fvg_bullish_active": "1 if a bullish gap is open",
@@ -29,18 +35,22 @@ CATEGORICAL = {"fvg_bullish_active", "fvg_bearish_active", "fvg_mitigation_signa
 SIGNAL_BARS = 20
 BODY_FACTOR = 1.5
 LEAST_BODY = 0.001
+BODY_SHARE = 1e-7  # 0.001 of a price of 10,000, for which the earlier system was made
+LEAST_VOLUME = 1e-10  # an average below counts as 0
 MOMENTUM_BARS = 5
 ALPHA = 0.02
 AGE_DECAY = np.array([math.exp(-0.1 * age) for age in range(GAP_BARS + 1)])
 
 
-def raw(prices: dict[str, np.ndarray]) -> np.ndarray:
+def raw(prices: dict[str, np.ndarray], scale: str = "original") -> np.ndarray:
     """Return all columns but the last as they are before scaling.
 
     Parameters
     ----------
     prices
         `open`, `high`, `low`, `close`: float64 (n,), above 0.
+    scale
+        ``auto`` or ``original``: the floor of the mean body.
 
     Returns
     -------
@@ -52,27 +62,48 @@ def raw(prices: dict[str, np.ndarray]) -> np.ndarray:
     close = prices["close"]
     before = earlier(close, MOMENTUM_BARS)
     momentum = np.clip(100.0 * (close - before) / before, -10.0, 10.0)
-    return np.stack([*_follow(_births(prices), prices), momentum], axis=1)
+    return np.stack([*_follow(_births(prices, scale), prices), momentum], axis=1)
 
 
-def volume_ratio(volume: np.ndarray, age: np.ndarray) -> np.ndarray:
-    """Return the volume against its exponential average.
+def volume_ratio(volume: np.ndarray, age: np.ndarray, n_bars: int = VOLUME_BARS, scale: str = "original") -> np.ndarray:
+    """Return the volume against its exponential average over a row and up to `n_bars` rows before.
 
     Parameters
     ----------
     volume
         Volumes, not negative, float64 (n,).
     age
-        Rows since the average began, int64 (n,); 0.98**1000 < 2e-9 is the weight of all before 1,000 rows ago.
+        Rows before each one that count, int64 (n,); those of a stretch rise by 1 from 0.
+    n_bars
+        How many of them the average looks back on: with 1,000 it differs from an endless one by 2e-9 of what they
+        differ by before these.
+    scale
+        ``auto`` or ``original``: the floor of the volume with which the average begins.
 
     Returns
     -------
     ndarray
         float64 (n,), 1 where the average is 0.
     """
-    average = ema(volume, age, ALPHA, lambda v: (1.0 - ALPHA) * np.maximum(v, 1.0) + ALPHA * v)
-    is_defined = np.abs(average) > 1e-10
+    least = 1.0 if scale == "original" else 0.0
+    # Where fewer rows lie before, the average begins with the first one.
+    young = np.flatnonzero(age < n_bars)
+    average = np.empty_like(volume)
+    average[young] = ema(volume[young], age[young], ALPHA, lambda v: (1.0 - ALPHA) * np.maximum(v, least) + ALPHA * v)
+    if len(young) < len(volume):
+        # Weights of 0.98**i that sum to 1: what lies further back is taken to be as large as what does not.
+        old = decayed_sum(ALPHA * volume, n_bars + 1, 1.0 - ALPHA) / (1.0 - _power(1.0 - ALPHA, n_bars + 1))
+        average = np.where(age < n_bars, average, old)
+    is_defined = average > (LEAST_VOLUME if scale == "original" else 0.0)
     return np.where(is_defined, volume / np.where(is_defined, average, 1.0), 1.0)
+
+
+def _power(base: float, exponent: int) -> float:
+    """Return a power by multiplications, the same bits on every processor."""
+    result = 1.0
+    for _ in range(exponent):
+        result *= base
+    return result
 
 
 def scaled(columns: np.ndarray, ratio: np.ndarray, close: np.ndarray) -> np.ndarray:
@@ -89,10 +120,11 @@ def scaled(columns: np.ndarray, ratio: np.ndarray, close: np.ndarray) -> np.ndar
 Gaps = dict[str, np.ndarray]
 
 
-def _births(prices: dict[str, np.ndarray]) -> Gaps:
+def _births(prices: dict[str, np.ndarray], scale: str) -> Gaps:
     """Return the gaps in the order of their birth: `row` int64, `bullish` bool, `lower` and `upper` edge."""
     body = np.abs(prices["close"] - prices["open"])
-    mean_body = np.maximum(decayed_sum(body, BODY_BARS) / BODY_BARS, LEAST_BODY)
+    least = LEAST_BODY if scale == "original" else BODY_SHARE * np.abs(prices["close"])
+    mean_body = np.maximum(decayed_sum(body, BODY_BARS) / BODY_BARS, least)
     high, low = prices["high"], prices["low"]
     bullish = low > earlier(high, 2)
     bearish = high < earlier(low, 2)

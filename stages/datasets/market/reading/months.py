@@ -1,16 +1,16 @@
 """Rows in the order of time, piece by piece -> the months of a file: which bytes each of them has and needs.
 
-What stays of the rows before is some numbers for each month and each different step between bars, and the last
-`LOOKBACK` bars. What a month needs stands in `stages.datasets.market.find`.
+What stays of the rows before is some numbers for each month and each different step between bars, and as many of the
+last bars as a month looks back on. What a month needs stands in `stages.datasets.market.find`.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from stages.datasets.market.reading import rows, segments, times
 from stages.datasets.market.reading.pieces import Faults, Piece, join
-from stages.datasets.market.schema import LOOKBACK, Options
+from stages.datasets.market.schema import Options
 
 NONE = np.iinfo(np.int64).min
 STOP_MONTH = times.FIRST_MONTH + len(times.MONTHS) - 1
@@ -35,6 +35,10 @@ class Month:
         When the segment of the first bar of these rows begins, ns UTC; None if with that bar.
     backward
         How many own rows are earlier than the row before, and the line, from 1, of the first one; None if none is.
+    is_unfinished
+        Whether the last bar of the instrument is in this month and has several rows.
+    breaks
+        Times, ns UTC, of the bars among these rows that come behind a gap; None where the length of the step tells.
     """
 
     number: int
@@ -42,6 +46,8 @@ class Month:
     own: tuple[Span, ...]
     segment_start: int | None
     backward: tuple[int, int] | None = None
+    is_unfinished: bool = False
+    breaks: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -76,14 +82,17 @@ class _Open:
     own: int
     place_of_own: int
     first_bar: int = -1
-    mark: tuple[int, int] = (0, NONE)  # place and segment_start of the first bar, as in `_Bars`
-    needs: tuple[int, int] = (0, NONE)  # and of the oldest one that the month looks back on
+    needs: tuple[int, int] = (
+        0,
+        NONE,
+    )  # place and segment_start, as in `_Bars`, of the oldest bar that it looks back on
 
-    def done(self, stop: int) -> Month:
+    def done(self, stop: int, is_unfinished: bool = False) -> Month:
         """Return the month, which ends at byte `stop`."""
         place, segment_start = self.needs if self.first_bar >= 0 else (self.own, NONE)
         before = ((place, self.own),) if place < self.own else ()
-        return Month(self.number, before, ((self.own, stop),), None if segment_start == NONE else segment_start)
+        since = None if segment_start == NONE else segment_start
+        return Month(self.number, before, ((self.own, stop),), since, is_unfinished=is_unfinished)
 
 
 @dataclass
@@ -96,10 +105,9 @@ class _Last:
     bar_time: int = NONE
     bar_n_bad: int = 0
     bar_close: float = np.nan
-    segment: int = 0  # its first bar, when that was, and its mark
-    segment_start: int = NONE
-    segment_mark: tuple[int, int] = (0, NONE)
-    marks: np.ndarray = field(default_factory=lambda: np.empty((2, 0), np.int64))  # of the last LOOKBACK bars
+    n_of_bar: int = 0  # rows of the last bar
+    segment_start: int = NONE  # when its segment began
+    marks: np.ndarray = field(default_factory=lambda: np.empty((2, 0), np.int64))  # of the last bars
 
 
 class Flow:
@@ -116,7 +124,7 @@ class Flow:
     """
 
     def __init__(self, options: Options, zone: str, bar_ns: int | None = None) -> None:
-        self._options, self._zone, self._bar_ns = options, zone, bar_ns
+        self._options, self._zone, self._bar_ns, self._halo = options, zone, bar_ns, options.halo(0)
         self.steps, self.faults = segments.Steps(), Faults()
         self.months = list[Month]()
         self._held: Piece | None = None
@@ -140,7 +148,14 @@ class Flow:
         """Take what is left; the file ends at byte `stop`."""
         if self._held is not None:
             self._take(self._held, is_last=True)
-        self.months += [month.done(stop) for month in self._open[-1:]]
+        is_unfinished = self._last.n_of_bar > 1
+        for month in self._open[-1:]:
+            # The last bar may lie in a month before, behind which are bad rows only.
+            has_last = self._last.n_bars > 0 and int(times.month_of(np.array([self._last.bar_time]))[0]) == month.number
+            self.months.append(month.done(stop, is_unfinished and has_last))
+            if is_unfinished and not has_last:
+                number = int(times.month_of(np.array([self._last.bar_time]))[0])
+                self.months = [replace(one, is_unfinished=one.number == number) for one in self.months]
 
     @property
     def has_time(self) -> bool:
@@ -196,6 +211,10 @@ class Flow:
         begins = np.where(is_start, NONE, since)
         # The first bar from the place of each on is that bar, or, of times shown twice, one before.
         first = np.searchsorted(row, place[row])
+        if len(good):
+            newest = int(time[good[-1]])
+            n_of_bar = len(good) - int(np.searchsorted(time[good], newest))
+            last.n_of_bar = n_of_bar + (last.n_of_bar if newest == last.bar_time else 0)
         if len(row):
             last.bar_time, last.bar_n_bad = int(bar_time[-1]), int(n_bad[-1])
         return _Bars(bar_time, segment, piece.start[place[row]], begins[first])
@@ -231,8 +250,8 @@ class Flow:
                 self._begin(number, int(piece.start[first]), int(piece.start[place[first]]))
             month, bar = self._open[-1], int(np.searchsorted(bars.time, times.month_start(number)))
             if month.first_bar < 0 and bar < len(bars.time) and bars.time[bar] < times.month_start(number + 1):
-                month.first_bar, month.mark = self._last.n_bars + bar, _mark(bars, bar)
-                month.needs = self._needs(month, bars, bar)
+                month.first_bar = self._last.n_bars + bar
+                month.needs = self._needs(month, bars)
 
     def _begin(self, number: int, start: int, place: int) -> None:
         """Begin a month with the row at byte `start`; the one before it ends there."""
@@ -241,29 +260,14 @@ class Flow:
         self.months += [month.done(start) for month in self._open[-1:]]
         self._open = [*self._open[-1:], _Open(number, start, place)]
 
-    def _needs(self, month: _Open, bars: _Bars, bar: int) -> tuple[int, int]:
-        """Return the mark of the oldest bar that a month looks back on; `bar` is its first one."""
-        last, number = self._last, month.first_bar
-        if number == 0:
+    def _needs(self, month: _Open, bars: _Bars) -> tuple[int, int]:
+        """Return the mark of the oldest bar that a month looks back on."""
+        if month.first_bar == 0:
             return month.place_of_own, NONE
-        segment = last.n_bars + int(bars.segment[bar]) if bars.segment[bar] >= 0 else last.segment
-        if number == segment:
-            # The bar before a segment says whether the segment begins with a roll jump.
-            return self._mark_of(number - 1, bars)
-        before = next((m for m in self._open[:-1] if m.number == month.number - 1 and m.first_bar >= 0), month)
-        oldest = max(segment, min(number - LOOKBACK, before.first_bar))
-        if oldest == before.first_bar:
-            return before.mark
-        return self._mark_of(oldest, bars)
-
-    def _mark_of(self, number: int, bars: _Bars) -> tuple[int, int]:
-        """Return the mark of a bar of these, one of the last before, or the first one of the segment."""
-        last = self._last
-        if number >= last.n_bars:
-            return _mark(bars, number - last.n_bars)
-        if number == last.segment:
-            return last.segment_mark
-        place, segment_start = last.marks[:, number - last.n_bars].tolist()
+        last, oldest = self._last, max(0, month.first_bar - self._halo)
+        if oldest >= last.n_bars:
+            return _mark(bars, oldest - last.n_bars)
+        place, segment_start = last.marks[:, oldest - last.n_bars].tolist()
         return place, segment_start
 
     def _remember(self, bars: _Bars) -> None:
@@ -273,10 +277,9 @@ class Flow:
             return
         segment = int(bars.segment[-1])
         if segment >= 0:
-            last.segment, last.segment_start = last.n_bars + segment, int(bars.time[segment])
-            last.segment_mark = _mark(bars, segment)
-        marks = np.stack([bars.place[-LOOKBACK:], bars.segment_start[-LOOKBACK:]])
-        last.marks = np.concatenate([last.marks, marks], axis=1)[:, -LOOKBACK:]
+            last.segment_start = int(bars.time[segment])
+        marks = np.stack([bars.place[-self._halo :], bars.segment_start[-self._halo :]])
+        last.marks = np.concatenate([last.marks, marks], axis=1)[:, -self._halo :]
         last.n_bars += len(bars.time)
 
 

@@ -1,23 +1,37 @@
-"""A file of bars -> what discover needs of its rows, some MB at a time, and what is wrong with them in all."""
+"""The files of an instrument -> what discover needs of their rows, some MB at a time, and what is wrong with them.
 
-from collections.abc import Iterator, Mapping
+Files of one instrument are looked at as one text: a place in it is the sum of the sizes of the files before and the
+place in the file.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from stages.core.errors import BadUnit, ExpectedError
+from stages.core.errors import BadUnit
 from stages.core.units import Source
 from stages.datasets.base.raw import read_source
 from stages.datasets.market import schema
-from stages.datasets.market.reading import rows, times
-from stages.datasets.market.reading.header import header_of
+from stages.datasets.market.reading import rows
+from stages.datasets.market.reading.dialect import FileDialect
+from stages.datasets.market.reading.recognise import LINE_BYTES
 from stages.datasets.market.reading.rows import Rows
 from stages.datasets.market.schema import DAY_FIRST, MONTH_FIRST, Options
 
 BLOCK_BYTES = 4 << 20
-LINE_BYTES = 1 << 16  # a bar has about 60
+
+
+@dataclass(frozen=True)
+class Part:
+    """A file of an instrument: its path, how it is read, where it begins in the text of all, and its size in bytes."""
+
+    path: str
+    dialect: FileDialect
+    base: int
+    size: int
 
 
 @dataclass(frozen=True)
@@ -53,65 +67,56 @@ def join(*parts: Piece) -> Piece:
     return Piece(*(np.concatenate(columns) for columns in zip(*(vars(part).values() for part in parts), strict=True)))
 
 
-def header_line(raw_dir: Path, path: str) -> tuple[bytes, int]:
-    """Return the first line of a file without its end, and how many bytes it has with it.
-
-    Raises
-    ------
-    BadUnit
-        When it is too long for a header.
-    """
-    content = read_source(raw_dir, Source(path, 0, LINE_BYTES + 1))
-    head, newline, _ = content.partition(b"\n")
-    _refuse_long(len(head) + len(newline), 1, f"{raw_dir / path}")
-    return head, len(head) + len(newline)
-
-
 class Pieces:
-    """The rows of a file behind its header, read once; use it in a ``for`` loop.
+    """The rows of the files of an instrument behind their headers, read once; use it in a ``for`` loop.
 
-    `stop` is the end of what was read so far, in bytes, and `n_rows` the number of its rows.
+    `stop` is the end of what was read so far, in bytes, `n_rows` the number of its rows, and `part` the index of the
+    file that the last piece came from.
 
     Raises
     ------
     BadUnit
-        When the file cannot be read, lacks a column, or has a line too long for a bar.
-    ExpectedError
-        At its end, when the order of day and month is not certain.
+        When a file cannot be read, has a line too long for a bar, or, at its end, does not say the order of day and
+        month.
     """
 
-    def __init__(self, raw_dir: Path, path: str, instrument: str, options: Options) -> None:
-        self.where = f"{raw_dir / path}"
-        self._raw_dir, self._path, self._instrument, self._options = raw_dir, path, instrument, options
-        head, self.header_bytes = header_line(raw_dir, path)
-        self._header = header_of(head, self.where) if head else None
-        self.stop, self.n_rows = self.header_bytes, 0
+    def __init__(self, raw_dir: Path, parts: Sequence[Part], instrument: str, options: Options) -> None:
+        others = f" and {len(parts) - 1} more" if len(parts) > 1 else ""
+        self.where = f"{raw_dir / parts[0].path}{others}"
+        self.parts = parts
+        self.n_rows, self.part, self.stop = 0, 0, 0
+        self._raw_dir, self._instrument, self._options = raw_dir, instrument, options
 
     def __iter__(self) -> Iterator[Piece]:
         """Yield pieces that have a row at least."""
-        if self._header is None:
-            return
-        order = self._options.date_order(self._instrument)
-        readings = {name: _Reading() for name in (DAY_FIRST, MONTH_FIRST)} if order is None else {}
-        n_lines = 2
-        for offset, content in self._blocks():
-            table, cells = rows.parse(content, self._header, order == MONTH_FIRST)
-            for name, reading in readings.items():
-                reading.add(table, cells, name == MONTH_FIRST)
-            self.stop, self.n_rows = offset + len(content), self.n_rows + len(table.ns)
-            if np.diff(table.start, append=len(content)).max(initial=0) > LINE_BYTES:  # or blank lines lie between
-                self._refuse_long_lines(content, n_lines)
-            if len(table.ns):
-                yield self._piece(table, offset, n_lines)
-            n_lines += content.count(b"\n")
-        _refuse_uncertain(readings, self._instrument, self.where)
+        for index, part in enumerate(self.parts):
+            self.part = index
+            yield from self._of_part(part, f"{self._raw_dir / part.path}")
+            self.stop = part.base + part.size
 
-    def _blocks(self) -> Iterator[tuple[int, bytes]]:
-        """Yield whole lines, about a block at a time, with the place of the first byte."""
-        start, rest, n_lines = self.header_bytes, b"", 2
+    def _of_part(self, part: Part, where: str) -> Iterator[Piece]:
+        dialect = part.dialect
+        order = MONTH_FIRST if dialect.is_month_first else DAY_FIRST
+        readings = {} if dialect.is_order_known else {name: _Reading() for name in (DAY_FIRST, MONTH_FIRST)}
+        n_lines = 1 + read_source(self._raw_dir, Source(part.path, 0, dialect.header_bytes)).count(b"\n")
+        for offset, content in self._blocks(part, where):
+            table, cells = rows.parse(content, dialect, order == MONTH_FIRST)
+            for name, reading in readings.items():
+                reading.add(table, cells, dialect, name == MONTH_FIRST)
+            self.stop, self.n_rows = part.base + offset + len(content), self.n_rows + len(table.ns)
+            if np.diff(table.start, append=len(content)).max(initial=0) > LINE_BYTES:  # or blank lines lie between
+                self._refuse_long_lines(content, n_lines, where)
+            if len(table.ns):
+                yield self._piece(table, part.base + offset, n_lines)
+            n_lines += content.count(b"\n")
+        _refuse_uncertain(readings, self._instrument, where)
+
+    def _blocks(self, part: Part, where: str) -> Iterator[tuple[int, bytes]]:
+        """Yield whole lines, about a block at a time, with the place of the first byte in the file."""
+        start, rest, n_lines = part.dialect.header_bytes, b"", 2
         while True:
             offset = start + len(rest)
-            block = read_source(self._raw_dir, Source(self._path, offset, offset + BLOCK_BYTES))
+            block = read_source(self._raw_dir, Source(part.path, offset, min(offset + BLOCK_BYTES, part.size)))
             content = rest + block
             cut = content.rfind(b"\n") + 1 if block else len(content)
             if cut:
@@ -120,12 +125,12 @@ class Pieces:
                 return
             n_lines += content.count(b"\n")
             start, rest = start + cut, content[cut:]
-            _refuse_long(len(rest), n_lines, self.where)
+            _refuse_long(len(rest), n_lines, where)
 
-    def _refuse_long_lines(self, content: bytes, n_lines: int) -> None:
+    def _refuse_long_lines(self, content: bytes, n_lines: int, where: str) -> None:
         """Refuse a line of a block that is too long; `n_lines` is the number of the first one."""
         for number, line in enumerate(content.split(b"\n")):
-            _refuse_long(len(line), n_lines + number, self.where)
+            _refuse_long(len(line), n_lines + number, where)
 
     def _piece(self, table: Rows, offset: int, n_lines: int) -> Piece:
         """Return what stays of the rows of a block that begins at byte `offset` and line `n_lines`."""
@@ -152,7 +157,7 @@ class Faults:
     """How many rows of a file are bad, and why."""
 
     def __init__(self) -> None:
-        self.n_rows = self.n_bad = 0
+        self.n_rows = self.n_bad = self.n_without_volume = 0
         self._counts = dict.fromkeys(rows.REASONS, 0)
         self._lines = dict.fromkeys(rows.REASONS, 0)
 
@@ -162,6 +167,9 @@ class Faults:
         if not fault.any():
             return
         self.n_bad += int((fault > 0).sum())
+        self.n_without_volume += int((fault == rows.VOLUME).sum()) + int(
+            (fault == (rows.NOT_NUMBER | rows.NO_VOLUME)).sum()
+        )
         for bit in rows.REASONS:
             found = np.flatnonzero(fault & bit)
             if len(found):
@@ -178,23 +186,30 @@ class Faults:
 
 
 class _Reading:
-    """How many dates with slashes are impossible, or step back, when read day first or month first."""
+    """How many dates with slashes are impossible, rise, or fall, when read day first or month first."""
 
     def __init__(self) -> None:
-        self.n_wrong, self.has_dates, self._last = 0, False, np.empty(0, np.int64)
+        self.n_impossible = self.n_up = self.n_down = 0
+        self.has_dates, self._last = False, np.empty(0, np.int64)
 
-    def add(self, table: Rows, cells: pa.Array, is_month_first: bool) -> None:
+    @property
+    def n_wrong(self) -> int:
+        """How many are impossible or step against the order that most of them have, oldest or newest first."""
+        return self.n_impossible + min(self.n_up, self.n_down)
+
+    def add(self, table: Rows, cells: pa.Array, dialect: FileDialect, is_month_first: bool) -> None:
         """Count a piece; `table` is read day first."""
         if not table.is_slash.any():
             return
         self.has_dates = True
         ns, is_time = table.ns, table.fault & rows.TIME == 0
         if is_month_first:
-            stamps = times.parse(cells, is_month_first=True)
+            stamps = rows.stamps_of(cells, dialect, is_month_first=True)
             ns, is_time = stamps.ns, stamps.is_time
-        readable = np.concatenate([self._last, ns[table.is_slash & is_time]])
-        self.n_wrong += int((table.is_slash & ~is_time).sum()) + int((np.diff(readable) < 0).sum())
-        self._last = readable[-1:]
+        steps = np.diff(np.concatenate([self._last, ns[table.is_slash & is_time]]))
+        self.n_impossible += int((table.is_slash & ~is_time).sum())
+        self.n_up, self.n_down = self.n_up + int((steps > 0).sum()), self.n_down + int((steps < 0).sum())
+        self._last = ns[table.is_slash & is_time][-1:] if (table.is_slash & is_time).any() else self._last
 
 
 def _refuse_uncertain(readings: Mapping[str, _Reading], instrument: str, where: str) -> None:
@@ -203,7 +218,7 @@ def _refuse_uncertain(readings: Mapping[str, _Reading], instrument: str, where: 
         return
     day_first, month_first = readings[DAY_FIRST], readings[MONTH_FIRST]
     if (day_first.has_dates or month_first.has_dates) and day_first.n_wrong >= month_first.n_wrong:
-        raise ExpectedError(
+        raise BadUnit(
             f"{where}: dates like 8/1/2024 do not say whether the day comes first ({day_first.n_wrong} impossible or "
             f"backward steps read day first, {month_first.n_wrong} month first), expected fewer day first; set "
             f"{schema.WHERE}.instruments.{instrument}.date_order to {DAY_FIRST} or {MONTH_FIRST}"

@@ -1,10 +1,12 @@
-"""The bytes of a CSV of bars, a piece at a time -> its rows, with what is wrong with each.
+"""The bytes of a file of bars, a piece at a time -> its rows, with what is wrong with each.
 
-A row is a line that is not blank. pyarrow reads whole columns; a piece with a cell that is no number, or a line with
-too few or too many cells, is read again cell by cell. Both ways agree on every cell, so it does not matter how a file
-is cut into pieces.
+A row is a line that is not blank. pyarrow reads whole columns; a piece with a cell that is no plain number, or a line
+with too few or too many cells, is read again cell by cell, as RFC 4180 has it: there a number may have marks between
+thousands, and what else the dialect allows. Both ways agree on every cell, so it does not matter how a file is cut into
+pieces.
 """
 
+import csv
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,14 +17,29 @@ import pyarrow.compute
 import pyarrow.csv
 
 from stages.datasets.market.reading import times, zones
-from stages.datasets.market.reading.header import CsvHeader
+from stages.datasets.market.reading.dialect import NO_COLUMN, FileDialect
 from stages.datasets.market.schema import VALUES
+from stages.datasets.market.schema.time_formats import pattern_of
 
-NUMBER = re.compile(rb"[ \t]*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?[ \t]*")
+THOUSANDS = {".": r"[,' \u00a0]", ",": r"[.' \u00a0]"}  # marks between thousands, by the mark before decimals
+NUMBERS = {
+    mark: re.compile(
+        rf"[+-]?(?:\d{{1,3}}(?:{thousands}\d{{3}})+(?:{re.escape(mark)}\d*)?|\d+(?:{re.escape(mark)}\d*)?"
+        rf"|{re.escape(mark)}\d+)(?:[eE][+-]?\d+)?",
+        re.ASCII,
+    )
+    for mark, thousands in THOUSANDS.items()
+}
+FACTORS = {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
+BLANKS = " \t\u00a0"
 NEWLINE, RETURN = b"\n\r"
 FEW_ROWS = 200  # below, cells one by one are as fast as cutting further
+ROUNDING = 4 * np.finfo(np.float64).eps  # share of a price by which another one may pass it: a factor was multiplied
+LEAST, MOST = 1e-15, 1e15  # of a price: the ratio of two of them is far within float32
+MOST_VOLUME = 1e18
+EXACT = 2.0**53  # whole numbers up to here are held exactly
 
-CELLS, TIME, SKIPPED, NOT_NUMBER, PRICE, VOLUME, RANGE = (1 << bit for bit in range(7))
+CELLS, TIME, SKIPPED, NOT_NUMBER, PRICE, VOLUME, RANGE, BEYOND = (1 << bit for bit in range(8))
 REASONS = {
     CELLS: "too few or too many cells",
     TIME: "time not readable",
@@ -31,7 +48,9 @@ REASONS = {
     PRICE: "price not above 0",
     VOLUME: "volume below 0",
     RANGE: "open or close outside low to high",
+    BEYOND: "price or volume of a size that features cannot hold",
 }
+NO_VOLUME = 1 << 8  # beside NOT_NUMBER: only the volume is none
 NO_TIME = TIME | SKIPPED
 
 
@@ -52,7 +71,9 @@ class Rows:
     open, high, low, close, volume
         float64 (N,); NaN where there is no number.
     fault
-        uint8 (N,): sum of the keys of `REASONS` that apply; 0 for a good row.
+        uint16 (N,): sum of the keys of `REASONS` that apply; 0 for a good row.
+    is_repaired
+        bool (N,): open or close were a rounding outside low to high, which were moved there.
     """
 
     start: np.ndarray
@@ -66,36 +87,59 @@ class Rows:
     close: np.ndarray
     volume: np.ndarray
     fault: np.ndarray
+    is_repaired: np.ndarray
+
+    def at(self, place: np.ndarray) -> "Rows":
+        """Return the rows at some places."""
+        return Rows(**{name: column[place] for name, column in vars(self).items()})
 
 
-def parse(content: bytes, header: CsvHeader, is_month_first: bool = False) -> tuple[Rows, pa.Array]:
+def join(parts: Sequence[Rows]) -> Rows:
+    """Return the rows of all parts, one at least, behind each other."""
+    if len(parts) == 1:
+        return parts[0]
+    return Rows(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in vars(parts[0])})
+
+
+def parse(content: bytes, dialect: FileDialect, is_month_first: bool | None = None) -> tuple[Rows, pa.Array]:
     """Read the rows of a piece of a file.
 
     Parameters
     ----------
     content
         Whole lines, without the header.
-    header
-        The file's columns.
+    dialect
+        How the file is read.
     is_month_first
-        How dates with slashes are read.
+        How dates with slashes are read; None for what the dialect says.
 
     Returns
     -------
     Rows
-        Its rows.
+        Its rows, in the order of the file.
     pa.Array
         The text of their times, binary (N,).
     """
     line, start = _lines(content)
-    table, fault = _table(content, header, start)
-    cells = _text(table, header)
-    stamps = times.parse(cells, is_month_first)
-    values = [_floats(table, column) for column in header.values]
-    fault |= np.where(stamps.is_time, np.uint8(0), np.uint8(TIME))
-    _judge(values, fault)
+    table, fault = _table(content, dialect, start)
+    cells = _text(table, dialect)
+    stamps = stamps_of(cells, dialect, dialect.is_month_first if is_month_first is None else is_month_first)
+    values = _values(table, dialect)
+    fault |= np.where(stamps.is_time, np.uint16(0), np.uint16(TIME))
+    is_repaired = _judge(values, fault, dialect.has_negative)
     columns = dict(zip(VALUES, values, strict=True))
-    return Rows(start, line, stamps.ns, stamps.is_utc, stamps.is_slash, **columns, fault=fault), cells
+    texts = {"ns": stamps.ns, "is_utc": stamps.is_utc, "is_slash": stamps.is_slash}
+    return Rows(start=start, line=line, **texts, **columns, fault=fault, is_repaired=is_repaired), cells
+
+
+def stamps_of(cells: pa.Array, dialect: FileDialect, is_month_first: bool) -> times.Stamps:
+    """Return the times that cells say, by the dialect of their file."""
+    pattern = pattern_of(dialect.time_format) if dialect.time_format else None
+    stamps = times.parse(cells, is_month_first, pattern, dialect.is_days)
+    if not dialect.is_days and not dialect.shift_ns:
+        return stamps
+    ns = stamps.ns + np.where(stamps.is_time, dialect.shift_ns, 0)
+    return times.Stamps(ns, stamps.is_time, stamps.is_utc | dialect.is_days, stamps.is_slash)
 
 
 def _lines(content: bytes) -> tuple[np.ndarray, np.ndarray]:
@@ -112,100 +156,168 @@ def _lines(content: bytes) -> tuple[np.ndarray, np.ndarray]:
     return lines.astype(np.int32), starts[lines]
 
 
-def _table(content: bytes, header: CsvHeader, start: np.ndarray) -> tuple[pa.Table, np.ndarray]:
-    """Return the columns that are needed and the faults seen so far, uint8 (N,); rows begin at bytes `start`.
+def _table(content: bytes, dialect: FileDialect, start: np.ndarray) -> tuple[pa.Table, np.ndarray]:
+    """Return the columns that are needed and the faults seen so far, uint16 (N,); rows begin at bytes `start`.
 
     What cannot be read whole is halved, so that a bad cell costs as much as some hundred rows.
     """
-    fault = np.zeros(len(start), np.uint8)
+    fault = np.zeros(len(start), np.uint16)
     if not len(start):
-        return _empty(header), fault
+        return _empty(dialect), fault
     try:
-        table = _read(content, header)
-        if table.num_rows == len(start):
+        table = None if dialect.words else _read(content, dialect)
+        if table is not None and table.num_rows == len(start):
             return table, fault
     except pa.ArrowInvalid:
         pass
     if len(start) > FEW_ROWS:
         middle = len(start) // 2
         cut = int(start[middle])
-        first, first_fault = _table(content[:cut], header, start[:middle])
-        second, second_fault = _table(content[cut:], header, start[middle:] - cut)
+        first, first_fault = _table(content[:cut], dialect, start[:middle])
+        second, second_fault = _table(content[cut:], dialect, start[middle:] - cut)
         return pa.concat_tables([first, second]), np.concatenate([first_fault, second_fault])
     lines = [line.removesuffix(b"\r") for line in content.split(b"\n")]
-    cells = [line.replace(b'"', b"").split(b",") for line in lines if line]
-    fault[[len(row) != header.n_columns for row in cells]] = CELLS
-    return _from_cells(cells, header), fault
+    cells = [cells_of(line, dialect.separator) for line in lines if line]
+    fault[[len(row) != dialect.n_columns for row in cells]] = CELLS
+    return _from_cells(cells, dialect), fault
 
 
-def _names(header: CsvHeader) -> list[str]:
-    return [str(column) for column in (*header.time, *header.values)]
+def cells_of(line: bytes, separator: str) -> list[str]:
+    """Return the cells of a line; quotes around one, doubled within, may hold separators, as RFC 4180 has it."""
+    try:
+        text = line.decode("utf-8", "surrogateescape").replace("\r", " ")
+        return next(csv.reader([text], delimiter=separator), [])
+    except csv.Error:  # a cell of more than 128 KB
+        return []
 
 
-def _types(header: CsvHeader) -> dict[str, pa.DataType]:
-    return {name: pa.binary() if i < len(header.time) else pa.float64() for i, name in enumerate(_names(header))}
+def _needed(dialect: FileDialect) -> list[int]:
+    """Return the columns that are read, the time first."""
+    optional = [column for column in (*dialect.values, dialect.adjusted, dialect.added) if column != NO_COLUMN]
+    return [*dialect.time, *dict.fromkeys(column for column in optional if column not in dialect.time)]
 
 
-def _empty(header: CsvHeader) -> pa.Table:
-    return pa.schema(list(_types(header).items())).empty_table()
+def _types(dialect: FileDialect) -> dict[str, pa.DataType]:
+    n_times = len(dialect.time)
+    return {str(name): pa.binary() if i < n_times else pa.float64() for i, name in enumerate(_needed(dialect))}
 
 
-def _read(content: bytes, header: CsvHeader) -> pa.Table:
+def _empty(dialect: FileDialect) -> pa.Table:
+    return pa.schema(list(_types(dialect).items())).empty_table()
+
+
+def _read(content: bytes, dialect: FileDialect) -> pa.Table:
     """Read the needed columns, named by their position, in one thread and as one chunk."""
+    types = _types(dialect)
+    names = [str(i) for i in range(dialect.n_columns)]
     return pa.csv.read_csv(
         pa.BufferReader(content),
-        pa.csv.ReadOptions(
-            use_threads=False, block_size=len(content) + 1, column_names=[str(i) for i in range(header.n_columns)]
-        ),
-        pa.csv.ParseOptions(newlines_in_values=False),
-        pa.csv.ConvertOptions(column_types=_types(header), include_columns=_names(header)),
+        pa.csv.ReadOptions(use_threads=False, block_size=len(content) + 1, column_names=names),
+        pa.csv.ParseOptions(newlines_in_values=False, delimiter=dialect.separator),
+        pa.csv.ConvertOptions(column_types=types, include_columns=list(types), decimal_point=dialect.decimal),
     )
 
 
-def _from_cells(cells: list[list[bytes]], header: CsvHeader) -> pa.Table:
+def _from_cells(cells: list[list[str]], dialect: FileDialect) -> pa.Table:
     """Return the table of rows that were cut into cells; of a row with too few or too many only the time counts."""
     columns: dict[str, pa.Array] = {}
-    for name, kind in _types(header).items():
+    n_columns = dialect.n_columns
+    for name, kind in _types(dialect).items():
         place = int(name)
         if kind == pa.binary():
-            columns[name] = pa.array([row[place] if place < len(row) else b"" for row in cells], pa.binary())
+            texts = [row[place] if place < len(row) else "" for row in cells]
+            columns[name] = pa.array([text.encode("utf-8", "surrogateescape") for text in texts], pa.binary())
         else:
-            columns[name] = pa.array(
-                [_number(row[place]) if len(row) == header.n_columns else np.nan for row in cells], pa.float64()
-            )
+            numbers = [number(row[place], dialect) if len(row) == n_columns else np.nan for row in cells]
+            columns[name] = pa.array(numbers, pa.float64())
     return pa.table(columns)
 
 
-def _number(cell: bytes) -> float:
-    return float(cell) if NUMBER.fullmatch(cell) else np.nan
+def number(cell: str, dialect: FileDialect) -> float:
+    """Return the number that a cell says, NaN for none."""
+    text, factor = cell.strip(BLANKS), 1.0
+    if dialect.words:
+        text = text.replace("$", "").replace("%", "") if "$" in dialect.words else text
+        factor = FACTORS.get(text[-1:].upper(), 1.0) if text[-1:].upper() in dialect.words else 1.0
+        text = text[:-1] if factor != 1.0 else text
+        text = "0" if text == "-" else text
+    if not NUMBERS[dialect.decimal].fullmatch(text):
+        return np.nan
+    plain = re.sub(THOUSANDS[dialect.decimal], "", text).replace(dialect.decimal, ".")
+    return float(plain) * factor if factor != 1.0 else float(plain)
 
 
-def _text(table: pa.Table, header: CsvHeader) -> pa.Array:
+def _text(table: pa.Table, dialect: FileDialect) -> pa.Array:
     """Return the text of the times; date and time of day are joined by a blank."""
-    columns = [table.column(str(column)).combine_chunks() for column in header.time]
+    columns = [table.column(str(column)).combine_chunks() for column in dialect.time]
     if len(columns) == 1:
         return columns[0]
     return pa.compute.binary_join_element_wise(*columns, pa.scalar(b" ", pa.binary()))
+
+
+def _values(table: pa.Table, dialect: FileDialect) -> list[np.ndarray]:
+    """Return open, high, low, close and volume, float64 (N,) each, as a user means them."""
+    values = [np.zeros(table.num_rows) if i == NO_COLUMN else _floats(table, i) for i in dialect.values]
+    if dialect.added != NO_COLUMN:
+        values[4] = values[4] + _floats(table, dialect.added)
+    factor: float | np.ndarray = dialect.scale
+    if dialect.adjusted != NO_COLUMN:
+        close = values[3]
+        factor = factor * (_floats(table, dialect.adjusted) / np.where(close == 0, np.nan, close))
+    if not isinstance(factor, float) or factor != 1.0:
+        values[:4] = [column * factor for column in values[:4]]
+    return values
 
 
 def _floats(table: pa.Table, column: int) -> np.ndarray:
     return table.column(str(column)).combine_chunks().to_numpy(zero_copy_only=False)
 
 
-def _judge(values: Sequence[np.ndarray], fault: np.ndarray) -> None:
-    """Add to `fault` what is wrong with the prices and the volume; a value that is no number is wrong in itself."""
+def _judge(values: list[np.ndarray], fault: np.ndarray, has_negative: bool) -> np.ndarray:
+    """Add to `fault` what is wrong with the prices and the volume; a value that is no number is wrong in itself.
+
+    A high or low that open or close pass by a rounding is moved there, in `values`; return where, bool (N,).
+    """
     opened, high, low, close, volume = values
+    if _are_plain(values):
+        return np.zeros(len(fault), bool)
     is_finite = np.logical_and.reduce([np.isfinite(column) for column in values])
     least, most = np.minimum(opened, close), np.maximum(opened, close)
+    lowest, highest = np.minimum(least, np.minimum(low, high)), np.maximum(most, np.maximum(low, high))
+    is_outside = ((low > least) | (high < most)) & is_finite
     checks = {
-        PRICE: (np.minimum(least, np.minimum(low, high)) <= 0) & is_finite,
         VOLUME: (volume < 0) & is_finite,
-        RANGE: ((low > least) | (high < most)) & is_finite,
         NOT_NUMBER: ~is_finite & (fault & CELLS == 0),
+        BEYOND: ((highest > MOST) | (volume > MOST_VOLUME)) & is_finite,
     }
+    if has_negative:
+        checks[BEYOND] |= (lowest < -MOST) & is_finite
+    else:
+        checks |= {PRICE: (lowest <= 0) & is_finite}
+        checks[BEYOND] |= (lowest < LEAST) & (lowest > 0)
+    is_repaired = is_outside
+    if is_outside.any():
+        rounding = ROUNDING * np.maximum(np.abs(most), np.abs(least))
+        is_near = (low <= least + rounding) & (high >= most - rounding)
+        is_repaired, checks[RANGE] = is_outside & is_near, is_outside & ~is_near
+        values[1] = np.where(is_repaired, np.maximum(high, most), high)
+        values[2] = np.where(is_repaired, np.minimum(low, least), low)
+    if checks[NOT_NUMBER].any():
+        checks[NO_VOLUME] = checks[NOT_NUMBER] & np.logical_and.reduce([np.isfinite(price) for price in values[:4]])
     for reason, is_wrong in checks.items():
         if is_wrong.any():
             fault[is_wrong] |= reason
+    return is_repaired
+
+
+def _are_plain(values: list[np.ndarray]) -> bool:
+    """Say whether nothing is wrong with any row, in a few passes; NaN compares as wrong."""
+    opened, high, low, close, volume = values
+    if not len(low) or not (
+        low.min() >= LEAST and high.max() <= MOST and 0 <= volume.min() <= volume.max() <= MOST_VOLUME
+    ):
+        return False
+    return all(bool((a <= b).all()) for a, b in ((low, opened), (low, close), (opened, high), (close, high)))
 
 
 def utc(ns: np.ndarray, is_utc: np.ndarray, fault: np.ndarray, zone: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

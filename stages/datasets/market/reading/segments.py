@@ -70,7 +70,8 @@ def timeline(time: np.ndarray, is_bad: np.ndarray) -> Timeline:
 def jumps(opened: np.ndarray, close: np.ndarray, least: float) -> np.ndarray:
     """Say for each bar whether it opens at least the share `least` off the close before it, bool (B,)."""
     is_jump = np.zeros(len(opened), bool)
-    is_jump[1:] = np.abs(opened[1:] / close[:-1] - 1) >= least
+    before = np.where(close[:-1] == 0, np.nan, close[:-1])
+    is_jump[1:] = np.abs(opened[1:] / before - 1) >= least
     return is_jump
 
 
@@ -79,6 +80,13 @@ def bar_length(time: np.ndarray) -> tuple[int, float]:
     steps = Steps()
     steps.add(np.diff(time))
     return steps.commonest()
+
+
+def bar_length_of(steps: np.ndarray) -> int:
+    """Return the commonest of some steps between bars in ns, int64, the shortest of several; 0 for none."""
+    counted = Steps()
+    counted.add(steps[steps > 0])
+    return counted.commonest()[0]
 
 
 class Steps:
@@ -117,10 +125,24 @@ def max_gap(options: Options, bar_ns: int) -> int:
     return USUAL_GAP_BARS * bar_ns if options.max_gap_minutes is None else round(options.max_gap_minutes * MINUTE)
 
 
-def starts(time: np.ndarray, n_bad: np.ndarray, gap: int, is_jump: np.ndarray | None) -> np.ndarray:
-    """Say which bars begin a segment, bool (B,); `gap` is the longest step, `is_jump` None where jumps do not count."""
+def starts(
+    time: np.ndarray, n_bad: np.ndarray, gap: int, is_jump: np.ndarray | None, is_behind_gap: np.ndarray | None = None
+) -> np.ndarray:
+    """Say which bars begin a segment, bool (B,).
+
+    Parameters
+    ----------
+    time, n_bad
+        Of the bars, as in `Timeline`.
+    gap
+        The longest step in ns.
+    is_jump
+        Where the price jumps, bool (B,); None where jumps do not count.
+    is_behind_gap
+        Which bars come behind a gap, bool (B,); None for what `gap` says.
+    """
     is_start = np.ones(len(time), bool)
-    is_start[1:] = (np.diff(time) > gap) | (np.diff(n_bad) > 0)
+    is_start[1:] = ((np.diff(time) > gap) if is_behind_gap is None else is_behind_gap[1:]) | (np.diff(n_bad) > 0)
     if is_jump is not None:
         is_start |= is_jump
     return is_start

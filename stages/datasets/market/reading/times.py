@@ -1,12 +1,17 @@
 """The text of times -> nanoseconds on the wall clock since 1970, a column at a time.
 
-Read are, with one or two digits for the hour and a date alone as midnight:
+Read are, with one or two digits for the hour, `24:00` as the next midnight, and a date alone as midnight UTC:
 
-- ISO 8601: `2024-01-08 01:00`, `2024-01-08T01:00:00`, with a fraction of up to nine digits, with `Z` or an offset;
-- with slashes: `8/1/2024 1:00`, `08/01/2024 01:00:00`: the day first, or the month first where that is said.
+- ISO 8601: `2024-01-08 01:00`, `2024-01-08T01:00:00`, with a fraction of up to nine digits, with `Z` or an offset; also
+  with points or slashes: `2024.01.08 01:00`, `2024/1/8`;
+- with slashes: `8/1/2024 1:00`, `08/01/2024 01:00:00`: the day first, or the month first where that is said;
+- the day first with points: `08.01.2024 01:00:00.000`; with the name of the month: `08-Jan-2024`, `Jan 08, 2024`;
+- digits alone: `20240108`, `20240108 010000`, `20240108 01:00`;
+- epochs by their number of digits: 9 or 10 seconds, 13 milliseconds, 16 microseconds, 19 nanoseconds;
+- whatever `schema.time_formats.pattern_of` makes of a format such as `%d.%m.%y %H:%M`.
 
-Times of one layout (the text with each digit replaced by 0) are read together; a file has a few layouts, so the
-cost is that of some vector operations a digit. The years 1900 to 2199 count as readable.
+Blanks around them are nothing. Times of one layout (the text with each digit replaced by 0) are read together; a file
+has a few layouts, so the cost is that of some vector operations a digit. The years 1900 to 2199 count as readable.
 """
 
 import re
@@ -16,17 +21,33 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from stages.datasets.market.schema.time_formats import EPOCHS
+
 DAY_NS = 86_400_000_000_000
 FIRST_YEAR, STOP_YEAR = 1900, 2200
-LONGEST = 35  # 2024-01-08T01:00:00.000000000+00:00
-MANY_LAYOUTS = 16  # a clean file has at most 9; more is garbage, taken row by row
+LONGEST = 48  # 2024-01-08T01:00:00.000000000+00:00 with blanks around it
+MANY_LAYOUTS = 16  # a clean file has at most 12; more is garbage, taken row by row
 ZERO = np.uint8(ord("0"))
-LAYOUT = re.compile(
-    rb"(?:(?P<year>0000)-(?P<month>00)-(?P<day>00)|(?P<first>00?)/(?P<second>00?)/(?P<last>0000))"
-    rb"(?:[ T](?P<hour>00?):(?P<minute>00)(?::(?P<sec>00)(?:\.(?P<fraction>0{1,9}))?)?"
-    rb"(?P<zone>Z|[+-](?P<zone_hour>00)(?::?(?P<zone_minute>00))?)?)?"
+NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_DATES = (
+    r"(?P<year>0000)-(?P<month>00)-(?P<day>00)",
+    r"(?P<year1>0000)[./](?P<month1>00?)[./](?P<day1>00?)",
+    r"(?P<day2>00?)\.(?P<month2>00?)\.(?P<year2>0000)",
+    r"(?P<first>00?)/(?P<second>00?)/(?P<last>0000)",
+    r"(?P<day3>00?)[- ](?P<name3>[A-Za-z]{3})[- ](?P<year3>0000)",
+    r"(?P<name4>[A-Za-z]{3}) (?P<day4>00?), (?P<year4>0000)",
+    r"(?P<year5>0000)(?P<month5>00)(?P<day5>00)T?",
 )
-NO_NUMBERS = ("zone", "first", "second", "last")  # parts of a layout that are none, or have another name too
+_CLOCK = r"(?P<hour>00?):(?P<minute>00)(?::(?P<sec>00)(?:\.(?P<fraction>0{1,9}))?)?(?: ?(?P<half>[AaPp])[Mm])?"
+_ZONE = r"(?: ?GMT|)(?P<zone>Z|[+-](?P<zone_hour>00?)(?::?(?P<zone_minute>00))?)"
+_DIGITS = r"(?P<hour1>00)(?P<minute1>00)(?P<sec1>00)?"
+_EPOCH = r"(?P<epoch_s>0{9,10})(?:\.0+)?|(?P<epoch_ms>0{13})|(?P<epoch_us>0{16})|(?P<epoch_ns>0{19})"
+LAYOUT = re.compile(
+    rf"[ \t]*(?:(?:{'|'.join(_DATES)})(?:(?:[ T]|  +)(?:{_CLOCK}(?:{_ZONE})?|{_DIGITS}))?|{_EPOCH})[ \t]*".encode()
+)
+NO_NUMBERS = ("zone", "first", "second", "last", "name", "half")  # parts of a layout that are none, or are told twice
+CENTURY_TURNS = 69  # of a year of two digits: 68 is 2068
+FIRST_EPOCH_NS, STOP_EPOCH_NS = 631_152_000 * 10**9, 4_102_444_800 * 10**9  # 1990 to 2099
 
 MONTHS = np.arange(f"{FIRST_YEAR}-01", f"{STOP_YEAR}-02", dtype="datetime64[M]")
 FIRST_MONTH = int(MONTHS[0].astype(np.int64))
@@ -52,7 +73,9 @@ class Stamps:
     is_slash: np.ndarray
 
 
-def parse(cells: pa.Array, is_month_first: bool = False) -> Stamps:
+def parse(
+    cells: pa.Array, is_month_first: bool = False, pattern: re.Pattern[bytes] | None = None, is_on_wall: bool = False
+) -> Stamps:
     """Read a column of times.
 
     Parameters
@@ -61,11 +84,16 @@ def parse(cells: pa.Array, is_month_first: bool = False) -> Stamps:
         Binary array (N,) without nulls.
     is_month_first
         How dates with slashes are read.
+    pattern
+        The layouts that are read; None for `LAYOUT`.
+    is_on_wall
+        Whether the clock's text counts, whatever offset stands behind it.
     """
     offsets = np.frombuffer(cells.buffers()[1], np.int32)[cells.offset : cells.offset + len(cells) + 1]
     data = np.frombuffer(cells.buffers()[2] or b"", np.uint8)
     widths = np.diff(offsets)
     stamps = Stamps(np.zeros(len(cells), np.int64), *(np.zeros(len(cells), bool) for _ in range(3)))
+    manner = _Manner(pattern or LAYOUT, is_month_first, is_on_wall)
     for width in np.flatnonzero(np.bincount(np.minimum(widths, LONGEST + 1), minlength=LONGEST + 2)):
         if not 0 < width <= LONGEST:
             continue
@@ -74,36 +102,64 @@ def parse(cells: pa.Array, is_month_first: bool = False) -> Stamps:
         else:
             rows = np.flatnonzero(widths == width)
             text = data[offsets[rows][:, None] + np.arange(width)]
-        _parse_width(np.ascontiguousarray(text.T), rows, is_month_first, stamps)
+        _parse_width(np.ascontiguousarray(text.T), rows, manner, stamps)
     return stamps
 
 
-def _parse_width(text: np.ndarray, rows: np.ndarray | None, is_month_first: bool, stamps: Stamps) -> None:
+@dataclass(frozen=True)
+class _Manner:
+    """How times are read: see `parse`."""
+
+    pattern: re.Pattern[bytes]
+    is_month_first: bool
+    is_on_wall: bool
+
+
+def _parse_width(text: np.ndarray, rows: np.ndarray | None, manner: _Manner, stamps: Stamps) -> None:
     """Read times of one width, uint8 (width, n), into `stamps` at `rows`, all of them for None."""
     digits = text - ZERO  # what is below "0" wraps to above 9
     layouts = np.where(digits <= 9, ZERO, text)
     for layout, chosen in _by_layout(layouts):
-        match = LAYOUT.fullmatch(layout)
+        match = manner.pattern.fullmatch(layout)
         if match is None:
             continue
-        spans = {name: match.span(name) for name, found in match.groupdict().items() if found is not None}
+        found = {name: match.span(name) for name, part in match.groupdict().items() if part is not None}
+        spans = {name.rstrip("0123456789"): span for name, span in found.items()}
         is_slash = "first" in spans
         if is_slash:
-            day, month = ("second", "first") if is_month_first else ("first", "second")
+            day, month = ("second", "first") if manner.is_month_first else ("first", "second")
             spans |= {"year": spans["last"], "day": spans[day], "month": spans[month]}
-        ns, is_time = _nanoseconds(digits if chosen is None else digits[:, chosen], spans, _sign(layout, spans))
+        if manner.is_on_wall:
+            spans = {name: span for name, span in spans.items() if not name.startswith("zone")}
+        epoch = next((name for name in spans if name.startswith("epoch_")), None)
+        own = digits if chosen is None else digits[:, chosen]
+        ns, is_time = (
+            _epochs(own, epoch, spans[epoch]) if epoch else _nanoseconds(own, spans, _constants(layout, spans))
+        )
         target: np.ndarray | slice = slice(None) if chosen is None else chosen
         if rows is not None:
             target = rows[target]
         stamps.ns[target], stamps.is_time[target] = ns, is_time
-        stamps.is_utc[target], stamps.is_slash[target] = "zone" in spans, is_slash
+        stamps.is_utc[target], stamps.is_slash[target] = "zone" in spans or bool(epoch), is_slash
 
 
-def _sign(layout: bytes, spans: Mapping[str, tuple[int, int]]) -> int:
-    """Return the sign of the offset that times of a layout name, 0 for none."""
-    if "zone_hour" not in spans:
-        return 0
-    return -1 if b"-" in layout[spans["zone"][0] :] else 1
+@dataclass(frozen=True)
+class _Constants:
+    """What all times of a layout have in common: the sign of their offset, 0 for none; hours and months as words."""
+
+    sign: int
+    half: str
+    month: int | None
+
+
+def _constants(layout: bytes, spans: Mapping[str, tuple[int, int]]) -> _Constants:
+    def text(name: str) -> str:
+        return layout[slice(*spans[name])].decode("latin-1").lower() if name in spans else ""
+
+    sign = 0 if "zone_hour" not in spans else -1 if text("zone").startswith("-") else 1
+    name = text("name")
+    month = None if "name" not in spans else NAMES.index(name) + 1 if name in NAMES else 0
+    return _Constants(sign, text("half"), month)
 
 
 def _by_layout(layouts: np.ndarray) -> Iterator[tuple[bytes, np.ndarray | None]]:
@@ -123,10 +179,26 @@ def _by_layout(layouts: np.ndarray) -> Iterator[tuple[bytes, np.ndarray | None]]
     yield from ((layout, np.array(columns)) for layout, columns in others.items())
 
 
-def _nanoseconds(digits: np.ndarray, spans: Mapping[str, tuple[int, int]], sign: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return nanoseconds since 1970 and whether date and time of day exist; `sign` is that of the offset."""
+def _epochs(digits: np.ndarray, name: str, span: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Return nanoseconds since 1970 and whether they lie in the years of which epochs are read."""
+    number = np.zeros(digits.shape[1], np.int64)
+    for row in digits[slice(*span)]:
+        number = number * 10 + row
+    unit = EPOCHS[name.removeprefix("epoch_")]
+    is_time = (number >= FIRST_EPOCH_NS // unit) & (number < STOP_EPOCH_NS // unit)
+    return np.where(is_time, number * unit, 0), is_time
+
+
+def _nanoseconds(
+    digits: np.ndarray, spans: Mapping[str, tuple[int, int]], same: _Constants
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return nanoseconds since 1970 and whether date and time of day exist."""
     part = {name: _number(digits, *spans[name]) for name in spans if name not in NO_NUMBERS}
     none = np.zeros(digits.shape[1], np.int32)
+    if same.month is not None:
+        part["month"] = none + same.month
+    if "short" in part:
+        part["year"] = part["short"] + np.where(part["short"] < CENTURY_TURNS, 2000, 1900)
     year, month, day = part["year"], part["month"], part["day"]
     hour, minute, second = (part.get(name, none) for name in ("hour", "minute", "sec"))
 
@@ -135,17 +207,26 @@ def _nanoseconds(digits: np.ndarray, spans: Mapping[str, tuple[int, int]], sign:
     months = np.where(is_time, (year - FIRST_YEAR) * 12 + month - 1, 0)
     first_day = MONTH_DAYS[months]
     is_time &= (day >= 1) & (day <= MONTH_DAYS[months + 1] - first_day)
-    is_time &= (hour < 24) & (minute < 60) & (second < 60)
+    if same.half:
+        is_time &= (hour >= 1) & (hour <= 12)
+        hour = hour % 12 + (12 if same.half == "p" else 0)
+    is_time &= (hour < 24) & (minute < 60) & (second < 60) | _is_midnight(hour, minute, second)
 
     # When was it? An offset from UTC comes off.
-    if sign:
-        hour = hour - sign * part["zone_hour"]
-        minute = minute - sign * part.get("zone_minute", none)
+    if same.sign:
+        hour = hour - same.sign * part["zone_hour"]
+        minute = minute - same.sign * part.get("zone_minute", none)
     seconds = (first_day + (day - 1)) * 86_400 + (hour * 3600 + minute * 60 + second)
     ns = seconds * 1_000_000_000
     if "fraction" in part:
         ns += _fraction_ns(part["fraction"], *spans["fraction"])
     return np.where(is_time, ns, 0), is_time
+
+
+def _is_midnight(hour: np.ndarray, minute: np.ndarray, second: np.ndarray) -> np.ndarray | bool:
+    """Say where it is 24:00, which is the next midnight."""
+    is_late = hour == 24
+    return is_late & (minute == 0) & (second == 0) if is_late.any() else False
 
 
 def _fraction_ns(fraction: np.ndarray, start: int, stop: int) -> np.ndarray:

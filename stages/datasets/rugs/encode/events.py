@@ -27,6 +27,7 @@ from stages.datasets.rugs.schema import GSU, OTHER, PLAYER, PRESS, TRADE, WHERE,
 from stages.runtime.notes import working_on
 
 NOT_JSON: Final = "the payload is not JSON"
+SHARED: Final = "session, seq and doc type are those of a row of another game, too; both are kept"
 
 
 @dataclass(frozen=True)
@@ -247,6 +248,8 @@ def _findings(
     result = []
     for index in range(len(units)):
         start, stop = own.offsets[index : index + 2].tolist()
+        if "shared" in units[index].context:
+            result.append(Finding(index, SHARED, *units[index].context["shared"]))
         n_bad = int(is_broken[start:stop].sum())
         most = math.ceil(options.max_bad_rows * (stop - start))
         if not n_bad:

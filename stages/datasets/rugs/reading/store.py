@@ -9,6 +9,7 @@ refuses a column that is both. Columns may be of any Arrow type that casts to th
 Needed are ws_event rows of the events of `KINDS`, and button_event rows; of the others only the number counts.
 """
 
+import contextlib
 import hashlib
 import os
 from collections import Counter
@@ -25,7 +26,9 @@ import pyarrow.parquet as pq
 
 from stages.core.errors import BadUnit, ExpectedError
 from stages.core.units import Source
+from stages.datasets.base.disguises import HEAD_BYTES, disguise
 from stages.datasets.base.raw import open_source
+from stages.datasets.base.raw_files import FileNames, raw_files
 from stages.datasets.rugs.reading import pages
 from stages.datasets.rugs.schema import FOLDER, GSU, OTHER, PLAYER, PRESS, TRADE
 
@@ -52,6 +55,7 @@ KNOWN: Final = {
     "position_qty", "button_id", "button_category", "sequence_id", "sequence_position",
 }  # fmt: skip
 HEAD: Final = ("session_id", "seq", "doc_type", "event_name", "game_id", "ts")
+NULL, SEPARATOR = "\0", "\x1f"  # in a head
 NO_GAME: Final = (None, "", "unknown")
 ZONE: Final = "(Z|[+-][0-9]{2}:?[0-9]{2})$"
 PIECE_BYTES: Final = 2 << 20  # some 16 files: with 16 MB no faster, and at most 327 MB of memory instead of 190
@@ -59,6 +63,13 @@ SMALL_BYTES: Final = 1 << 20  # read at once, a fifth faster; the recorder's hav
 BUFFER_BYTES: Final = 1 << 18  # of each column of a larger one
 MOST_VALUE_BYTES: Final = 8 << 20  # a frame has some 5 KB; reading one that is not JSON takes 20 times as much
 HASH_BYTES: Final = 32
+TRUTH: Final = "truth.json"  # what the simulator knows of its store, for tests
+MARK: Final = b"PAR1"  # at the beginning of each Parquet file
+# Numbers are s, ms, us or ns since 1970, told by their size: in each unit all times of 1974 to 5138 lie between these.
+EPOCHS: Final = ((10**11, 10**9), (10**14, 10**6), (10**17, 10**3))
+WHOLE: Final = "^([0-9]{9,18}|[1-8][0-9]{18})$"  # below 2**63
+NUMBER: Final = r"^([0-9]{9,}(\.[0-9]*)?|[0-9]+(\.[0-9]*)?[eE]\+?[0-9]+)$"
+LEAST_EPOCH: Final = 10**8
 MOST_NS: Final = 8_640_000_000 * 10**9  # 100,000 days: int64 holds 106,751
 NO_TIME: Final = np.iinfo(np.int64).min
 
@@ -122,16 +133,32 @@ def files(raw_dir: Path) -> list[str]:
     raw_dir
         The store's folder, or the one above `events_parquet`.
     """
-    root = raw_dir / FOLDER if (raw_dir / FOLDER).is_dir() else raw_dir
-    found = []
-    for folder, below, names in os.walk(root):
-        below[:] = [name for name in below if not name.startswith(".")]
-        chosen = [name for name in names if name.endswith(".parquet") and not name.startswith(".")]
-        found += [Path(folder, name).relative_to(raw_dir).as_posix() for name in chosen]
+    root = FOLDER if (raw_dir / FOLDER).is_dir() else os.curdir
+    names = FileNames(
+        (".parquet", ".pq"),
+        f"{FOLDER}/doc_type=ws_event/date=2025-12-21/1.parquet",
+        lambda folder: root in (os.curdir, folder.split("/")[0]),
+        may_be_packed=False,
+        of_others=(TRUTH,),
+    )
+    found = raw_files(raw_dir, names)
     for name in found:
         if not name.isprintable():
             raise ExpectedError(f"{raw_dir}: file name {name!r} is not printable UTF-8; rename the file")
-    return sorted(found)
+    # Spark and Dask write folders of that name; what lies in them is read.
+    return [name for name in found if not (raw_dir / name).is_dir()]
+
+
+def why_unplaced(head: bytes) -> str:
+    """Return why a row has no place in the order, by the `head` of it; empty if it has one."""
+    texts = dict(zip(HEAD, head.decode(errors="replace").split(SEPARATOR), strict=False))
+    missing = [name for name in ("session_id", "seq", "ts") if texts.get(name, NULL) == NULL]
+    if missing:
+        return f"no {' and no '.join(missing)}, expected each"
+    if _nanoseconds(pa.array([texts["ts"]]))[0] == NO_TIME:
+        expected = "a time such as 2025-12-21T23:56:04.610289, or s, ms, us or ns since 1970 as a number"
+        return f"ts is {texts['ts'][:40]!r}, expected {expected}"
+    return ""
 
 
 @dataclass
@@ -177,8 +204,16 @@ class Reader:
         except BadUnit as error:
             self.faults[path] = str(error)
         except (pa.ArrowException, OSError) as error:
-            what = " ".join(str(error).split())[:200]
-            self.faults[path] = f"{where}: {what}, expected a Parquet file of events; correct or remove it"
+            self.faults[path] = self._why(path, error)
+
+    def _why(self, path: str, error: Exception) -> str:
+        """Say why a file cannot be read: what it is instead, or what Arrow says of it."""
+        found = None
+        with contextlib.suppress(BadUnit), open_source(self.raw_dir, Source(path)) as file:
+            head = file.read(HEAD_BYTES)
+            found = None if head.startswith(MARK) else disguise(head)
+        what, cure = found or (" ".join(str(error).split())[:200], "correct or remove it")
+        return f"{self.raw_dir / path}: {what}, expected a Parquet file of events; {cure}"
 
     def _untyped(self, file: BinaryIO, path: str) -> Iterator[pa.RecordBatch]:
         """Yield the rows of one file as they stand in it, few where they are long; see `reading.pages`."""
@@ -220,7 +255,7 @@ class Reader:
         places = [np.arange(batch.num_rows, dtype=np.int32) + start + 1 for _, start, batch in pieces]
 
         # What the hash of a row covers beside its payload.
-        head = [columns[name].cast(pa.string()).fill_null("\0") for name in HEAD]
+        head = [columns[name].cast(pa.string()).fill_null(NULL) for name in HEAD]
 
         return Rows(
             session=np.where(is_placed, session, -1),
@@ -231,7 +266,7 @@ class Reader:
             kind=kind,
             file=np.repeat(numbers, n_rows),
             row=np.concatenate(places),
-            head=pc.binary_join_element_wise(*head, "\x1f").cast(pa.large_binary()),
+            head=pc.binary_join_element_wise(*head, SEPARATOR).cast(pa.large_binary()),
             raw=columns["raw_json"].cast(pa.large_binary()).fill_null(b""),
         )
 
@@ -299,14 +334,37 @@ def lookup(column: pa.Array, function: Callable[[str | None], int], dtype: Any) 
 
 
 def _nanoseconds(column: pa.Array) -> np.ndarray:
-    """Return ISO times, UTC where they name no zone, as int64 ns since 1970 UTC, floored to us; `NO_TIME` for none."""
+    """Return times as int64 ns since 1970 UTC, floored to us; `NO_TIME` for none.
+
+    Read are ISO times, UTC where they name no zone, and numbers of s, ms, us or ns since 1970.
+    """
     has_zone = pc.match_substring_regex(column, ZONE)
     try:
         zoned = pc.if_else(has_zone, column, pc.binary_join_element_wise(column, "Z", ""))
         found = zoned.cast(pa.timestamp("ns", "UTC")).cast(pa.int64()).fill_null(NO_TIME).to_numpy()
-    except pa.ArrowInvalid:  # the other way to read them, one by one, must not give other times
-        found = np.array([_nanosecond(text) for text in column.to_pylist()], np.int64)
+    except pa.ArrowInvalid:  # the other ways to read them must not give other times
+        is_number = pc.match_substring_regex(column, NUMBER).fill_null(False)
+        found = _epochs(column, is_number)
+        texts = np.flatnonzero(~is_number.to_numpy(zero_copy_only=False))
+        found[texts] = [_nanosecond(text) for text in column.take(pa.array(texts)).to_pylist()]
     return np.where((found >= -MOST_NS) & (found <= MOST_NS), found // 1000 * 1000, NO_TIME)
+
+
+def _epochs(column: pa.Array, is_number: pa.Array) -> np.ndarray:
+    """Return numbers of s, ms, us or ns since 1970 as int64 ns, `NO_TIME` where there is none.
+
+    A number with a fraction, which a double holds to some 0.2 us, is rounded to us.
+    """
+    is_whole = pc.match_substring_regex(column, WHOLE)
+    whole = pc.if_else(is_whole, column, None).cast(pa.int64()).fill_null(0).to_numpy()
+    other = pc.if_else(pc.and_not(is_number, is_whole), column, None).cast(pa.float64()).fill_null(0).to_numpy()
+    factor = np.select([whole < limit for limit, _ in EPOCHS], [factor for _, factor in EPOCHS], 1)
+    is_time = (whole >= LEAST_EPOCH) & (whole <= MOST_NS // factor)
+    result = np.where(is_time, whole * np.where(is_time, factor, 0), NO_TIME)
+    limits, factors = [limit for limit, _ in EPOCHS], [factor // 1000 for _, factor in EPOCHS]
+    microseconds = other * np.select([other < limit for limit in limits], factors, 1e-3)
+    is_time = (other >= LEAST_EPOCH) & (microseconds <= MOST_NS // 1000)
+    return np.where(is_time, np.rint(np.where(is_time, microseconds, 0)).astype(np.int64) * 1000, result)
 
 
 def _nanosecond(text: str | None) -> int:

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from stages.datasets.base import BadUnit, Field, Unit, group_id
+from stages.datasets.base import BadUnit, Field, Finding, Unit, group_id
 from stages.datasets.base.raw import read_unit
 from stages.datasets.splendor import schema
-from stages.datasets.splendor.encode import columns, features, labels, masks, parse
+from stages.datasets.splendor.encode import columns, features, labels, masks, parse, spreadsheet, take3
 from stages.datasets.splendor.encode.position import position_of
 from stages.datasets.splendor.encode.validate import validate
 
@@ -79,12 +79,25 @@ def read(raw_dir: Path, units: Sequence[Unit], options: Mapping[str, Any]) -> pa
     """
     files = [str(raw_dir / unit.key) for unit in units]
     bodies = [parse.body(read_unit(raw_dir, unit), file) for unit, file in zip(units, files, strict=True)]
-    table = parse.parse(bodies)
-    if table is None:
-        faulty = next(i for i, rows in enumerate(bodies) if parse.parse([rows]) is None)
-        raise BadUnit(parse.explain(bodies[faulty], files[faulty]))
+    table = parse.parse(bodies) or _parse_restored(bodies, files)
+    table = take3.moved(table)
     validate(table, files)
     return table
+
+
+def _parse_restored(bodies: Sequence[bytes], files: Sequence[str]) -> parse.Table:
+    """Parse games some of which are not plain, without what other programs added to those."""
+    plain = [rows if parse.parse([rows]) else spreadsheet.restored(rows) for rows in bodies]
+    table = parse.parse(plain)
+    if table is None:
+        faulty = next(i for i, rows in enumerate(plain) if parse.parse([rows]) is None)
+        raise BadUnit(parse.explain(plain[faulty], files[faulty]))
+    return table
+
+
+def findings(table: parse.Table) -> list[Finding]:
+    """Return the moves that an old exporter wrote into other columns, and that were moved from there."""
+    return take3.findings(table)
 
 
 def encode(table: parse.Table, options: Mapping[str, Any]) -> dict[str, np.ndarray]:

@@ -3,16 +3,18 @@
 The games' rows are glued into one buffer; all separators are found at once, and the one or two digits before each
 are taken as its value. The few fields that are neither (game ids, action types, -1) are decoded column by column.
 Accepted are the three dialects of the logs: CRLF or LF line ends, a missing value empty or ``nan``, integers with
-or without a trailing ``.0``. Anything else makes a game not plain, and `explain` then says where and why.
+or without a trailing ``.0``. Anything else makes a game not plain: what other programs add is taken off then
+(`spreadsheet`), and of what is not plain after that `explain` says where and why.
 """
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from stages.core.errors import BadUnit
+from stages.datasets.splendor.encode.spreadsheet import restored
 from stages.datasets.splendor.schema import (
     ACTION_COLUMN,
     ACTION_TYPES,
@@ -47,12 +49,15 @@ class Table:
         int64 (N,).
     offsets
         int64 (G+1,): the rows of game g are ``offsets[g]:offsets[g + 1]``.
+    moved
+        int64 (K,): the rows whose move stood in other columns, see `take3`.
     """
 
     values: np.ndarray
     game_id: np.ndarray
     turn_number: np.ndarray
     offsets: np.ndarray
+    moved: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
 
 
 def body(content: bytes, where: str) -> bytes:
@@ -65,7 +70,9 @@ def body(content: bytes, where: str) -> bytes:
     """
     header, _, rows = content.partition(b"\n")
     if header.removesuffix(b"\r") != HEADER:
-        raise BadUnit(_explain_header(header.removesuffix(b"\r"), where))
+        header = restored(header.removesuffix(b"\r"))
+        if header != HEADER:
+            raise BadUnit(_explain_header(header, where))
     if not rows:
         raise BadUnit(f"{where}:2: no rows after the header, expected one per move; correct or remove the file")
     return rows if rows.endswith(b"\n") else rows + b"\n"
@@ -237,9 +244,9 @@ def explain(rows: bytes, where: str) -> str:
         if len(found_fields) != N_COLUMNS:
             hint = "the file looks truncated" if number == len(lines) + 1 else "correct the row"
             return f"{where}:{number}: {len(found_fields)} columns, expected {N_COLUMNS}; {hint}"
-        for column, field in enumerate(found_fields):
-            if not _is_plain(column, field):
-                return f"{where}:{number}: {_name(column)} is {field[:40].decode()!r}, expected {_expected(column)}"
+        for column, cell in enumerate(found_fields):
+            if not _is_plain(column, cell):
+                return f"{where}:{number}: {_name(column)} is {cell[:40].decode()!r}, expected {_expected(column)}"
     raise AssertionError(f"{where}: every field is plain")
 
 

@@ -1,0 +1,409 @@
+"""The first lines of a file of bars, its name and the options -> how it is read.
+
+What the options say comes first; else exactly one of the formats of the user, or else of the layouts of the table, must
+fit; a file with a header line that fits none is read by the names of its columns. Nothing beyond the first lines is
+looked at, so it costs the same for any length of file.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from stages.core.errors import BadUnit
+from stages.core.units import Source
+from stages.datasets.base.raw import read_source
+from stages.datasets.market import schema
+from stages.datasets.market.reading import layouts, rows, segments, times
+from stages.datasets.market.reading.dialect import NO_COLUMN, FileDialect
+from stages.datasets.market.reading.first_lines import FirstLines, first_lines
+from stages.datasets.market.reading.layouts import HEADERED, Layout
+from stages.datasets.market.reading.rows import Rows
+from stages.datasets.market.schema import VALUES, Format, Instrument, Options
+
+LINE_BYTES = 1 << 16  # a bar has about 60
+ALIASES = {"llow": "low"}
+TIMES = ("timestamp", "datetime", "date", "time")
+PLAIN = "csv"  # what a file is called that is read by the names of its columns
+OWN = "its own settings"
+LEAST_GOOD = 0.9  # of the first bars whose low and high must be what they say
+LEAST_NAMES = 2  # of the columns of a bar: with fewer a header is none of bars
+NEAREST = 3
+DAY_NS = times.DAY_NS
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """How a file is read, the time (ns, UTC) of its first rows, and what is to be told of it, if anything."""
+
+    dialect: FileDialect
+    first_ns: int
+    note: str
+
+
+def recognise(raw_dir: Path, path: str, instrument: str, options: Options) -> Recognised | None:
+    """Find out how a file is to be read; None if it has no line.
+
+    Raises
+    ------
+    BadUnit
+        When it is no file of bars, fits no format or two, or lacks a column: with the evidence, and what to write.
+    """
+    where, settings = f"{raw_dir / path}", options.of(instrument)
+    content = read_source(raw_dir, Source(path, 0, LINE_BYTES + 1))
+    whole = content if len(content) <= LINE_BYTES else content[: content.rfind(b"\n") + 1]
+    if content and not whole:
+        raise BadUnit(
+            f"{where}:1: a line of more than {LINE_BYTES:,} bytes, expected one bar a line; correct or remove the file"
+        )
+    wanted = _wanted(settings, options)
+    lines = first_lines(whole, path, where, _character(wanted.separator))
+    if lines is None:
+        return None
+    key = f"{schema.WHERE}.instruments.{instrument}"
+    return _Case(lines, whole, where, key, settings, options).solve(wanted)
+
+
+def _wanted(settings: Instrument, options: Options) -> Format:
+    """Return what the settings of an instrument and the format that they name say, the former first."""
+    base = options.formats.get(settings.format or "", Format())
+    own = {name: getattr(settings, name) for name in vars(Format())}
+    return replace(base, **{name: value for name, value in own.items() if value != getattr(Format(), name)})
+
+
+def _character(separator: str | None) -> str:
+    return "\t" if separator == "tab" else separator or ""
+
+
+@dataclass(frozen=True)
+class _Case:
+    """A file whose dialect is looked for: its first lines, their bytes, and what the user says of it."""
+
+    lines: FirstLines
+    content: bytes
+    where: str
+    key: str
+    settings: Instrument
+    options: Options
+
+    def solve(self, wanted: Format) -> Recognised:
+        """Return how the file is read."""
+        if wanted.columns or wanted.names or wanted.header is not None or self.settings.format in self.options.formats:
+            return self._by_format(self.settings.format or OWN, wanted)
+        if self.settings.format:
+            return self._by_layout(layouts.BY_ID[self.settings.format], wanted)
+        fitting = [name for name, one in self.options.formats.items() if self._fits(one)]
+        if len(fitting) == 1:
+            name = fitting[0]
+            return self._cut(self.options.formats[name])._by_format(
+                name, _wanted(replace(self.settings, format=name), self.options)
+            )
+        known = [] if fitting else [layout for layout in layouts.TABLE if layouts.fits(layout, self.lines)]
+        found = fitting or [layout.id for layout in known]
+        if len(found) > 1:
+            raise BadUnit(
+                f"{self.where}: {self.lines.text!r} fits {len(found)} formats, {', '.join(map(_described, found))}, "
+                f"expected one; set {self.key}.format"
+            )
+        if known:
+            return self._by_layout(known[0], wanted)
+        return self._plain(wanted)
+
+    def _cut(self, one: Format) -> "_Case":
+        """Return the case with the first lines cut as a format of the user says."""
+        lines = first_lines(self.content, self.lines.name, self.where, _character(one.separator)) or self.lines
+        return replace(self, lines=replace(lines, name=self.lines.name))
+
+    def _fits(self, one: Format) -> bool:
+        """Say whether a format of the user can be that of the file: all columns that it names are there."""
+        lines, n_header = self._cut(one).lines, 1 if one.header is None else one.header
+        if one.names:
+            is_same_kind = (n_header == 0) != lines.is_headered
+            return is_same_kind and all(len(row) == len(one.names) for row in lines.lower[n_header : n_header + 3])
+        if n_header == 0 or len(lines.lower) < n_header or not one.columns:
+            return False
+        return {name.lower() for name in one.columns.values()} <= set(lines.lower[n_header - 1])
+
+    def _by_format(self, name: str, wanted: Format) -> Recognised:
+        """Read a file as the user says."""
+        n_header = wanted.header if wanted.header is not None else int(not wanted.names or self.lines.is_headered)
+        header = [cell.lower() for cell in wanted.names]
+        if not header:
+            if n_header == 0:
+                raise BadUnit(
+                    f"{self.where}: no names of columns, expected some without a header; set {self.key}.names"
+                )
+            header = self.lines.lower[min(n_header, len(self.lines.lower)) - 1]
+        renamed = {theirs.lower(): ours for ours, theirs in wanted.columns.items()}
+        missing = [cell for cell in renamed if cell not in header]
+        if missing:
+            raise BadUnit(
+                f"{self.where}:1: no column {missing[0]!r} in {self.lines.text!r}, expected one as {name} says; "
+                f"correct {self.key}.columns"
+            )
+        taken = set(renamed.values())
+        header = [renamed.get(cell, "" if cell in taken else cell) for cell in header]
+        return self._read(name, n_header, wanted, _plain_columns(header, self._refuse, wanted), None)
+
+    def _plain(self, wanted: Format) -> Recognised:
+        """Read a file by the names in its header line."""
+        header = [ALIASES.get(cell, cell) for cell in self.lines.lower[0]]
+        if not self.lines.is_headered or len(set(header) & set(VALUES)) < LEAST_NAMES:
+            raise BadUnit(self._no_fit())
+        return self._read(PLAIN, 1, wanted, _plain_columns(header, self._refuse, wanted), None)
+
+    def _by_layout(self, layout: Layout, wanted: Format) -> Recognised:
+        """Read a file as a layout of the table says."""
+        lines = self.lines
+        header = lines.lower[layout.names_line] if layout.kind == HEADERED else []
+        n_header = layout.header_lines if layout.kind == HEADERED else 0
+        time = [_place(header, column) for column in layout.time]
+        if layout.id == "cryptodatadownload":
+            time = time[:1] if "unix" in header else time[1:]
+        prices = [_place(header, column) for column in layout.prices]
+        volume = _volume(layout, lines, header, n_header, wanted)
+        missing = [str(name) for name, at in zip(layout.prices, prices, strict=True) if at is None]
+        if missing or all(at is None for at in time):
+            self._refuse(f"column {(missing or [str(layout.time[0])])[0]!r} is missing in {lines.text!r}, expected it")
+        if volume is None:
+            self._refuse(_no_volume(lines.text))
+        self._one_ticker(layout, header, n_header)
+        found, added = volume or (NO_COLUMN, NO_COLUMN)
+        values = (*(at for at in prices if at is not None), found)
+        columns = _Columns(header, tuple(at for at in time if at is not None), values, added)
+        return self._read(layout.id, n_header, wanted, columns, layout)
+
+    def _one_ticker(self, layout: Layout, header: list[str], n_header: int) -> None:
+        """Refuse a file that shows several tickers in its first lines."""
+        if layout.ticker is None:
+            return
+        if isinstance(layout.ticker, int):
+            found = set(self.lines.lower[layout.ticker][1:])
+        else:
+            at = _place(header, layout.ticker)
+            found = {row[at] for row in self.lines.lower[n_header:] if at is not None and at < len(row)}
+        if len(found - {""}) > 1:
+            names = ", ".join(sorted(found)[:3])
+            self._refuse(f"{len(found)} tickers ({names}), expected one a file")
+
+    def _read(self, name: str, n_header: int, wanted: Format, columns: "_Columns", layout: Layout | None) -> Recognised:
+        """Read the first bars, and conclude from them what the columns do not say."""
+        layout = layout or Layout(name, "", HEADERED, (), ())
+        lines, settings = self.lines, self.settings
+        header = columns.header
+        first = lines.start[min(n_header, len(lines.start) - 1)]
+        body = lines.raw[n_header:]
+        dialect = FileDialect(
+            layout=name,
+            separator=lines.separator,
+            n_columns=len(body[0])
+            if body and not layout.separator and not header
+            else len(header or (body or [[]])[0]),
+            time=columns.time,
+            values=columns.values,
+            header_bytes=first,
+            adjusted=self._adjusted(header, layout, wanted),
+            added=columns.added,
+            decimal=wanted.decimal or self._decimal(body, columns.values[:4]),
+            words=layout.words,
+            scale=layout.scale,
+            time_format=wanted.time_format or "",
+            zone=settings.time_zone or layout.zone or self.options.time_zone,
+            has_negative=self.options.negative_prices,
+            is_month_first=(settings.date_order or layout.date_order) == schema.MONTH_FIRST,
+            is_order_known=bool(settings.date_order or layout.date_order),
+        )
+        table = rows.parse(self.content[first : lines.start[-1]], dialect)[0]
+        self._bar_check(layout, table)
+        time = _some_times(table, dialect, self.content[first : lines.start[-1]])
+        steps = np.abs(np.diff(time))
+        is_days = bool(len(time)) and _are_days(time, steps, body, columns.time)
+        bar_ns = segments.bar_length_of(steps)
+        end = bar_ns if layout.stamp == "end" and not is_days else 0
+        shift = round(wanted.shift_minutes * segments.MINUTE) - end
+        dialect = replace(dialect, is_days=is_days, shift_ns=0 if is_days and not wanted.shift_minutes else shift)
+        note = "" if name == PLAIN else _note(dialect, layout, end)
+        return Recognised(dialect, int(time.min(initial=np.iinfo(np.int64).max)), note)
+
+    def _adjusted(self, header: list[str], layout: Layout, wanted: Format) -> int:
+        """Return the column of the adjusted close, if prices are to be scaled by it."""
+        if not wanted.adjusted:
+            return NO_COLUMN
+        for name in (layout.adjusted, "adj close", "adjusted_close", "adjusted close", "adjclose"):
+            if name and name in header:
+                return header.index(name)
+        self._refuse(f"no column of adjusted closes in {self.lines.text!r}, expected one such as 'adj close'")
+        return NO_COLUMN
+
+    def _decimal(self, body: Sequence[Sequence[str]], columns: Sequence[int]) -> str:
+        """Return the mark before decimals, by the prices of the first bars."""
+        cells = [row[at].strip(' "') for row in body for at in columns if at < len(row)]
+        with_comma = [cell for cell in cells if "," in cell]
+        if not with_comma:
+            dots = [cell for cell in cells if "." in cell]
+            is_thousands = bool(dots) and self.lines.separator != "," and all(cell.count(".") > 1 for cell in dots)
+            return "," if is_thousands else "."
+        last = {"," if cell.rfind(",") > cell.rfind(".") else "." for cell in with_comma if "." in cell}
+        if len(last) == 1:
+            return last.pop()
+        if any("." in cell for cell in cells):  # 1,234 beside 999.5
+            return "."
+        if any(len(cell) - 1 - cell.rfind(",") != 3 for cell in with_comma):
+            return ","
+        if any(cell.count(",") > 1 for cell in with_comma) or self.lines.separator == ",":
+            return "."  # 1,234,567, or 1,234 in quotes between commas
+        self._refuse(
+            f"{with_comma[0]!r} may be a number with decimals or one with thousands, expected a hint; set "
+            f"{self.key}.decimal to '.' or ','"
+        )
+        return "."
+
+    def _bar_check(self, layout: Layout, table: Rows) -> None:
+        """Refuse columns that are no bars: the low above or the high below open or close in many of the first."""
+        is_range = (table.fault & (rows.NOT_NUMBER | rows.CELLS)) == 0
+        n_good = int((is_range & (table.fault & rows.RANGE == 0)).sum())
+        if layout.prices and n_good < LEAST_GOOD * is_range.sum():
+            self._refuse(
+                f"read as {layout.id}, open or close lie outside low to high in {is_range.sum() - n_good} of the first "
+                f"{is_range.sum()} bars, expected bars"
+            )
+
+    def _refuse(self, what: str) -> None:
+        hint = "" if self.key in what or "; " in what else f"; correct it, or set {self.key}.columns or .format"
+        raise BadUnit(f"{self.where}:1: {what}{hint}")
+
+    def _no_fit(self) -> str:
+        """Return why no layout fits: what the first line was read as, and the layouts that miss least."""
+        lines = self.lines
+        missed = []
+        for layout in layouts.TABLE:
+            lacking = [what for what, is_so in layouts.conditions(layout, lines) if not is_so]
+            shared = set(lines.lower[0]) & {*layout.has, *map(str, layout.prices)}
+            missed.append((len(lacking) - len(shared), layout.id, lacking[0]))
+        nearest = "; ".join(f"{name} wants {what}" for _, name, what in sorted(missed)[:NEAREST])
+        n_cells, kind = len(lines.lower[0]), "a header line" if lines.is_headered else "no header line"
+        return (
+            f"{self.where}:1: {lines.text!r} fits no known format (read as {n_cells} cells separated by "
+            f"{lines.separator!r}, {kind}; {nearest}), expected bars; set {self.key}.columns or .names, see "
+            "stages/datasets/market/README.md, or remove the file"
+        )
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """The names, none without a header; where the time stands, one column or two, and where `VALUES` do.
+
+    `added` is a column that is added to the volume, or `NO_COLUMN`.
+    """
+
+    header: list[str]
+    time: tuple[int, ...]
+    values: tuple[int, ...]
+    added: int = NO_COLUMN
+
+
+def _plain_columns(header: list[str], refuse: Callable[[str], None], wanted: Format) -> _Columns:
+    """Find the columns of a header line by their names."""
+    text = ",".join(header)[:200]
+    needed = VALUES[:4] if wanted.volume == "none" else VALUES
+    if wanted.volume == "tick":
+        header = [
+            "volume" if cell.replace("_", " ") in ("tick volume", "tickvol", "ticks") else cell for cell in header
+        ]
+    for name in needed:
+        if name == "volume" and name not in header:
+            refuse(_no_volume(text))
+        if header.count(name) != 1:
+            number = "twice or more" if name in header else "missing"
+            refuse(f"column {name!r} is {number} in {text!r}, expected it once")
+    places = [header.index(name) for name in needed]
+    return _Columns(header, _time_columns(header, refuse), (*places, *[NO_COLUMN] * (len(VALUES) - len(places))))
+
+
+def _no_volume(text: str) -> str:
+    return (
+        f"column 'volume' is missing in {text!r}, expected it once; set volume: none for the instrument, or in a "
+        "format, to have 0 in its place, and features of volume that say nothing"
+    )
+
+
+def _time_columns(header: list[str], refuse: Callable[[str], None]) -> tuple[int, ...]:
+    if "date" in header and "time" in header:
+        return header.index("date"), header.index("time")
+    for name in TIMES:
+        if name in header:
+            return (header.index(name),)
+    if header[0] != "":
+        refuse(f"no column of times, expected one of {', '.join(TIMES)}")
+    return (0,)
+
+
+def _place(header: Sequence[str], column: str | int) -> int | None:
+    """Return where a column stands; of a name like ``a or b`` the first that is there."""
+    if isinstance(column, int):
+        return column
+    names = [column, *column.split(" or ")]
+    return next((header.index(name) for name in names if name in header), None)
+
+
+def _volume(
+    layout: Layout, lines: FirstLines, header: list[str], n_header: int, wanted: Format
+) -> tuple[int, int] | None:
+    """Return the column of the volume and one that is added to it; None where there is none."""
+    if wanted.volume == "none":
+        return NO_COLUMN, NO_COLUMN
+    body = lines.lower[n_header:]
+    names: list[str | int] = [name for name in layout.volume if wanted.volume != "tick" or name == "<tickvol>"]
+    names = names or list(layout.volume)
+    if layout.id == "cryptodatadownload":
+        symbol = body[0][header.index("symbol")] if body and len(body[0]) == len(header) else ""
+        volumes = [cell for cell in header if cell.startswith("volume ")]
+        names = [cell for cell in volumes if symbol.startswith(cell[7:])] or [*volumes[:1]]
+    if layout.id == "tradestation" and "up" in header:
+        return header.index("up"), header.index("down")
+    places = [at for at in (_place(header, name) for name in names) if at is not None]
+    traded = [at for at in places if any(at < len(row) and row[at].strip("0.") != "" for row in body)]
+    return ((traded or places[-1:])[0], NO_COLUMN) if places else None
+
+
+def _some_times(table: Rows, dialect: FileDialect, content: bytes) -> np.ndarray:
+    """Return the times of some rows as they stand on the wall, int64; slashes in the order that reads more of them."""
+    other = rows.parse(content, dialect, not dialect.is_month_first)[0] if table.is_slash.any() else table
+    counts = [int((one.fault & rows.TIME == 0).sum()) for one in (table, other)]
+    chosen = other if counts[1] > counts[0] and not dialect.is_order_known else table
+    return chosen.ns[chosen.fault & rows.TIME == 0]
+
+
+def _are_days(time: np.ndarray, steps: np.ndarray, body: Sequence[Sequence[str]], columns: tuple[int, ...]) -> bool:
+    """Say whether bars are of a day or more and their times are dates: of one bar the text tells."""
+    texts = [" ".join(row[at] for at in columns if at < len(row)) for row in body]
+    has_clock = any(":" in text for text in texts)
+    if len(time) == 1:
+        return not has_clock and len(texts[0].strip()) <= len("Mar 04, 2024")
+    return bool(np.median(steps) >= schema.LEAST_DAY_NS) and _all_midnight(texts, time)
+
+
+def _all_midnight(texts: Sequence[str], time: np.ndarray) -> bool:
+    is_written = all(":" not in text or " 00:00" in text or "T00:00" in text for text in texts)
+    return is_written and (any(":" in text for text in texts) or bool((time % DAY_NS == 0).all()))
+
+
+def _described(name: str) -> str:
+    layout = layouts.BY_ID.get(name)
+    if layout is None:
+        return name
+    zone = f", {layout.zone}" if layout.zone else ""
+    return f"{name} ({layout.source}: stamps at the bar's {layout.stamp}{zone})"
+
+
+def _note(dialect: FileDialect, layout: Layout, end_ns: int) -> str:
+    """Return what is told of a file that is not a plain CSV."""
+    said = [f"read as {dialect.layout}"]
+    if not dialect.is_days and dialect.zone != "UTC":
+        said.append(f"times that name no zone in {dialect.zone}")
+    if end_ns:
+        said.append(f"stamps of the end of {end_ns / segments.MINUTE:g} min are moved to its beginning")
+    if dialect.values[4] == NO_COLUMN:
+        said.append("no volume is taken: 0")
+    return ", ".join([*said, *([layout.note] if layout.note else [])])
