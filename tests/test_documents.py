@@ -139,7 +139,7 @@ def sample(run, tmp_path_factory):
     for dataset, n_games in SMALL.items():
         params["simulate"][dataset]["games"] = n_games
     for instrument in params["simulate"]["market"]["instruments"].values():
-        instrument["bars"] = 3000
+        instrument["bars"] = 6000
     (folder / "params.yaml").write_text(json.dumps(params))
     for dataset in SHIPPED:
         for verb in WITHOUT_DVC:
