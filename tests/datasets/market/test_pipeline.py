@@ -192,6 +192,7 @@ def test_daily_bars_give_windows_and_a_part_without_one_is_told(tmp_path, run):
     counts = json.loads((tmp_path / "data/processed/market/stats.json").read_text())["windows"]
     assert min(counts["strategic"][part] for part in ("train", "val", "test")) > 0
     assert "no window of strategic in any part for NEW" in finished.stderr
+    assert "no row of NEW in train: its rows lie in other parts" in finished.stderr
     finished = split_days(tmp_path, run, 1250, strategic=90)
     assert finished.returncode == 0, finished.stderr
     assert "no window of strategic in val, test: the longest stretches" in finished.stderr
