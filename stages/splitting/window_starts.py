@@ -39,12 +39,16 @@ def write_starts(folder: WrittenFolder, merged: Merged, windows: Mapping[str, Wi
     """
     features = {field.name for field in merged.of_role("feature")}
     counts: dict[str, dict[str, int]] = {}
+    is_told = False
     for name, wanted in windows.items():
         if name not in features:
             known = ", ".join(sorted(features))
             raise ExpectedError(f"params.yaml: split.windows: no feature {name!r}, expected one of: {known}")
         counts[name] = {"window": wanted.window, "step": wanted.step, "ahead": wanted.ahead}
         parts, is_first, is_valid = _flags(merged, name)
+        if not is_told:
+            _tell_of_absent(merged, parts)
+            is_told = True
         begins, longest = list[np.ndarray](), dict[str, int]()
         for number, part in enumerate(PARTS):
             first, length = runs(parts == number, is_first, is_valid)
@@ -94,6 +98,33 @@ def _tell_of_series(name: str, merged: Merged, begins: np.ndarray) -> None:
                 "change split.windows.%s",
                 *(name, some, name),
             )
+
+
+def _tell_of_absent(merged: Merged, part_of: np.ndarray) -> None:
+    """Warn of series that have no row in a part.
+
+    Parameters
+    ----------
+    merged
+        The merged arrays.
+    part_of
+        Part of each merged row, uint8 (n,).
+    """
+    for field in merged.of_role("series"):
+        row, there = 0, {part: set[object]() for part in PARTS}
+        for values, _ in merged.chunks(field.name):
+            own = part_of[row : row + len(values)]
+            for number, part in enumerate(PARTS):
+                there[part] |= set(np.unique(values[own == number]).tolist())
+            row += len(values)
+        everything = sorted(set[object]().union(*there.values()), key=str)
+        for part in PARTS:
+            without = [_text(one) for one in everything if one not in there[part]]
+            if without:
+                more = f" and {len(without) - SOME:,} more" if len(without) > SOME else ""
+                logger.warning(
+                    "no row of %s in %s: its rows lie in other parts", ", ".join(without[:SOME]) + more, part
+                )
 
 
 def _text(value: object) -> str:

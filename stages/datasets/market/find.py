@@ -59,7 +59,7 @@ SOME = 3  # names that are told of many
 
 
 @dataclass(frozen=True)
-class Series:
+class Scanned:
     """What is known of an instrument when all its rows were seen: files, months, step between bars in ns, faults."""
 
     parts: Sequence[Part]
@@ -69,7 +69,7 @@ class Series:
 
 
 @dataclass(frozen=True)
-class Long:
+class ScannedDays:
     """An instrument with bars of a day or longer, of which all rows are held until the calendar is known."""
 
     parts: Sequence[Part]
@@ -102,7 +102,7 @@ def find(raw_dir: Path, options: Mapping[str, Any]) -> list[Unit]:
     found = _files(raw_dir, checked, bad)
     _refuse_settings_of_nothing(checked, found)
     notes: dict[str, list[str]] = {}
-    scanned: dict[str, Series | Long] = {}
+    scanned: dict[str, Scanned | ScannedDays] = {}
     for instrument, files in found.items():
         try:
             one = _scan(raw_dir, files, instrument, checked, notes)
@@ -111,7 +111,7 @@ def find(raw_dir: Path, options: Mapping[str, Any]) -> list[Unit]:
         else:
             scanned |= {instrument: one} if one else {}
     _tell(notes, scanned)
-    known = trading_days.calendars({name: one.time for name, one in scanned.items() if isinstance(one, Long)})
+    known = trading_days.calendars({name: one.time for name, one in scanned.items() if isinstance(one, ScannedDays)})
     units = [unit for name, one in scanned.items() for unit in _units(raw_dir, name, one, known.get(name), checked)]
     units += [_bad_unit(raw_dir, path, reason) for path, reason in sorted(bad.items())]
     if not units:
@@ -190,7 +190,7 @@ def _bad_unit(raw_dir: Path, path: str, reason: str) -> Unit:
 
 def _scan(
     raw_dir: Path, files: Sequence[str], instrument: str, options: Options, notes: dict[str, list[str]]
-) -> Series | Long | None:
+) -> Scanned | ScannedDays | None:
     """Read the files of an instrument; None, with a warning, if they have no row."""
     parts = _parts(raw_dir, files, instrument, options, notes)
     working_on(str(raw_dir / files[0]))
@@ -226,7 +226,7 @@ def _parts(
 
 def _in_order(
     raw_dir: Path, parts: Sequence[Part], instrument: str, options: Options, bar_ns: int | None = None
-) -> Series | Long | None:
+) -> Scanned | ScannedDays | None:
     """Read rows that are in the order of time; `bar_ns` is the commonest step between bars, if it is known."""
     if len({part.dialect.zone for part in parts}) > 1:
         raise OutOfOrder
@@ -244,10 +244,10 @@ def _in_order(
     _refuse_irregular(found, share, options, pieces.where)
     if not flow.is_sure():
         return _in_order(raw_dir, parts, instrument, options, found)
-    return Series(parts, flow.months, found, flow.faults)
+    return Scanned(parts, flow.months, found, flow.faults)
 
 
-def _out_of_order(raw_dir: Path, parts: Sequence[Part], instrument: str, options: Options) -> Series | Long:
+def _out_of_order(raw_dir: Path, parts: Sequence[Part], instrument: str, options: Options) -> Scanned | ScannedDays:
     """Read rows in any order; what helps if memory does not hold them is to sort the file."""
     working_on(f"{raw_dir / parts[0].path}, out of order: sorted by time it would need little,")
     pieces = Pieces(raw_dir, parts, instrument, options)
@@ -256,9 +256,9 @@ def _out_of_order(raw_dir: Path, parts: Sequence[Part], instrument: str, options
     time = np.unique(rows.time[rows.fault == 0])
     bar_ns, share = segments.bar_length(time)
     if options.max_gap_minutes is None and trading_days.are_long(bar_ns):
-        return Long(parts, rows, time, bar_ns, faults)
+        return ScannedDays(parts, rows, time, bar_ns, faults)
     _refuse_irregular(bar_ns, share, options, pieces.where)
-    return Series(parts, disorder.months_of(rows, options, bar_ns)[0], bar_ns, faults)
+    return Scanned(parts, disorder.months_of(rows, options, bar_ns)[0], bar_ns, faults)
 
 
 def _refuse_irregular(bar_ns: int, share: float, options: Options, where: str) -> None:
@@ -269,12 +269,14 @@ def _refuse_irregular(bar_ns: int, share: float, options: Options, where: str) -
         )
 
 
-def _units(raw_dir: Path, instrument: str, one: Series | Long, days: np.ndarray | None, options: Options) -> list[Unit]:
+def _units(
+    raw_dir: Path, instrument: str, one: Scanned | ScannedDays, days: np.ndarray | None, options: Options
+) -> list[Unit]:
     """Return the units of one instrument."""
-    if isinstance(one, Long):
+    if isinstance(one, ScannedDays):
         behind_gaps = partial(trading_days.behind_gaps, trading_days=days)
         months = disorder.months_of(one.rows, options, one.bar_ns, behind_gaps)[0]
-        one = Series(one.parts, months, one.bar_ns, one.faults)
+        one = Scanned(one.parts, months, one.bar_ns, one.faults)
     context = {"bar_ns": one.bar_ns, **_too_bad(one.faults, options, instrument)}
     return [
         _unit(raw_dir, one.parts, f"{instrument}/{np.datetime64(month.number, 'M')}", month, context)
@@ -326,7 +328,7 @@ def _sources(parts: Sequence[Part], spans: Iterable[Span]) -> list[tuple[Source,
     return found
 
 
-def _tell(notes: Mapping[str, Sequence[str]], scanned: Mapping[str, Series | Long]) -> None:
+def _tell(notes: Mapping[str, Sequence[str]], scanned: Mapping[str, Scanned | ScannedDays]) -> None:
     """Say, in one line for files of a kind, how they are read, and whether instruments have bars of several lengths."""
     for note, files in notes.items():
         more = f" and {len(files) - 1:,} more" if len(files) > 1 else ""

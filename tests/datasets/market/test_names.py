@@ -41,7 +41,7 @@ def test_names_of_vendors(path):
 def test_a_rule_of_the_user():
     assert name_of("a/ES-5m-2024-03.csv", "{name}-{bars}-{year}-{month}").instrument == "ES"
     assert name_of("5m/2024/ES.csv", "{bars}/{year}/{name}").bars == "5m"
-    with pytest.raises(BadUnit, match="ES.csv: not a name like '{name}-{year}'"):
+    with pytest.raises(BadUnit, match=r"ES.csv: not a name like '\{name\}-\{year\}'"):
         name_of("ES.csv", "{name}-{year}")
 
 

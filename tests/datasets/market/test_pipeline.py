@@ -12,6 +12,7 @@ from stages.core.params import load
 from stages.datasets.market import simulate
 from stages.loader import batches
 from stages.processed.windows import gather
+from tests.helpers.market_bars import write_bars
 from tests.helpers.verbs import FROM_RAW
 
 SPLIT = {
@@ -167,3 +168,34 @@ def test_a_row_is_traced_to_its_line_past_lines_left_out(in_market, raw, run):
     assert f"{raw}/ES.csv, line " in where
     assert lines[number - 1].startswith(stamp)
     assert "instrument ES," in traced.stdout
+
+
+def split_days(folder, run, n_days, **windows):
+    """Run all verbs on daily bars of two instruments, one of them short; return what split said."""
+    days = np.arange("2015-01-01", "2024-01-01", dtype="datetime64[D]")
+    days = days[np.is_busday(days)][:n_days]
+    for name, stamps in (("SPY", days), ("NEW", days[-30:])):
+        lines = [f"{day},100,120,90,{100 + i % 3},{i}" for i, day in enumerate(stamps)]
+        write_bars(folder / "raw", lines, f"{name}.csv", "Date,Open,High,Low,Close,Volume")
+    split = {"by": "time", "windows": {name: {"window": n, "step": 1} for name, n in windows.items()}}
+    entry = {"raw": "raw", "batch_size": 500, "split": split}
+    (folder / "params.yaml").write_text(yaml.safe_dump({"datasets": {"market": entry}}))
+    for verb in FROM_RAW:
+        finished = run(verb, "market", cwd=folder, JOBS="1")
+    return finished
+
+
+def test_daily_bars_give_windows_and_a_part_without_one_is_told(tmp_path, run):
+    """Five years of a stock have windows in all parts; too long ones are named with part, series, reason and knob."""
+    finished = split_days(tmp_path, run, 1250, strategic=30)
+    assert finished.returncode == 0, finished.stderr
+    counts = json.loads((tmp_path / "data/processed/market/stats.json").read_text())["windows"]
+    assert min(counts["strategic"][part] for part in ("train", "val", "test")) > 0
+    assert "no window of strategic in any part for NEW" in finished.stderr
+    assert "no row of NEW in train: its rows lie in other parts" in finished.stderr
+    finished = split_days(tmp_path, run, 1250, strategic=90)
+    assert finished.returncode == 0, finished.stderr
+    assert "no window of strategic in val, test: the longest stretches" in finished.stderr
+    finished = split_days(tmp_path, run, 1250, strategic=2000)
+    assert finished.returncode == 1
+    assert "error: no window of strategic in train, val, test: the longest" in finished.stderr

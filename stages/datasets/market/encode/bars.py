@@ -142,21 +142,27 @@ def _rows(content: bytes, unit: Unit) -> tuple[Rows, np.ndarray, np.ndarray, int
     """
     tables, times, faults = [], [], []
     n_lines = n_lines_before = n_before = 0
-    for dialect, piece, own in _pieces(content, unit):
+    pieces = list(_pieces(content, unit))
+    for dialect, piece, own in pieces:
         table = rows.parse(piece, dialect)[0]
         n_before += int(np.searchsorted(table.start, own))
         table = replace(table, line=table.line + np.int32(n_lines))
-        n_lines, n_lines_before = n_lines + piece.count(b"\n"), n_lines_before + piece.count(b"\n", 0, own)
+        n_lines_before += piece.count(b"\n", 0, own)
+        n_lines += piece.count(b"\n") if len(pieces) > 1 else 0
         if dialect.is_newest_first:
             table = table.at(np.arange(len(table.ns))[::-1])
         time, fault = rows.utc(table.ns, table.is_utc, table.fault, dialect.zone)[:2]
         tables.append(table)
         times.append(time)
         faults.append(fault)
-    table, time, fault = rows.join(tables), np.concatenate(times), np.concatenate(faults)
+    joined = rows.join(tables)
+    table = replace(joined, line=joined.line - np.int32(n_lines_before))
+    time, fault = (columns[0] if len(columns) == 1 else np.concatenate(columns) for columns in (times, faults))
     is_time = fault & rows.NO_TIME == 0
-    filled = [segments.fill(time[part], is_time[part]) for part in (slice(n_before), slice(n_before, None))]
-    return replace(table, line=table.line - np.int32(n_lines_before)), np.concatenate(filled), fault, n_before
+    if not is_time.all():
+        parts = slice(n_before), slice(n_before, None)
+        time = np.concatenate([segments.fill(time[part], is_time[part]) for part in parts])
+    return table, time, fault, n_before
 
 
 def _pieces(content: bytes, unit: Unit) -> Iterator[tuple[FileDialect, bytes, int]]:
@@ -168,6 +174,11 @@ def _pieces(content: bytes, unit: Unit) -> Iterator[tuple[FileDialect, bytes, in
     dialects = [from_json(entry) for entry in unit.context["dialects"]]
     reads = unit.context.get("reads", [0] * len(unit.sources))
     place, border = 0, int(unit.context["own"])
+    ends = np.cumsum([(source.stop or 0) - source.start for source in unit.sources])
+    is_one = len(dialects) == 1 and len({source.path for source in unit.sources}) == 1
+    if is_one and not dialects[0].is_newest_first and all(content[end - 1 : end] == b"\n" for end in ends.tolist()):
+        yield dialects[0], content, border
+        return
     runs: list[tuple[tuple[str, int, bool], list[bytes], int]] = []
     for source, index in zip(unit.sources, reads, strict=True):
         is_before = place < border
@@ -219,6 +230,8 @@ class _Faults:
         """
         line = self.timeline
         chosen = line.order[line.bars]
+        if not len(line.repeated):
+            return chosen
         stays, left_out, is_same = self._repeated()
         is_same = is_same | (left_out < self.n_before)  # those are told with their own month
         # Which bar each row that is left out is of, and the last row of each bar.

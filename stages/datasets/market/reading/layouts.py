@@ -32,7 +32,7 @@ YAHOO_NAMES = ("open", "high", "low", "close", "adj close", "volume")
 
 
 @dataclass(frozen=True)
-class Layout:
+class BarLayout:
     """One way to write bars; see the module for what the attributes mean.
 
     `stamp` is what a time stands for, the ``begin`` or the ``end`` of its bar; `date_order` that of its dates with
@@ -87,127 +87,127 @@ def _has_exact_columns(lines: FirstLines) -> bool:
 
 TABLE = (
     # Three header lines, or one.
-    Layout("yfinance", "yfinance from 0.2.51, download()", HEADERED, (0,), NAMED, ("volume",),
+    BarLayout("yfinance", "yfinance from 0.2.51, download()", HEADERED, (0,), NAMED, ("volume",),
            first="price", second_line="ticker.*", header_lines=3, ticker=1),
-    Layout("yfinance_by_ticker", "yfinance, download(group_by='ticker')", HEADERED, (0,), NAMED, ("volume",),
+    BarLayout("yfinance_by_ticker", "yfinance, download(group_by='ticker')", HEADERED, (0,), NAMED, ("volume",),
            first="ticker", second_line="price.*", names_line=1, header_lines=3, ticker=0),
-    Layout("yfinance_2023", "yfinance to 0.2.50, several levels", HEADERED, (0,), NAMED, ("volume",),
+    BarLayout("yfinance_2023", "yfinance to 0.2.50, several levels", HEADERED, (0,), NAMED, ("volume",),
            first="", second_line='(?:"")?,.*', one_of=YAHOO_NAMES, header_lines=3, ticker=1, hook=lambda lines: (
                len(lines.lower) > 2 and lines.lower[1][0] == "" and lines.lower[2][0] in ("date", "datetime"))),
-    Layout("yfinance_history", "yfinance, Ticker.history()", HEADERED, (0,), NAMED, ("volume",),
+    BarLayout("yfinance_history", "yfinance, Ticker.history()", HEADERED, (0,), NAMED, ("volume",),
            first="date|datetime", has=("dividends", "stock splits")),
-    Layout("yahoo", "Yahoo Finance, yfinance to 0.2.50", HEADERED, (0,), NAMED, ("volume",),
+    BarLayout("yahoo", "Yahoo Finance, yfinance to 0.2.50", HEADERED, (0,), NAMED, ("volume",),
            first="date|datetime", has=("adj close",), lacks=("dividends",), adjusted="adj close"),
-    Layout("tradingview", "TradingView, Export chart data", HEADERED, (0,), NAMED, ("volume",),
+    BarLayout("tradingview", "TradingView, Export chart data", HEADERED, (0,), NAMED, ("volume",),
            begins=("time",), hook=_is_tradingview),
     # Exchanges of coins.
-    Layout("binance", "Binance, klines as dumped", HEADERLESS, (0,), SECOND, (5,),
+    BarLayout("binance", "Binance, klines as dumped", HEADERLESS, (0,), SECOND, (5,),
            first=r"\d{13}|\d{16}", cells=(12,), separator=",", hook=_closes_after_opening),
-    Layout("binance_header", "Binance, klines with a header", HEADERED, ("open_time",), NAMED, ("volume",),
+    BarLayout("binance_header", "Binance, klines with a header", HEADERED, ("open_time",), NAMED, ("volume",),
            has=("open_time", "close_time")),
-    Layout("kraken", "Kraken, OHLCVT dumps", HEADERLESS, (0,), SECOND, (5,),
+    BarLayout("kraken", "Kraken, OHLCVT dumps", HEADERLESS, (0,), SECOND, (5,),
            first=r"\d{9,10}", cells=(7,), separator=","),
-    Layout("cryptodatadownload", "CryptoDataDownload", HEADERED, ("unix", "date"), NAMED, ("volume of the symbol",),
+    BarLayout("cryptodatadownload", "CryptoDataDownload", HEADERED, ("unix", "date"), NAMED, ("volume of the symbol",),
            first="unix|date", one_of=("symbol",), hook=lambda lines: (
                "date" in lines.lower[0][:2] and any(cell.startswith("volume ") for cell in lines.lower[0]))),
-    Layout("kaggle_bitcoin", "Kaggle, Bitstamp and Coinbase minutes", HEADERED, ("timestamp",), NAMED,
+    BarLayout("kaggle_bitcoin", "Kaggle, Bitstamp and Coinbase minutes", HEADERED, ("timestamp",), NAMED,
            ("volume_(btc)",), has=("volume_(currency)",)),
-    Layout("epochs", "klines of six columns without a header", HEADERLESS, (0,), SECOND, (5,),
+    BarLayout("epochs", "klines of six columns without a header", HEADERLESS, (0,), SECOND, (5,),
            first=r"\d{10}|\d{13}|\d{16}|\d{19}", cells=(6,)),
     # Currencies and platforms.
-    Layout("metatrader5", "MetaTrader 5, bars", HEADERED, ("<date>", "<time>"),
+    BarLayout("metatrader5", "MetaTrader 5, bars", HEADERED, ("<date>", "<time>"),
            ("<open>", "<high>", "<low>", "<close>"), ("<vol>", "<tickvol>"), has=("<date>", "<tickvol>"),
            note="the clock is that of the broker's server"),
-    Layout("metatrader4", "MetaTrader 4, history", HEADERLESS, (0, 1), BEHIND_TIME, (6,),
+    BarLayout("metatrader4", "MetaTrader 4, history", HEADERLESS, (0, 1), BEHIND_TIME, (6,),
            first=r"\d{4}\.\d\d\.\d\d", second=r"\d\d:\d\d", cells=(7,), separator=",", name=r"(?!dat_mt_).*",
            note="the clock is that of the broker's server, the volume the number of ticks"),
-    Layout("histdata_mt", "histdata.com, MetaTrader files", HEADERLESS, (0, 1), BEHIND_TIME, (6,),
+    BarLayout("histdata_mt", "histdata.com, MetaTrader files", HEADERLESS, (0, 1), BEHIND_TIME, (6,),
            first=r"\d{4}\.\d\d\.\d\d", second=r"\d\d:\d\d", cells=(7,), separator=",", name=r"dat_mt_.*",
            zone="Etc/GMT+5"),
-    Layout("histdata", "histdata.com, ASCII files", HEADERLESS, (0,), SECOND, (5,),
+    BarLayout("histdata", "histdata.com, ASCII files", HEADERLESS, (0,), SECOND, (5,),
            first=r"\d{8} \d{6}|\d{8}", cells=(6,), separator=";", name=r"(?!.*\.(?:last|bid|ask)\b).*",
            zone="Etc/GMT+5"),
-    Layout("ninjatrader", "NinjaTrader 8, export", HEADERLESS, (0,), SECOND, (5,),
+    BarLayout("ninjatrader", "NinjaTrader 8, export", HEADERLESS, (0,), SECOND, (5,),
            first=r"\d{8} \d{6}|\d{8}", cells=(6,), separator=";", name=r"(?!dat_).*", zone="UTC", stamp="end"),
-    Layout("dukascopy", "Dukascopy, web export", HEADERED, (0,), NAMED, ("volume",), first="gmt time", zone="UTC"),
-    Layout("dukascopy_local", "Dukascopy, web export, local time", HEADERED, (0,), NAMED, ("volume",),
+    BarLayout("dukascopy", "Dukascopy, web export", HEADERED, (0,), NAMED, ("volume",), first="gmt time", zone="UTC"),
+    BarLayout("dukascopy_local", "Dukascopy, web export, local time", HEADERED, (0,), NAMED, ("volume",),
            first="local time"),
-    Layout("jforex_utc", "JForex, Historical Data Manager", HEADERED, (0,), NAMED, ("volume",),
+    BarLayout("jforex_utc", "JForex, Historical Data Manager", HEADERED, (0,), NAMED, ("volume",),
            first=r"time \((?:utc|gmt)\)", zone="UTC"),
-    Layout("jforex_eet", "JForex, Historical Data Manager", HEADERED, (0,), NAMED, ("volume",),
+    BarLayout("jforex_eet", "JForex, Historical Data Manager", HEADERED, (0,), NAMED, ("volume",),
            first=r"time \(eet\)", zone="Europe/Athens"),
-    Layout("stooq", "Stooq, bulk files", HEADERED, ("<date>", "<time>"), ("<open>", "<high>", "<low>", "<close>"),
+    BarLayout("stooq", "Stooq, bulk files", HEADERED, ("<date>", "<time>"), ("<open>", "<high>", "<low>", "<close>"),
            ("<vol>",), first="<ticker>", has=("<openint>",), separator=",", ticker="<ticker>"),
-    Layout("stooq_pl", "Stooq, Polish pages", HEADERED, (0,), ("otwarcie", "najwyzszy", "najnizszy", "zamkniecie"),
+    BarLayout("stooq_pl", "Stooq, Polish pages", HEADERED, (0,), ("otwarcie", "najwyzszy", "najnizszy", "zamkniecie"),
            ("wolumen",), first="data", has=("otwarcie", "zamkniecie")),
-    Layout("finam", "Finam, MOEX exports", HEADERED, ("<date>", "<time>"), ("<open>", "<high>", "<low>", "<close>"),
+    BarLayout("finam", "Finam, MOEX exports", HEADERED, ("<date>", "<time>"), ("<open>", "<high>", "<low>", "<close>"),
            ("<vol>",), first="<ticker>|<date>", has=("<close>",), lacks=("<tickvol>", "<openint>"), ticker="<ticker>",
            note="stamps are taken as begins; set shift_minutes if the export has ends"),
-    Layout("tslab", "TSLab", HEADERLESS, (0, 1), BEHIND_TIME, (6,), first=r"\d\d/\d\d/\d{4}", second=r"\d\d:\d\d",
+    BarLayout("tslab", "TSLab", HEADERLESS, (0, 1), BEHIND_TIME, (6,), first=r"\d\d/\d\d/\d{4}", second=r"\d\d:\d\d",
            cells=(7, 8), separator=";", date_order="month_first", zone="UTC"),
     # Brokers and vendors.
-    Layout("interactive_brokers", "ib_insync, ib_async frames", HEADERED, ("date",), NAMED, ("volume",),
+    BarLayout("interactive_brokers", "ib_insync, ib_async frames", HEADERED, ("date",), NAMED, ("volume",),
            has=("date", "average", "barcount")),
-    Layout("interactive_brokers_wap", "API scripts of Interactive Brokers", HEADERED, ("date",), NAMED, ("volume",),
+    BarLayout("interactive_brokers_wap", "API scripts of Interactive Brokers", HEADERED, ("date",), NAMED, ("volume",),
            has=("date", "wap", "count")),
-    Layout("interactive_brokers_raw", "Interactive Brokers, raw text", HEADERLESS, (0,), SECOND, (5,),
+    BarLayout("interactive_brokers_raw", "Interactive Brokers, raw text", HEADERLESS, (0,), SECOND, (5,),
            first=r"\d{8} {1,2}\d\d:\d\d:\d\d", separator=","),
-    Layout("alpha_vantage", "Alpha Vantage, adjusted days", HEADERED, ("timestamp",), NAMED, ("volume",),
+    BarLayout("alpha_vantage", "Alpha Vantage, adjusted days", HEADERED, ("timestamp",), NAMED, ("volume",),
            has=("timestamp",), one_of=("adjusted_close", "adjusted close"), adjusted="adjusted_close"),
-    Layout("alpha_vantage_json", "Alpha Vantage, keys of its JSON", HEADERED, (0,),
+    BarLayout("alpha_vantage_json", "Alpha Vantage, keys of its JSON", HEADERED, (0,),
            ("1. open", "2. high", "3. low", "4. close"), ("5. volume", "6. volume"), has=("1. open", "4. close")),
-    Layout("firstratedata", "FirstRateData", HEADERLESS, (0,), SECOND, (5,),
+    BarLayout("firstratedata", "FirstRateData", HEADERLESS, (0,), SECOND, (5,),
            first=r"\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d)?)?", second=r"(?!\d\d?:).*", cells=(6, 7), separator=",",
            name=r".*_(?:full|1min|5min|30min|1hour|1day|continuous).*", zone="America/New_York"),
-    Layout("plain_headerless", "time, open, high, low, close, volume", HEADERLESS, (0,), SECOND, (5,),
+    BarLayout("plain_headerless", "time, o, h, l, c, v", HEADERLESS, (0,), SECOND, (5,),
            first=r"\d{4}-\d\d-\d\d(?:[ Tt]\d\d:\d\d(?::\d\d)?.*)?", second=r"(?!\d\d?:).*", cells=(6, 7), separator=",",
            name=r"(?!.*_(?:full|1min|5min|30min|1hour|1day|continuous)).*"),
-    Layout("plain_headerless_two", "date, time, open, high, low, close, volume", HEADERLESS, (0, 1), BEHIND_TIME, (6,),
+    BarLayout("plain_headerless_two", "date, time, o, h, l, c, v", HEADERLESS, (0, 1), BEHIND_TIME, (6,),
            first=r"\d{4}-\d\d-\d\d", second=r"\d\d?:\d\d(?::\d\d)?", cells=(7, 8), separator=","),
-    Layout("sierra_chart", "Sierra Chart, text export", HEADERED, ("date", "time"), ("open", "high", "low", "last"),
+    BarLayout("sierra_chart", "Sierra Chart, text export", HEADERED, ("date", "time"), ("open", "high", "low", "last"),
            ("volume",), begins=("date", "time"), has=("last", "volume"),
            one_of=("bidvolume", "# of trades", "numberoftrades"), lacks=("%change", "%chg")),
-    Layout("tradestation", "TradeStation", HEADERED, ("date", "time"), NAMED, ("vol",),
+    BarLayout("tradestation", "TradeStation", HEADERED, ("date", "time"), NAMED, ("vol",),
            begins=("date", "time"), has=("close",), one_of=("up", "vol"), lacks=("last",), stamp="end",
            date_order="month_first", hook=lambda lines: (
                {"up", "down"} <= set(lines.lower[0]) or {"vol", "oi"} <= set(lines.lower[0]))),
-    Layout("investing", "Investing.com", HEADERED, (0,), (2, 3, 4, 1), (5,), cells=(7,), words="KMBT-",
+    BarLayout("investing", "Investing.com", HEADERED, (0,), (2, 3, 4, 1), (5,), cells=(7,), words="KMBT-",
            hook=lambda lines: lines.lower[0][5] in ("vol.", "出来高") and any(
                mark in lines.lower[0][6] for mark in ("%", "変化率"))),
-    Layout("nasdaq", "Nasdaq.com, historical data", HEADERED, ("date",), ("open", "high", "low", "close/last"),
+    BarLayout("nasdaq", "Nasdaq.com, historical data", HEADERED, ("date",), ("open", "high", "low", "close/last"),
            ("volume",), has=("close/last",), words="$", date_order="month_first"),
-    Layout("barchart", "Barchart", HEADERED, ("time",), ("open", "high", "low", "latest or last"), ("volume",),
+    BarLayout("barchart", "Barchart", HEADERED, ("time",), ("open", "high", "low", "latest or last"), ("volume",),
            one_of=("%change", "%chg"), first="time|symbol", zone="America/Chicago"),
-    Layout("massive", "Massive (Polygon), flat files", HEADERED, ("window_start",), NAMED, ("volume",),
+    BarLayout("massive", "Massive (Polygon), flat files", HEADERED, ("window_start",), NAMED, ("volume",),
            has=("ticker", "window_start"), ticker="ticker"),
-    Layout("databento", "Databento, whole numbers of 1e-9", HEADERED, ("ts_event",), NAMED, ("volume",),
+    BarLayout("databento", "Databento, whole numbers of 1e-9", HEADERED, ("ts_event",), NAMED, ("volume",),
            has=("ts_event", "rtype", "open"), ticker="symbol", scale=1e-9, hook=_has_exact_columns),
-    Layout("databento_pretty", "Databento, decimal prices", HEADERED, ("ts_event",), NAMED, ("volume",),
+    BarLayout("databento_pretty", "Databento, decimal prices", HEADERED, ("ts_event",), NAMED, ("volume",),
            has=("ts_event", "rtype", "open"), ticker="symbol", hook=lambda lines: not _has_exact_columns(lines)),
-    Layout("tiingo", "Tiingo, days", HEADERED, ("date",), NAMED, ("volume",), has=("divcash", "splitfactor"),
+    BarLayout("tiingo", "Tiingo, days", HEADERED, ("date",), NAMED, ("volume",), has=("divcash", "splitfactor"),
            adjusted="adjclose"),
-    Layout("norgate", "Norgate Data", HEADERED, ("date",), NAMED, ("volume",), has=("turnover", "unadjusted close")),
-    Layout("kibot", "Kibot, minutes", HEADERLESS, (0, 1), BEHIND_TIME, (6,), first=r"\d\d/\d\d/\d{4}",
+    BarLayout("norgate", "Norgate Data", HEADERED, ("date",), NAMED, ("volume",), has=("turnover", "unadjusted close")),
+    BarLayout("kibot", "Kibot, minutes", HEADERLESS, (0, 1), BEHIND_TIME, (6,), first=r"\d\d/\d\d/\d{4}",
            second=r"\d\d:\d\d", cells=(7,), separator=",", date_order="month_first", zone="America/New_York"),
-    Layout("kibot_days", "Kibot, days", HEADERLESS, (0,), SECOND, (5,), first=r"\d\d/\d\d/\d{4}", cells=(6,),
+    BarLayout("kibot_days", "Kibot, days", HEADERLESS, (0,), SECOND, (5,), first=r"\d\d/\d\d/\d{4}", cells=(6,),
            separator=",", date_order="month_first"),
-    Layout("lean", "QuantConnect LEAN, hours and days", HEADERLESS, (0,), SECOND, (5,), first=r"\d{8} \d\d:\d\d",
+    BarLayout("lean", "QuantConnect LEAN, hours and days", HEADERLESS, (0,), SECOND, (5,), first=r"\d{8} \d\d:\d\d",
            cells=(6,), separator=",", note="prices are taken as they are; those of US equities are times 10,000"),
-    Layout("pine", "TradingView, Pine seeds", HEADERLESS, (0,), SECOND, (5,), first=r"\d{8}[Tt]", cells=(6,),
+    BarLayout("pine", "TradingView, Pine seeds", HEADERLESS, (0,), SECOND, (5,), first=r"\d{8}[Tt]", cells=(6,),
            separator=","),
     # Exchanges whose pages have other words.
-    Layout("eastmoney", "akshare, Eastmoney", HEADERED, ("日期",), ("开盘", "最高", "最低", "收盘"), ("成交量",),
+    BarLayout("eastmoney", "akshare, Eastmoney", HEADERED, ("日期",), ("开盘", "最高", "最低", "收盘"), ("成交量",),
            has=("日期", "开盘", "收盘")),
-    Layout("tushare", "Tushare", HEADERED, ("trade_date",), NAMED, ("vol",), has=("ts_code", "trade_date"),
-           ticker="ts_code"),
-    Layout("japan", "Japanese exchanges", HEADERED, (0,), ("始値", "高値", "安値", "終値"), ("出来高",), first="日付",
-           has=("始値", "高値", "安値", "終値")),
-    Layout("nse", "NSE of India", HEADERED, ("date",), NAMED, ("volume",), has=("series", "prev. close")),
+    BarLayout("tushare", "Tushare", HEADERED, ("trade_date",), NAMED, ("vol",),
+           has=("ts_code", "trade_date"), ticker="ts_code"),
+    BarLayout("japan", "Exchanges of Japan", HEADERED, (0,), ("始値", "高値", "安値", "終値"), ("出来高",),
+           first="日付", has=("始値", "高値", "安値", "終値")),
+    BarLayout("nse", "NSE of India", HEADERED, ("date",), NAMED, ("volume",), has=("series", "prev. close")),
 )  # fmt: skip
 BY_ID = {layout.id: layout for layout in TABLE}
 
 
-def conditions(layout: Layout, lines: FirstLines) -> list[tuple[str, bool]]:
+def conditions(layout: BarLayout, lines: FirstLines) -> list[tuple[str, bool]]:
     """Return what a layout asks of the first lines of a file, in words, each with whether it holds."""
     asked = _of_lines(layout, lines)
     is_plain = all(is_so for _, is_so in asked)
@@ -224,7 +224,7 @@ def conditions(layout: Layout, lines: FirstLines) -> list[tuple[str, bool]]:
     return asked
 
 
-def _of_lines(layout: Layout, lines: FirstLines) -> list[tuple[str, bool]]:
+def _of_lines(layout: BarLayout, lines: FirstLines) -> list[tuple[str, bool]]:
     """Return what is asked of whole lines."""
     is_headered = layout.kind == HEADERED
     asked = [("a header line" if is_headered else "no header line", lines.is_headered == is_headered)]
@@ -236,7 +236,7 @@ def _of_lines(layout: Layout, lines: FirstLines) -> list[tuple[str, bool]]:
     return asked
 
 
-def _of_cells(layout: Layout, lines: FirstLines) -> list[tuple[str, bool]]:
+def _of_cells(layout: BarLayout, lines: FirstLines) -> list[tuple[str, bool]]:
     """Return what is asked of the first two cells of each line that counts."""
     own, asked = lines.lower[: 1 if layout.kind == HEADERED else 3], []
     if layout.first or layout.second_line:
@@ -247,7 +247,7 @@ def _of_cells(layout: Layout, lines: FirstLines) -> list[tuple[str, bool]]:
     return asked
 
 
-def _of_header(layout: Layout, header: list[str]) -> list[tuple[str, bool]]:
+def _of_header(layout: BarLayout, header: list[str]) -> list[tuple[str, bool]]:
     """Return what is asked of the cells of the header; one of TradingView may have any names of indicators."""
     asked = [("no header of TradingView", header[:5] != TRADINGVIEW or layout.id == "tradingview")]
     if layout.begins:
@@ -258,6 +258,6 @@ def _of_header(layout: Layout, header: list[str]) -> list[tuple[str, bool]]:
     return [*asked, *((f"no cell {cell!r}", cell not in header) for cell in layout.lacks)]
 
 
-def fits(layout: Layout, lines: FirstLines) -> bool:
+def fits(layout: BarLayout, lines: FirstLines) -> bool:
     """Say whether a file fits a layout, by its first lines and its name."""
     return all(is_so for _, is_so in conditions(layout, lines))

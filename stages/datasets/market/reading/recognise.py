@@ -18,7 +18,7 @@ from stages.datasets.market import schema
 from stages.datasets.market.reading import layouts, rows, segments, times
 from stages.datasets.market.reading.dialect import NO_COLUMN, FileDialect
 from stages.datasets.market.reading.first_lines import FirstLines, first_lines
-from stages.datasets.market.reading.layouts import HEADERED, Layout
+from stages.datasets.market.reading.layouts import HEADERED, BarLayout
 from stages.datasets.market.reading.rows import Rows
 from stages.datasets.market.schema import VALUES, Format, Instrument, Options
 
@@ -153,7 +153,7 @@ class _Case:
             raise BadUnit(self._no_fit())
         return self._read(PLAIN, 1, wanted, _plain_columns(header, self._refuse, wanted), None)
 
-    def _by_layout(self, layout: Layout, wanted: Format) -> Recognised:
+    def _by_layout(self, layout: BarLayout, wanted: Format) -> Recognised:
         """Read a file as a layout of the table says."""
         lines = self.lines
         header = lines.lower[layout.names_line] if layout.kind == HEADERED else []
@@ -174,7 +174,7 @@ class _Case:
         columns = _Columns(header, tuple(at for at in time if at is not None), values, added)
         return self._read(layout.id, n_header, wanted, columns, layout)
 
-    def _one_ticker(self, layout: Layout, header: list[str], n_header: int) -> None:
+    def _one_ticker(self, layout: BarLayout, header: list[str], n_header: int) -> None:
         """Refuse a file that shows several tickers in its first lines."""
         if layout.ticker is None:
             return
@@ -187,9 +187,11 @@ class _Case:
             names = ", ".join(sorted(found)[:3])
             self._refuse(f"{len(found)} tickers ({names}), expected one a file")
 
-    def _read(self, name: str, n_header: int, wanted: Format, columns: "_Columns", layout: Layout | None) -> Recognised:
+    def _read(
+        self, name: str, n_header: int, wanted: Format, columns: "_Columns", layout: BarLayout | None
+    ) -> Recognised:
         """Read the first bars, and conclude from them what the columns do not say."""
-        layout = layout or Layout(name, "", HEADERED, (), ())
+        layout = layout or BarLayout(name, "", HEADERED, (), ())
         lines, settings = self.lines, self.settings
         header = columns.header
         first = lines.start[min(n_header, len(lines.start) - 1)]
@@ -226,7 +228,7 @@ class _Case:
         note = "" if name == PLAIN else _note(dialect, layout, end)
         return Recognised(dialect, int(time.min(initial=np.iinfo(np.int64).max)), note)
 
-    def _adjusted(self, header: list[str], layout: Layout, wanted: Format) -> int:
+    def _adjusted(self, header: list[str], layout: BarLayout, wanted: Format) -> int:
         """Return the column of the adjusted close, if prices are to be scaled by it."""
         if not wanted.adjusted:
             return NO_COLUMN
@@ -259,7 +261,7 @@ class _Case:
         )
         return "."
 
-    def _bar_check(self, layout: Layout, table: Rows) -> None:
+    def _bar_check(self, layout: BarLayout, table: Rows) -> None:
         """Refuse columns that are no bars: the low above or the high below open or close in many of the first."""
         is_range = (table.fault & (rows.NOT_NUMBER | rows.CELLS)) == 0
         n_good = int((is_range & (table.fault & rows.RANGE == 0)).sum())
@@ -348,7 +350,7 @@ def _place(header: Sequence[str], column: str | int) -> int | None:
 
 
 def _volume(
-    layout: Layout, lines: FirstLines, header: list[str], n_header: int, wanted: Format
+    layout: BarLayout, lines: FirstLines, header: list[str], n_header: int, wanted: Format
 ) -> tuple[int, int] | None:
     """Return the column of the volume and one that is added to it; None where there is none."""
     if wanted.volume == "none":
@@ -397,7 +399,7 @@ def _described(name: str) -> str:
     return f"{name} ({layout.source}: stamps at the bar's {layout.stamp}{zone})"
 
 
-def _note(dialect: FileDialect, layout: Layout, end_ns: int) -> str:
+def _note(dialect: FileDialect, layout: BarLayout, end_ns: int) -> str:
     """Return what is told of a file that is not a plain CSV."""
     said = [f"read as {dialect.layout}"]
     if not dialect.is_days and dialect.zone != "UTC":

@@ -125,7 +125,8 @@ def parse(content: bytes, dialect: FileDialect, is_month_first: bool | None = No
     cells = _text(table, dialect)
     stamps = stamps_of(cells, dialect, dialect.is_month_first if is_month_first is None else is_month_first)
     values = _values(table, dialect)
-    fault |= np.where(stamps.is_time, np.uint16(0), np.uint16(TIME))
+    if not stamps.is_time.all():
+        fault[~stamps.is_time] |= TIME
     is_repaired = _judge(values, fault, dialect.has_negative)
     columns = dict(zip(VALUES, values, strict=True))
     texts = {"ns": stamps.ns, "is_utc": stamps.is_utc, "is_slash": stamps.is_slash}
