@@ -101,7 +101,7 @@ def _tell_of_series(name: str, merged: Merged, begins: np.ndarray) -> None:
 
 
 def _tell_of_absent(merged: Merged, part_of: np.ndarray) -> None:
-    """Warn of series that have no row in a part.
+    """Warn of series that have no row in a part, unless most are like that: short ones, such as episodes.
 
     Parameters
     ----------
@@ -118,6 +118,9 @@ def _tell_of_absent(merged: Merged, part_of: np.ndarray) -> None:
                 there[part] |= set(np.unique(values[own == number]).tolist())
             row += len(values)
         everything = sorted(set[object]().union(*there.values()), key=str)
+        throughout = set(everything).intersection(*there.values())
+        if 2 * len(throughout) < len(everything):
+            continue
         for part in PARTS:
             without = [_text(one) for one in everything if one not in there[part]]
             if without:

@@ -10,7 +10,7 @@ from tests.helpers.shared import made_once
 from tests.helpers.verbs import WITHOUT_DVC
 
 GAMES = {"hex": 40, "rugs": 10, "splendor": 40}
-BARS = 3000  # of each instrument of market
+BARS = 6000  # of each instrument of market
 
 
 def small_sample(tmp_path_factory, nursery):
