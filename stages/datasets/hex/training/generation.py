@@ -48,7 +48,7 @@ class SelfPlay:
     seed: Annotated[int, AtLeast(0)] = 42
     width: Annotated[int, Between(1, 169, noun="a whole number")] = 4
     value_weight: Number = 2.0
-    temperature: Number = 1.0
+    temperature: Number = 1.5
     warm_moves: FromOne = 8
     cache: FromOne = 60_000
 
