@@ -1,7 +1,7 @@
 """Measure what generations of hex are demanded to reach: ``python tests/bench/iterate.py``; behind `make bench-iterate`.
 
-Three generations with the settings of params.yaml, beginning with the sample's arrays and the model of `make train`, in
-a temporary folder below data/. Each line is a check, what it requires and what was found; `MISS` marks what is not
+Three generations with the settings of params.yaml, beginning with the sample's arrays and the model of `make train`,
+in a temporary folder below data/. Each line is a check, what it requires and what was found; `MISS` marks what is not
 reached, and the exit is 1 then. Needs torch.
 """
 
