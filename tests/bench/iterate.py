@@ -1,4 +1,4 @@
-"""Measure what generations of hex are demanded to reach: ``python tests/bench/iterate.py``; behind `make bench-iterate`.
+"""Measure generations of hex against what is demanded: ``python tests/bench/iterate.py``; behind `make bench-iterate`.
 
 Three generations with the settings of params.yaml, beginning with the sample's arrays and the model of `make train`,
 in a temporary folder below data/. Each line is a check, what it requires and what was found; `MISS` marks what is not
