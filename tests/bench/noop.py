@@ -16,7 +16,7 @@ import yaml
 
 SIZES = (100, 7259)
 REPEATS = 5
-FILES = ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore", ".dvc/config", "stages", "data/generations/list.yaml")
+FILES = ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore", ".dvc/config", "stages")
 
 
 def make_repository(folder: Path, n_games: int) -> None:

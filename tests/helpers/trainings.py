@@ -56,11 +56,6 @@ def write_parts(folder, rows=ROWS, seed=0):
     return folder
 
 
-def only_lists(folder, names):
-    """Return what is not to be copied of data/generations: all but the list, which DVC reads."""
-    return [name for name in names if name != "list.yaml"]
-
-
 class Trainings:
     """A folder with a copy of the pipeline and the dataset `toy`, whose entry of `train` is `entry`."""
 
@@ -87,7 +82,6 @@ class Trainings:
             (self.folder / "stages/datasets/toy" / room).mkdir()
             (self.folder / "stages/datasets/toy" / room / "__init__.py").touch()
         (self.folder / ".dvcignore").write_text("__pycache__/\n*.tmp\n")
-        shutil.copytree(REPOSITORY / "data/generations", self.folder / "data/generations", ignore=only_lists)
         process = self.dvc("init", "--no-scm", "--quiet")
         told = process.communicate()[0]
         assert process.returncode == 0, told
