@@ -1,7 +1,7 @@
 """Let a network learn from its own games, generation by generation: the command behind `make iterate`.
 
 It brings arrays and model up to date, lengthens data/generations/list.yaml to as many generations as are asked for, and
-runs those stages of stages/generations/dvc.yaml that are not done. Killed at any moment, it goes on when it is run
+runs those stages of data/generations/dvc.yaml that are not done. Killed at any moment, it goes on when it is run
 again.
 """
 
@@ -27,7 +27,7 @@ from stages.processed import Processed
 from stages.runtime import cli
 from stages.train import require_torch
 
-PIPELINE = "stages/generations/dvc.yaml"
+PIPELINE = "data/generations/dvc.yaml"
 STAGES = ("selfplay", "ingest", "learn", "gate")
 MANY = 16
 COLUMNS = ("generation", "games", "distinct", "positions", "learn s", "match", "wilson", "raw", "anchor", "kept")

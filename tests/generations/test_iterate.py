@@ -56,7 +56,7 @@ class Iterations:
         process = self.begin(n_generations)
         told = process.communicate(timeout=600)[0]
         assert process.returncode == 0, told
-        mark = "Running stage 'stages/generations/dvc.yaml:"
+        mark = "Running stage 'data/generations/dvc.yaml:"
         return [line.removeprefix(mark)[:-2] for line in told.splitlines() if line.startswith(mark)], told
 
     def outs(self):

@@ -43,6 +43,6 @@ def test_the_pipeline_of_the_arrays_knows_nothing_of_training():
 
 
 def test_a_generation_learns_by_the_same_code():
-    stages = yaml.safe_load((REPOSITORY / "stages/generations/dvc.yaml").read_text())["stages"]
+    stages = yaml.safe_load((REPOSITORY / "data/generations/dvc.yaml").read_text())["stages"]
     learn = {dep.replace("${item.dataset}", "${key}") for dep in stages["learn"]["do"]["deps"]}
     assert {dep for dep in STAGE["deps"] if dep.startswith("stages/")} <= learn
