@@ -3,6 +3,7 @@
 import csv
 import json
 import logging
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from stages.core import arrays  # noqa: E402
 from stages.core.errors import ExpectedError  # noqa: E402
 from stages.training.loop import make_plan  # noqa: E402
 from stages.training.settings import TrainSettings  # noqa: E402
+from tests.helpers.trainings import write_parts  # noqa: E402
 
 pytestmark = pytest.mark.train
 
@@ -169,3 +171,12 @@ def test_a_plan_counts_whole_steps():
     plan = make_plan(TrainSettings(batch_size=32, epochs=None, samples=1000, eval_every=100), 10)
     assert (plan.n_steps, plan.interval, plan.n_epochs) == (32, 4, 4)
     assert [step for step in range(33) if plan.is_evaluation(step)] == [4, 8, 12, 16, 20, 24, 28, 32]
+
+
+def test_model_json_names_folders_in_their_order(train):
+    """Not in that of a set, which is another in each process."""
+    folders = [f"data/processed/{name}" for name in ("toy", "zebra", "ape", "cow", "bee")]
+    for folder in folders[1:]:
+        write_parts(Path(folder))
+    data = train(sources=[{"folder": folder} for folder in folders], samples=64, **STILL)
+    assert list(json.loads((data / "models/toy/model.json").read_bytes())["data"]) == sorted(folders)
