@@ -12,7 +12,7 @@ example the next h prices, is then in the same segment and part. The grid stays;
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -37,13 +37,10 @@ def write_starts(folder: WrittenFolder, merged: Merged, windows: Mapping[str, Wi
         When a field is no feature of the dataset, or no part has a window of it. That a part, or a series, has none is
         a warning.
     """
-    features = {field.name for field in merged.of_role("feature")}
+    _require_features(merged, windows)
     counts: dict[str, dict[str, int]] = {}
     is_told = False
     for name, wanted in windows.items():
-        if name not in features:
-            known = ", ".join(sorted(features))
-            raise ExpectedError(f"params.yaml: split.windows: no feature {name!r}, expected one of: {known}")
         counts[name] = {"window": wanted.window, "step": wanted.step, "ahead": wanted.ahead}
         parts, is_first, is_valid = _flags(merged, name)
         if not is_told:
@@ -63,6 +60,15 @@ def write_starts(folder: WrittenFolder, merged: Merged, windows: Mapping[str, Wi
         _tell_of_none(name, wanted, counts[name], longest)
         _tell_of_series(name, merged, np.concatenate(begins))
     return counts
+
+
+def _require_features(merged: Merged, names: Iterable[str]) -> None:
+    """Refuse windows of what is no feature."""
+    features = {field.name for field in merged.of_role("feature")}
+    for name in names:
+        if name not in features:
+            known = ", ".join(sorted(features))
+            raise ExpectedError(f"params.yaml: split.windows: no feature {name!r}, expected one of: {known}")
 
 
 def _tell_of_none(name: str, wanted: Window, counts: Mapping[str, int], longest: Mapping[str, int]) -> None:

@@ -20,7 +20,14 @@ import numpy as np
 from stages.datasets.base import Field, Finding, Unit, group_id
 from stages.datasets.market.encode import strategic, tactical
 from stages.datasets.market.encode.bars import Bars, read_bars
-from stages.datasets.market.schema import LOOKBACK, NAME_BYTES, STRATEGIC_LOOKBACK, TACTICAL_LOOKBACK, parse_options
+from stages.datasets.market.schema import (
+    LOOKBACK,
+    NAME_BYTES,
+    STRATEGIC_LOOKBACK,
+    TACTICAL_LOOKBACK,
+    Options,
+    parse_options,
+)
 
 CHUNK_UNITS = 8  # 50,000 bars of 5 minutes: 16 columns of a chunk stay within the processor's cache
 LOOKBACKS = {"strategic": STRATEGIC_LOOKBACK, "tactical": TACTICAL_LOOKBACK}
@@ -101,26 +108,30 @@ def encode(table: Table, options: Mapping[str, Any]) -> dict[str, np.ndarray]:
     ratio = _volume_ratio(bars, halo, checked.scale)
     near = np.arange(len(bars.time)) >= halo.first_own - LOOKBACK
     rows = {name: getattr(bars, name)[near] for name in (*KEYS, "time", "segment", "line", "unit", "is_own")}
-    is_positive = _are_positive(rows, halo.position[near]) if checked.negative_prices else np.True_
-    with np.errstate(all="ignore" if checked.negative_prices else "warn"):
-        features = {
-            "strategic": strategic.columns(rows["close"], rows["volume"]),
-            "tactical": tactical.scaled(tactical.raw(rows, checked.scale), ratio[near], rows["close"]),
-        }
+    is_positive = _are_positive(rows, halo.position[near]) if checked.negative_prices else np.ones(near.sum(), bool)
+    features = _features(rows, ratio[near], checked)
     # From here on the own rows.
     own = rows.pop("is_own")
     arrays = {name: array[own] for name, array in rows.items()}
     unit = arrays.pop("unit")
     position, average = halo.position[near][own], np.minimum(halo.age, bars.volume_bars)[near][own]
-    is_positive = np.broadcast_to(is_positive, own.shape)[own]
     for name, lookback in LOOKBACKS.items():
-        is_valid = (position >= lookback) & is_positive
+        is_valid = (position >= lookback) & is_positive[own]
         arrays[name] = features[name][own].astype(np.float32)
         arrays[name][~is_valid] = 0.0
         arrays[f"valid_{name}"] = is_valid.astype(np.uint8)
     arrays["lookback"] = np.maximum(np.minimum(position, LOOKBACK), average).astype(np.int32)
     arrays["instrument"] = _instruments(table.keys)[unit]
     return arrays | _groups(unit, arrays["segment"], table.keys)
+
+
+def _features(rows: dict[str, np.ndarray], volume_ratio: np.ndarray, options: Options) -> dict[str, np.ndarray]:
+    """Return both features of some rows, float64 (N, columns); prices below 0 make them NaN without a warning."""
+    with np.errstate(all="ignore" if options.negative_prices else "warn"):
+        return {
+            "strategic": strategic.columns(rows["close"], rows["volume"]),
+            "tactical": tactical.scaled(tactical.raw(rows, options.scale), volume_ratio, rows["close"]),
+        }
 
 
 def _instruments(keys: Sequence[str]) -> np.ndarray:

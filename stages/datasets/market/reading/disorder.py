@@ -108,17 +108,19 @@ def months_of(
     is_start = segments.starts(time, line.n_bad, gap, is_jump, starts_of(time) if starts_of else None)
     halo = options.halo(bar_ns)
     months = _Months(file, line, file.time[line.order], time, segments.first_bars(is_start), halo)
-    good = file.time[file.fault == 0]
-    last = int(time[-1]) if len(time) else None
-    is_unfinished = last is not None and int((good == last).sum()) > 1
     found = [_month(months, number) for number in months.all()]
     if starts_of:
         behind = time[starts_of(time)]
         found = [replace(month, breaks=_within(behind, months, month.number)) for month in found]
-    if is_unfinished and last is not None:
-        number = int(times.month_of(np.array([last]))[0])
+    if _is_last_twice(file, time):
+        number = int(times.month_of(time[-1:])[0])
         found = [replace(month, is_unfinished=month.number == number) for month in found]
     return found, time
+
+
+def _is_last_twice(file: FileRows, time: np.ndarray) -> bool:
+    """Say whether several good rows have the time of the last bar: one that was not finished when it was written."""
+    return len(time) > 0 and int((file.time[file.fault == 0] == time[-1]).sum()) > 1
 
 
 def _within(behind: np.ndarray, months: "_Months", number: int) -> tuple[int, ...]:
