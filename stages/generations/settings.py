@@ -37,7 +37,7 @@ class Mix:
     new_share: Share = 0.5
     base_share: Share = 0.25
     rows: list[Any] | None = None
-    passes: Annotated[float, Between(0, 100, is_open=True)] = 2.5
+    passes: Annotated[float, Between(0, 100, is_open=True)] = 3.0
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ class SelfPlay:
     seed: Annotated[int, AtLeast(0)] = 42
     width: Annotated[int, Between(1, 169, noun="a whole number")] = 4
     value_weight: Number = 2.0
-    temperature: Number = 1.5
+    temperature: Number = 1.0
     warm_moves: FromOne = 8
     cache: FromOne = 60_000
 
@@ -77,8 +77,8 @@ class MatchSettings:
     width: Annotated[int, Between(1, 169, noun="a whole number")] = 4
     value_weight: Number = 2.0
     temperature: Number = 1.0
-    warm_moves: FromOne = 8
-    anchor_games: Annotated[int, AtLeast(2)] = 70
+    warm_moves: FromOne = 6
+    anchor_games: Annotated[int, AtLeast(2)] = 200
 
 
 def simulator_options(entry: Mapping[str, Any], best: Path, number: int) -> dict[str, Any]:
