@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import loader_paths
 import numpy as np
 import torch
 from train_places import ROOT, Place, place, sample_place, seconds
@@ -201,6 +202,16 @@ def bare_s(here: Place, n_steps: int) -> float:
     return time.process_time() - start
 
 
+def feed() -> Iterator[Line]:
+    """What a sample costs from the files to tensors; loader_paths.py measures the other ways."""
+    for name in ("splendor", "hex", "rugs"):
+        case = loader_paths.CASES[name]
+        with TemporaryDirectory(prefix=".loader.", suffix=".tmp", dir=ROOT / "data") as parent:
+            make = loader_paths.loader_of(case, case.write(Path(parent) / name, case.n_rows), 0)
+            used = min(loader_paths.per_sample_us(make, case.n_batches) for _ in range(ROUNDS))
+        yield at_most(f"{name}: us CPU a sample, loader and tensors", used, case.goal_us)
+
+
 def kept() -> Iterator[Line]:
     """What a checkpoint costs, and a training that was killed twice."""
     with sample_place("splendor") as here:
@@ -314,6 +325,7 @@ def _params() -> dict[str, Any]:
 SECTIONS = {
     "samples": samples,
     "speed": speed,
+    "feed": feed,
     "kept": kept,
     "nothing": nothing,
     "references": references,
