@@ -41,7 +41,7 @@ from stages.datasets.base.compressed import plain_name
 from stages.datasets.base.raw import content_bytes, source_pieces
 from stages.datasets.base.raw_files import FileNames, raw_files
 from stages.datasets.market import schema
-from stages.datasets.market.reading import disorder, layouts, names, segments, trading_days
+from stages.datasets.market.reading import disorder, idle, layouts, names, segments, trading_days
 from stages.datasets.market.reading.dialect import FileDialect
 from stages.datasets.market.reading.months import Flow, Month, OutOfOrder, Span
 from stages.datasets.market.reading.names import FileName
@@ -60,12 +60,16 @@ SOME = 3  # names that are told of many
 
 @dataclass(frozen=True)
 class Scanned:
-    """What is known of an instrument when all its rows were seen: files, months, step between bars in ns, faults."""
+    """What is known of an instrument when all its rows were seen: files, months, step between bars in ns, faults.
+
+    `seen` are the kinds of times in it.
+    """
 
     parts: Sequence[Part]
     months: list[Month]
     bar_ns: int
     faults: Faults
+    seen: idle.Times
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,7 @@ class ScannedDays:
     time: np.ndarray
     bar_ns: int
     faults: Faults
+    seen: idle.Times
 
 
 def find(raw_dir: Path, options: Mapping[str, Any]) -> list[Unit]:
@@ -97,7 +102,7 @@ def find(raw_dir: Path, options: Mapping[str, Any]) -> list[Unit]:
         a format that is not there.
     """
     checked = schema.parse_options(options)
-    _refuse_unknown_formats(checked)
+    _refuse_formats(checked)
     bad: dict[str, str] = {}
     found = _files(raw_dir, checked, bad)
     _refuse_settings_of_nothing(checked, found)
@@ -111,6 +116,7 @@ def find(raw_dir: Path, options: Mapping[str, Any]) -> list[Unit]:
         else:
             scanned |= {instrument: one} if one else {}
     _tell(notes, scanned)
+    idle.tell(checked, {name: idle.Read(one.parts, one.bar_ns, one.seen) for name, one in scanned.items()})
     known = trading_days.calendars({name: one.time for name, one in scanned.items() if isinstance(one, ScannedDays)})
     units = [unit for name, one in scanned.items() for unit in _units(raw_dir, name, one, known.get(name), checked)]
     units += [_bad_unit(raw_dir, path, reason) for path, reason in sorted(bad.items())]
@@ -151,7 +157,8 @@ def _refuse_strangers(raw_dir: Path, instrument: str, files: Mapping[str, FileNa
     )
 
 
-def _refuse_unknown_formats(options: Options) -> None:
+def _refuse_formats(options: Options) -> None:
+    """Refuse formats that are not known, and settings beside one that has its own."""
     for instrument, settings in options.instruments.items():
         known = [*options.formats, *layouts.BY_ID]
         if settings.format and settings.format not in known:
@@ -160,6 +167,7 @@ def _refuse_unknown_formats(options: Options) -> None:
                 f"{schema.WHERE}.instruments.{instrument}.format: {settings.format!r}, expected one of "
                 f"{', '.join(known)}{f'; did you mean {near[0]!r}?' if near else ''}"
             )
+        idle.refuse_columns(instrument, settings)
     same = sorted(set(options.formats) & set(layouts.BY_ID))
     if same:
         raise ExpectedError(
@@ -244,7 +252,7 @@ def _in_order(
     _refuse_irregular(found, share, options, pieces.where)
     if not flow.is_sure():
         return _in_order(raw_dir, parts, instrument, options, found)
-    return Scanned(parts, flow.months, found, flow.faults)
+    return Scanned(parts, flow.months, found, flow.faults, idle.times_of(pieces))
 
 
 def _out_of_order(raw_dir: Path, parts: Sequence[Part], instrument: str, options: Options) -> Scanned | ScannedDays:
@@ -256,9 +264,10 @@ def _out_of_order(raw_dir: Path, parts: Sequence[Part], instrument: str, options
     time = np.unique(rows.time[rows.fault == 0])
     bar_ns, share = segments.bar_length(time)
     if options.max_gap_minutes is None and trading_days.are_long(bar_ns):
-        return ScannedDays(parts, rows, time, bar_ns, faults)
+        return ScannedDays(parts, rows, time, bar_ns, faults, idle.times_of(pieces))
     _refuse_irregular(bar_ns, share, options, pieces.where)
-    return Scanned(parts, disorder.months_of(rows, options, bar_ns)[0], bar_ns, faults)
+    months = disorder.months_of(rows, options, bar_ns)[0]
+    return Scanned(parts, months, bar_ns, faults, idle.times_of(pieces))
 
 
 def _refuse_irregular(bar_ns: int, share: float, options: Options, where: str) -> None:
@@ -276,7 +285,7 @@ def _units(
     if isinstance(one, ScannedDays):
         behind_gaps = partial(trading_days.behind_gaps, trading_days=days)
         months = disorder.months_of(one.rows, options, one.bar_ns, behind_gaps)[0]
-        one = Scanned(one.parts, months, one.bar_ns, one.faults)
+        one = Scanned(one.parts, months, one.bar_ns, one.faults, one.seen)
     context = {"bar_ns": one.bar_ns, **_too_bad(one.faults, options, instrument)}
     return [
         _unit(raw_dir, one.parts, f"{instrument}/{np.datetime64(month.number, 'M')}", month, context)

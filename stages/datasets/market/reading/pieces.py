@@ -71,7 +71,8 @@ class Pieces:
     """The rows of the files of an instrument behind their headers, read once; use it in a ``for`` loop.
 
     `stop` is the end of what was read so far, in bytes, `n_rows` the number of its rows, and `part` the index of the
-    file that the last piece came from.
+    file that the last piece came from. `on_wall` are the files with a time that names no offset, `with_slashes` those
+    with a date like 8/1/2024, by their paths.
 
     Raises
     ------
@@ -85,6 +86,7 @@ class Pieces:
         self.where = f"{raw_dir / parts[0].path}{others}"
         self.parts = parts
         self.n_rows, self.part, self.stop = 0, 0, 0
+        self.on_wall, self.with_slashes = set[str](), set[str]()
         self._raw_dir, self._instrument, self._options = raw_dir, instrument, options
 
     def __iter__(self) -> Iterator[Piece]:
@@ -106,10 +108,17 @@ class Pieces:
             self.stop, self.n_rows = part.base + offset + len(content), self.n_rows + len(table.ns)
             if np.diff(table.start, append=len(content)).max(initial=0) > LINE_BYTES:  # or blank lines lie between
                 self._refuse_long_lines(content, n_lines, where)
+            self._note_times(part.path, table)
             if len(table.ns):
                 yield self._piece(table, part.base + offset, n_lines)
             n_lines += content.count(b"\n")
         _refuse_uncertain(readings, self._instrument, where)
+
+    def _note_times(self, path: str, table: Rows) -> None:
+        if path not in self.on_wall and (~table.is_utc & (table.fault & rows.TIME == 0)).any():
+            self.on_wall.add(path)
+        if table.is_slash.any():
+            self.with_slashes.add(path)
 
     def _blocks(self, part: Part, where: str) -> Iterator[tuple[int, bytes]]:
         """Yield whole lines, about a block at a time, with the place of the first byte in the file."""

@@ -171,7 +171,8 @@ class _Case:
         self._one_ticker(layout, header, n_header)
         found, added = volume or (NO_COLUMN, NO_COLUMN)
         values = (*(at for at in prices if at is not None), found)
-        columns = _Columns(header, tuple(at for at in time if at is not None), values, added)
+        has_ticks = wanted.volume == "tick" and "<tickvol>" in header
+        columns = _Columns(header, tuple(at for at in time if at is not None), values, added, has_ticks)
         return self._read(layout.id, n_header, wanted, columns, layout)
 
     def _one_ticker(self, layout: BarLayout, header: list[str], n_header: int) -> None:
@@ -215,6 +216,7 @@ class _Case:
             has_negative=self.options.negative_prices,
             is_month_first=(settings.date_order or layout.date_order) == schema.MONTH_FIRST,
             is_order_known=bool(settings.date_order or layout.date_order),
+            has_ticks=columns.has_ticks,
         )
         table = rows.parse(self.content[first : lines.start[-1]], dialect)[0]
         self._bar_check(layout, table)
@@ -296,23 +298,23 @@ class _Case:
 class _Columns:
     """The names, none without a header; where the time stands, one column or two, and where `VALUES` do.
 
-    `added` is a column that is added to the volume, or `NO_COLUMN`.
+    `added` is a column that is added to the volume, or `NO_COLUMN`; `has_ticks` as in `FileDialect`.
     """
 
     header: list[str]
     time: tuple[int, ...]
     values: tuple[int, ...]
     added: int = NO_COLUMN
+    has_ticks: bool = False
 
 
 def _plain_columns(header: list[str], refuse: Callable[[str], None], wanted: Format) -> _Columns:
     """Find the columns of a header line by their names."""
     text = ",".join(header)[:200]
     needed = VALUES[:4] if wanted.volume == "none" else VALUES
-    if wanted.volume == "tick":
-        header = [
-            "volume" if cell.replace("_", " ") in ("tick volume", "tickvol", "ticks") else cell for cell in header
-        ]
+    has_ticks = wanted.volume == "tick" and any(map(_is_ticks, header))
+    if has_ticks:
+        header = ["volume" if _is_ticks(cell) else "" if cell == "volume" else cell for cell in header]
     for name in needed:
         if name == "volume" and name not in header:
             refuse(_no_volume(text))
@@ -320,7 +322,12 @@ def _plain_columns(header: list[str], refuse: Callable[[str], None], wanted: For
             number = "twice or more" if name in header else "missing"
             refuse(f"column {name!r} is {number} in {text!r}, expected it once")
     places = [header.index(name) for name in needed]
-    return _Columns(header, _time_columns(header, refuse), (*places, *[NO_COLUMN] * (len(VALUES) - len(places))))
+    values = (*places, *[NO_COLUMN] * (len(VALUES) - len(places)))
+    return _Columns(header, _time_columns(header, refuse), values, has_ticks=has_ticks)
+
+
+def _is_ticks(cell: str) -> bool:
+    return cell.replace("_", " ") in ("tick volume", "tickvol", "ticks")
 
 
 def _no_volume(text: str) -> str:
@@ -356,7 +363,8 @@ def _volume(
     if wanted.volume == "none":
         return NO_COLUMN, NO_COLUMN
     body = lines.lower[n_header:]
-    names: list[str | int] = [name for name in layout.volume if wanted.volume != "tick" or name == "<tickvol>"]
+    unwanted = {"tick": "<vol>", "real": "<tickvol>"}.get(wanted.volume or "")
+    names: list[str | int] = [name for name in layout.volume if name != unwanted]
     names = names or list(layout.volume)
     if layout.id == "cryptodatadownload":
         symbol = body[0][header.index("symbol")] if body and len(body[0]) == len(header) else ""
