@@ -41,7 +41,7 @@ from stages.datasets.base.compressed import plain_name
 from stages.datasets.base.raw import content_bytes, source_pieces
 from stages.datasets.base.raw_files import FileNames, raw_files
 from stages.datasets.market import schema
-from stages.datasets.market.reading import disorder, idle, layouts, names, segments, trading_days
+from stages.datasets.market.reading import disorder, exchanges, idle, layouts, names, segments, trading_days
 from stages.datasets.market.reading.dialect import FileDialect
 from stages.datasets.market.reading.months import Flow, Month, OutOfOrder, Span
 from stages.datasets.market.reading.names import FileName
@@ -116,8 +116,8 @@ def find(raw_dir: Path, options: Mapping[str, Any]) -> list[Unit]:
         else:
             scanned |= {instrument: one} if one else {}
     _tell(notes, scanned)
-    idle.tell(checked, {name: idle.Read(one.parts, one.bar_ns, one.seen) for name, one in scanned.items()})
-    known = trading_days.calendars({name: one.time for name, one in scanned.items() if isinstance(one, ScannedDays)})
+    idle.tell(checked, {name: idle.Read(one.parts, one.seen, _has_days(one)) for name, one in scanned.items()})
+    known = _trading_days({name: one.time for name, one in scanned.items() if isinstance(one, ScannedDays)}, checked)
     units = [unit for name, one in scanned.items() for unit in _units(raw_dir, name, one, known.get(name), checked)]
     units += [_bad_unit(raw_dir, path, reason) for path, reason in sorted(bad.items())]
     if not units:
@@ -293,6 +293,16 @@ def _units(
     ]
 
 
+def _trading_days(times: Mapping[str, np.ndarray], options: Options) -> dict[str, np.ndarray]:
+    """Return the trading days of instruments with bars of a day: by the calendar that is named, or else by the bars."""
+    found = trading_days.calendars(times)
+    for instrument in found:
+        calendar, where = options.calendar_of(instrument)
+        if calendar and trading_days.are_days(times[instrument]):
+            found[instrument] = exchanges.trading_days(instrument, times[instrument], calendar, where)
+    return found
+
+
 def _too_bad(faults: Faults, options: Options, instrument: str) -> dict[str, str]:
     """Return the entry of the context that says why a file is not to be used, if it is not."""
     if faults.n_bad <= options.max_bad_rows * faults.n_rows:
@@ -335,6 +345,10 @@ def _sources(parts: Sequence[Part], spans: Iterable[Span]) -> list[tuple[Source,
             if low < high:
                 found.append((Source(part.path, low, high), part.dialect))
     return found
+
+
+def _has_days(one: Scanned | ScannedDays) -> bool:
+    return isinstance(one, ScannedDays) and trading_days.are_days(one.time)
 
 
 def _tell(notes: Mapping[str, Sequence[str]], scanned: Mapping[str, Scanned | ScannedDays]) -> None:

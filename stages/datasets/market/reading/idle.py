@@ -16,6 +16,7 @@ from stages.datasets.market.schema import Instrument, Options
 logger = logging.getLogger("batchwise")
 
 TICKS = "tick"
+NO_DAYS = "gaps are not counted in trading days, since bars are not of a day or max_gap_minutes is set"
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,11 @@ class Times:
 
 @dataclass(frozen=True)
 class Read:
-    """An instrument: its files, the commonest step between its bars in ns, and the kinds of its times."""
+    """An instrument: its files, the kinds of its times, and whether gaps of it are counted in trading days."""
 
     parts: Sequence[Part]
-    bar_ns: int
     seen: Times
+    has_days: bool
 
 
 def times_of(pieces: Pieces) -> Times:
@@ -82,6 +83,8 @@ def _of_instrument(settings: Instrument, one: Read) -> Iterator[tuple[str, str]]
         yield "date_order", "no date of it is like 8/1/2024"
     if settings.volume == TICKS and not any(part.dialect.has_ticks for part in one.parts):
         yield "volume", "it has no column of ticks beside that of the volume"
+    if settings.calendar and not one.has_days:
+        yield "calendar", NO_DAYS
 
 
 def _of_all(options: Options, read: Mapping[str, Read]) -> Iterator[tuple[str, str]]:
@@ -91,6 +94,8 @@ def _of_all(options: Options, read: Mapping[str, Read]) -> Iterator[tuple[str, s
             "time_zone",
             "all times are dates or epochs, name their offset, or are of an instrument or layout with a zone",
         )
+    if options.calendar and all(options.of(name).calendar or not one.has_days for name, one in read.items()):
+        yield "calendar", f"{NO_DAYS}, or the instrument names another calendar"
     used = {part.dialect.layout for one in read.values() for part in one.parts}
     for name in options.formats:
         if name not in used:
