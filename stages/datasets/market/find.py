@@ -62,14 +62,14 @@ SOME = 3  # names that are told of many
 class Scanned:
     """What is known of an instrument when all its rows were seen: files, months, step between bars in ns, faults.
 
-    `seen` are the kinds of times in it.
+    `seen` is what else was seen in them.
     """
 
     parts: Sequence[Part]
     months: list[Month]
     bar_ns: int
     faults: Faults
-    seen: idle.Times
+    seen: idle.Seen
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class ScannedDays:
     time: np.ndarray
     bar_ns: int
     faults: Faults
-    seen: idle.Times
+    seen: idle.Seen
 
 
 def find(raw_dir: Path, options: Mapping[str, Any]) -> list[Unit]:
@@ -252,7 +252,7 @@ def _in_order(
     _refuse_irregular(found, share, options, pieces.where)
     if not flow.is_sure():
         return _in_order(raw_dir, parts, instrument, options, found)
-    return Scanned(parts, flow.months, found, flow.faults, idle.times_of(pieces))
+    return Scanned(pieces.parts_read(), flow.months, found, flow.faults, idle.seen_in(pieces))
 
 
 def _out_of_order(raw_dir: Path, parts: Sequence[Part], instrument: str, options: Options) -> Scanned | ScannedDays:
@@ -260,14 +260,14 @@ def _out_of_order(raw_dir: Path, parts: Sequence[Part], instrument: str, options
     working_on(f"{raw_dir / parts[0].path}, out of order: sorted by time it would need little,")
     pieces = Pieces(raw_dir, parts, instrument, options)
     rows, dialects, faults = disorder.gather(pieces)
-    parts = [replace(part, dialect=dialect) for part, dialect in zip(parts, dialects, strict=True)]
+    parts = [replace(part, dialect=dialect) for part, dialect in zip(pieces.parts_read(), dialects, strict=True)]
     time = np.unique(rows.time[rows.fault == 0])
     bar_ns, share = segments.bar_length(time)
     if options.max_gap_minutes is None and trading_days.are_long(bar_ns):
-        return ScannedDays(parts, rows, time, bar_ns, faults, idle.times_of(pieces))
+        return ScannedDays(parts, rows, time, bar_ns, faults, idle.seen_in(pieces))
     _refuse_irregular(bar_ns, share, options, pieces.where)
     months = disorder.months_of(rows, options, bar_ns)[0]
-    return Scanned(parts, months, bar_ns, faults, idle.times_of(pieces))
+    return Scanned(parts, months, bar_ns, faults, idle.seen_in(pieces))
 
 
 def _refuse_irregular(bar_ns: int, share: float, options: Options, where: str) -> None:
@@ -343,7 +343,9 @@ def _sources(parts: Sequence[Part], spans: Iterable[Span]) -> list[tuple[Source,
             low = max(start - part.base, part.dialect.header_bytes)
             high = min(stop - part.base, part.size)
             if low < high:
-                found.append((Source(part.path, low, high), part.dialect))
+                has_header = any(low <= place < high for place in part.again)
+                dialect = replace(part.dialect, again=part.dialect.header) if has_header else part.dialect
+                found.append((Source(part.path, low, high), dialect))
     return found
 
 
@@ -356,6 +358,9 @@ def _tell(notes: Mapping[str, Sequence[str]], scanned: Mapping[str, Scanned | Sc
     for note, files in notes.items():
         more = f" and {len(files) - 1:,} more" if len(files) > 1 else ""
         logger.info("%s%s: %s", files[0], more, note)
+    for one in scanned.values():
+        if one.seen.left_out:
+            logger.info("left out: %s", one.seen.left_out)
     lengths: dict[int, list[str]] = {}
     for name, one in scanned.items():
         lengths.setdefault(one.bar_ns, []).append(name)

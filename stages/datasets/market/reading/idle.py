@@ -20,11 +20,20 @@ NO_DAYS = "gaps are not counted in trading days, since bars are not of a day or 
 
 
 @dataclass(frozen=True)
-class Times:
-    """Paths of the files of an instrument that have a time without an offset, and of those with dates like 8/1/2024."""
+class Seen:
+    """What was seen in the files of an instrument.
+
+    Attributes
+    ----------
+    on_wall, with_slashes
+        Paths of the files with a time that names no offset, and of those with dates like 8/1/2024.
+    left_out
+        The lines that are no rows, in words.
+    """
 
     on_wall: frozenset[str]
     with_slashes: frozenset[str]
+    left_out: str
 
 
 @dataclass(frozen=True)
@@ -32,13 +41,13 @@ class Read:
     """An instrument: its files, the kinds of its times, and whether gaps of it are counted in trading days."""
 
     parts: Sequence[Part]
-    seen: Times
+    seen: Seen
     has_days: bool
 
 
-def times_of(pieces: Pieces) -> Times:
-    """Return the kinds of times that were seen in the files of an instrument."""
-    return Times(frozenset(pieces.on_wall), frozenset(pieces.with_slashes))
+def seen_in(pieces: Pieces) -> Seen:
+    """Return what was seen in the files of an instrument, all of which were read."""
+    return Seen(frozenset(pieces.on_wall), frozenset(pieces.with_slashes), pieces.left_out())
 
 
 def refuse_columns(instrument: str, settings: Instrument) -> None:
@@ -75,10 +84,15 @@ def _warn(setting: str, files: str, reason: str) -> None:
     logger.warning("%s.%s: changes nothing of %s: %s; remove it", schema.WHERE, setting, files, reason)
 
 
+def _has_zone(one: Read, zone: str) -> bool:
+    """Say whether some time of an instrument is read in a zone."""
+    return any(part.path in one.seen.on_wall and part.dialect.zone == zone for part in one.parts)
+
+
 def _of_instrument(settings: Instrument, one: Read) -> Iterator[tuple[str, str]]:
     """Yield the settings of an instrument that change nothing, and why."""
-    if settings.time_zone and not one.seen.on_wall:
-        yield "time_zone", "all its times are dates or epochs, or name their offset"
+    if settings.time_zone and not _has_zone(one, settings.time_zone):
+        yield "time_zone", "all its times are dates or epochs, or name their offset or zone"
     if settings.date_order and not one.seen.with_slashes:
         yield "date_order", "no date of it is like 8/1/2024"
     if settings.volume == TICKS and not any(part.dialect.has_ticks for part in one.parts):
@@ -104,7 +118,7 @@ def _of_all(options: Options, read: Mapping[str, Read]) -> Iterator[tuple[str, s
 
 def _is_default(options: Options, name: str, one: Read) -> bool:
     """Say whether the zone of the dataset counts for some times of an instrument."""
-    if options.of(name).time_zone:
+    if options.of(name).time_zone or not _has_zone(one, options.time_zone):
         return False
     layout_of = {part.path: layouts.BY_ID.get(part.dialect.layout) for part in one.parts}
     found = [layout_of[path] for path in one.seen.on_wall]

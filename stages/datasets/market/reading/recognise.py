@@ -5,6 +5,7 @@ fit; a file with a header line that fits none is read by the names of its column
 looked at, so it costs the same for any length of file.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from stages.datasets.market.reading import layouts, rows, segments, times
 from stages.datasets.market.reading.dialect import NO_COLUMN, FileDialect
 from stages.datasets.market.reading.first_lines import FirstLines, first_lines
 from stages.datasets.market.reading.layouts import HEADERED, BarLayout
-from stages.datasets.market.reading.rows import Rows
+from stages.datasets.market.reading.rows import Rows, is_note, line_of
 from stages.datasets.market.schema import VALUES, Format, Instrument, Options
 
 LINE_BYTES = 1 << 16  # a bar has about 60
@@ -28,6 +29,7 @@ TIMES = ("timestamp", "datetime", "date", "time")
 PLAIN = "csv"  # what a file is called that is read by the names of its columns
 OWN = "its own settings"
 LEAST_GOOD = 0.9  # of the first bars whose low and high must be what they say
+PLACE = re.compile(r" ([A-Za-z]+(?:/[A-Za-z_]+)+)[\s\"]*$")  # a zone behind a time
 LEAST_NAMES = 2  # of the columns of a bar: with fewer a header is none of bars
 NEAREST = 3
 DAY_NS = times.DAY_NS
@@ -196,7 +198,7 @@ class _Case:
         lines, settings = self.lines, self.settings
         header = columns.header
         first = lines.start[min(n_header, len(lines.start) - 1)]
-        body = lines.raw[n_header:]
+        body = [row for row in lines.raw[n_header:] if row not in lines.raw[:n_header] and not is_note(",".join(row))]
         dialect = FileDialect(
             layout=name,
             separator=lines.separator,
@@ -212,10 +214,11 @@ class _Case:
             words=layout.words,
             scale=layout.scale,
             time_format=wanted.time_format or "",
-            zone=settings.time_zone or layout.zone or self.options.time_zone,
+            zone=_named_zone(body, columns.time) or settings.time_zone or layout.zone or self.options.time_zone,
             has_negative=self.options.negative_prices,
             is_month_first=(settings.date_order or layout.date_order) == schema.MONTH_FIRST,
             is_order_known=bool(settings.date_order or layout.date_order),
+            header=tuple(filter(None, map(line_of, self.content[:first].split(b"\n")))),
             has_ticks=columns.has_ticks,
         )
         table = rows.parse(self.content[first : lines.start[-1]], dialect)[0]
@@ -375,6 +378,13 @@ def _volume(
     places = [at for at in (_place(header, name) for name in names) if at is not None]
     traded = [at for at in places if any(at < len(row) and row[at].strip("0.") != "" for row in body)]
     return ((traded or places[-1:])[0], NO_COLUMN) if places else None
+
+
+def _named_zone(body: Sequence[Sequence[str]], columns: tuple[int, ...]) -> str:
+    """Return the zone that stands behind all of the first times, empty for none or several."""
+    texts = [row[columns[-1]] for row in body if columns[-1] < len(row)]
+    found = {match[1] if (match := PLACE.search(text)) else "" for text in texts}
+    return times.zone_of(found.pop()) if len(found) == 1 else ""
 
 
 def _some_times(table: Rows, dialect: FileDialect, content: bytes) -> np.ndarray:
