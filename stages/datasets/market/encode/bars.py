@@ -102,12 +102,15 @@ def _unit_bars(raw_dir: Path, unit: Unit, index: int, options: schema.Options) -
     table, time, fault, n_before, no_rows = _rows(content, unit)
     line = segments.timeline(time, fault > 0)
     bars = line.order[line.bars]
-    times_of_bars, opened, close = time[bars], table.open[bars], table.close[bars]
+    # Of a clean unit all rows are bars, in their order, and its columns need no copy.
+    is_clean = len(bars) == len(time) and bool((bars[1:] > bars[:-1]).all())
+    rows_of_bars: np.ndarray | slice = slice(None) if is_clean else bars
+    times_of_bars, opened, close = time[rows_of_bars], table.open[rows_of_bars], table.close[rows_of_bars]
     is_jump = segments.jumps(opened, close, options.roll_jump)
     splits_at = is_jump if options.split_at_rolls else None
     faults = _Faults(table, time, fault, line, bars[is_jump], n_before)
     keep = options.kept(unit.key.rpartition("/")[0])
-    chosen = faults.chosen(keep, bool(unit.context.get("unfinished")), where)
+    chosen = rows_of_bars if is_clean else faults.chosen(keep, bool(unit.context.get("unfinished")), where)
     return Bars(
         time=times_of_bars,
         **{name: getattr(table, name)[chosen] for name in schema.VALUES},
