@@ -101,37 +101,41 @@ def _unit_bars(raw_dir: Path, unit: Unit, index: int, options: schema.Options) -
         raise BadUnit(f"{where}: {unit.context['too_bad']}")
     table, time, fault, n_before, no_rows = _rows(content, unit)
     line = segments.timeline(time, fault > 0)
-    bars = line.order[line.bars]
-    # Of a clean unit all rows are bars, in their order, and its columns need no copy.
-    is_clean = len(bars) == len(time) and bool((bars[1:] > bars[:-1]).all())
-    rows_of_bars: np.ndarray | slice = slice(None) if is_clean else bars
-    times_of_bars, opened, close = time[rows_of_bars], table.open[rows_of_bars], table.close[rows_of_bars]
+    bars, places = _places(line)
+    times_of_bars, opened, close = time[places], table.open[places], table.close[places]
     is_jump = segments.jumps(opened, close, options.roll_jump)
-    splits_at = is_jump if options.split_at_rolls else None
     faults = _Faults(table, time, fault, line, bars[is_jump], n_before)
     keep = options.kept(unit.key.rpartition("/")[0])
-    chosen = rows_of_bars if is_clean else faults.chosen(keep, bool(unit.context.get("unfinished")), where)
+    chosen = faults.chosen(keep, "unfinished" in unit.context, where) if places is bars else places
     return Bars(
         time=times_of_bars,
         **{name: getattr(table, name)[chosen] for name in schema.VALUES},
-        segment=_segments(times_of_bars, line.n_bad, splits_at, unit, options),
+        segment=_segments(times_of_bars, line.n_bad, is_jump, unit, options),
         unit=np.full(len(bars), index, np.int32),
         month=month_of(times_of_bars),
         volume_bars=np.full(len(bars), options.bars_of_volume(unit.context["bar_ns"]), np.int32),
         is_own=bars >= n_before,
         line=table.line[chosen] + np.int32(1),
-        findings=(*faults.findings(index, unit.context.get("backward")), *_lines_left_out(index, no_rows)),
+        findings=tuple(faults.findings(index, unit.context.get("backward")) + _lines_left_out(index, no_rows)),
     )
 
 
+def _places(line: Timeline) -> tuple[np.ndarray, np.ndarray | slice]:
+    """Return the row of each bar, and the same to cut columns by: if all rows are bars, in order, they need no copy."""
+    bars = line.order[line.bars]
+    is_clean = len(bars) == len(line.order) and bool((bars[1:] > bars[:-1]).all())
+    return bars, slice(None) if is_clean else bars
+
+
 def _segments(
-    time: np.ndarray, n_bad: np.ndarray, is_jump: np.ndarray | None, unit: Unit, options: schema.Options
+    time: np.ndarray, n_bad: np.ndarray, is_jump: np.ndarray, unit: Unit, options: schema.Options
 ) -> np.ndarray:
     """Return the time of the first bar of the segment of each bar of a unit, int64 (B,)."""
     gap = segments.max_gap(options, unit.context["bar_ns"])
+    splits_at = is_jump if options.split_at_rolls else None
     breaks = unit.context.get("breaks")
     is_behind_gap = None if breaks is None else np.isin(time, breaks)
-    segment = time[segments.first_bars(segments.starts(time, n_bad, gap, is_jump, is_behind_gap))]
+    segment = time[segments.first_bars(segments.starts(time, n_bad, gap, splits_at, is_behind_gap))]
     # The segment of the first bar may begin before the bytes of the unit: then discover says when.
     if len(time) and unit.context["segment_start"] is not None:
         segment[segment == time[0]] = unit.context["segment_start"]
