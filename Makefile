@@ -87,7 +87,7 @@ sweep: $(TORCH)  ## Train with each combination of settings that `sweep` in para
 	@set -f; exec python -m stages.commands.sweep -- $$DATASET
 
 # All extras but those with torch.
-PINNED := $(addprefix --extra ,cluster report test remote rl bench dev build)
+PINNED := $(addprefix --extra ,cluster report test remote rl calendars bench dev build)
 
 lock: $(READY)  ## Pin all packages of pyproject.toml in .requirements.txt, each with the hashes of its files
 	@$(VENV)/bin/python -m pip install --quiet uv

@@ -198,7 +198,7 @@ def read_unit(raw_dir: Path, unit: Unit) -> bytes:
     where = raw_dir / unit.sources[0].path
     working_on(unit.key)
     try:
-        content = b"".join(read_source(raw_dir, source) for source in unit.sources)
+        content = b"".join([read_source(raw_dir, source) for source in _joined(unit.sources)])
     except BadUnit as error:
         if not unit.digest:
             raise
@@ -206,6 +206,18 @@ def read_unit(raw_dir: Path, unit: Unit) -> bytes:
     if digest_of(content, unit.context) != unit.digest:
         raise ExpectedError(f"{where}: changed since discover listed it; run `dvc repro` again")
     return content
+
+
+def _joined(sources: Sequence[Source]) -> list[Source]:
+    """Return sources that say the same bytes, those that follow each other in a file as one: a file is opened once."""
+    runs = list[Source]()
+    for source in sources:
+        last = runs[-1] if runs else None
+        if last and last.path == source.path and last.stop == source.start:
+            runs[-1] = Source(last.path, last.start, source.stop)
+        else:
+            runs.append(source)
+    return runs
 
 
 def content_bytes(raw_dir: Path, path: str) -> int:

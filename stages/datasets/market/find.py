@@ -41,7 +41,7 @@ from stages.datasets.base.compressed import plain_name
 from stages.datasets.base.raw import content_bytes, source_pieces
 from stages.datasets.base.raw_files import FileNames, raw_files
 from stages.datasets.market import schema
-from stages.datasets.market.reading import disorder, layouts, names, segments, trading_days
+from stages.datasets.market.reading import disorder, exchanges, idle, layouts, names, segments, trading_days
 from stages.datasets.market.reading.dialect import FileDialect
 from stages.datasets.market.reading.months import Flow, Month, OutOfOrder, Span
 from stages.datasets.market.reading.names import FileName
@@ -60,12 +60,16 @@ SOME = 3  # names that are told of many
 
 @dataclass(frozen=True)
 class Scanned:
-    """What is known of an instrument when all its rows were seen: files, months, step between bars in ns, faults."""
+    """What is known of an instrument when all its rows were seen: files, months, step between bars in ns, faults.
+
+    `seen` is what else was seen in them.
+    """
 
     parts: Sequence[Part]
     months: list[Month]
     bar_ns: int
     faults: Faults
+    seen: idle.Seen
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,7 @@ class ScannedDays:
     time: np.ndarray
     bar_ns: int
     faults: Faults
+    seen: idle.Seen
 
 
 def find(raw_dir: Path, options: Mapping[str, Any]) -> list[Unit]:
@@ -97,7 +102,7 @@ def find(raw_dir: Path, options: Mapping[str, Any]) -> list[Unit]:
         a format that is not there.
     """
     checked = schema.parse_options(options)
-    _refuse_unknown_formats(checked)
+    _refuse_formats(checked)
     bad: dict[str, str] = {}
     found = _files(raw_dir, checked, bad)
     _refuse_settings_of_nothing(checked, found)
@@ -111,7 +116,8 @@ def find(raw_dir: Path, options: Mapping[str, Any]) -> list[Unit]:
         else:
             scanned |= {instrument: one} if one else {}
     _tell(notes, scanned)
-    known = trading_days.calendars({name: one.time for name, one in scanned.items() if isinstance(one, ScannedDays)})
+    idle.tell(checked, {name: idle.Read(one.parts, one.seen, _has_days(one)) for name, one in scanned.items()})
+    known = _trading_days({name: one.time for name, one in scanned.items() if isinstance(one, ScannedDays)}, checked)
     units = [unit for name, one in scanned.items() for unit in _units(raw_dir, name, one, known.get(name), checked)]
     units += [_bad_unit(raw_dir, path, reason) for path, reason in sorted(bad.items())]
     if not units:
@@ -151,7 +157,8 @@ def _refuse_strangers(raw_dir: Path, instrument: str, files: Mapping[str, FileNa
     )
 
 
-def _refuse_unknown_formats(options: Options) -> None:
+def _refuse_formats(options: Options) -> None:
+    """Refuse formats that are not known, and settings beside one that has its own."""
     for instrument, settings in options.instruments.items():
         known = [*options.formats, *layouts.BY_ID]
         if settings.format and settings.format not in known:
@@ -160,6 +167,7 @@ def _refuse_unknown_formats(options: Options) -> None:
                 f"{schema.WHERE}.instruments.{instrument}.format: {settings.format!r}, expected one of "
                 f"{', '.join(known)}{f'; did you mean {near[0]!r}?' if near else ''}"
             )
+        idle.refuse_columns(instrument, settings)
     same = sorted(set(options.formats) & set(layouts.BY_ID))
     if same:
         raise ExpectedError(
@@ -244,7 +252,7 @@ def _in_order(
     _refuse_irregular(found, share, options, pieces.where)
     if not flow.is_sure():
         return _in_order(raw_dir, parts, instrument, options, found)
-    return Scanned(parts, flow.months, found, flow.faults)
+    return Scanned(pieces.parts_read(), flow.months, found, flow.faults, idle.seen_in(pieces))
 
 
 def _out_of_order(raw_dir: Path, parts: Sequence[Part], instrument: str, options: Options) -> Scanned | ScannedDays:
@@ -252,13 +260,14 @@ def _out_of_order(raw_dir: Path, parts: Sequence[Part], instrument: str, options
     working_on(f"{raw_dir / parts[0].path}, out of order: sorted by time it would need little,")
     pieces = Pieces(raw_dir, parts, instrument, options)
     rows, dialects, faults = disorder.gather(pieces)
-    parts = [replace(part, dialect=dialect) for part, dialect in zip(parts, dialects, strict=True)]
+    parts = [replace(part, dialect=dialect) for part, dialect in zip(pieces.parts_read(), dialects, strict=True)]
     time = np.unique(rows.time[rows.fault == 0])
     bar_ns, share = segments.bar_length(time)
     if options.max_gap_minutes is None and trading_days.are_long(bar_ns):
-        return ScannedDays(parts, rows, time, bar_ns, faults)
+        return ScannedDays(parts, rows, time, bar_ns, faults, idle.seen_in(pieces))
     _refuse_irregular(bar_ns, share, options, pieces.where)
-    return Scanned(parts, disorder.months_of(rows, options, bar_ns)[0], bar_ns, faults)
+    months = disorder.months_of(rows, options, bar_ns)[0]
+    return Scanned(parts, months, bar_ns, faults, idle.seen_in(pieces))
 
 
 def _refuse_irregular(bar_ns: int, share: float, options: Options, where: str) -> None:
@@ -276,12 +285,22 @@ def _units(
     if isinstance(one, ScannedDays):
         behind_gaps = partial(trading_days.behind_gaps, trading_days=days)
         months = disorder.months_of(one.rows, options, one.bar_ns, behind_gaps)[0]
-        one = Scanned(one.parts, months, one.bar_ns, one.faults)
+        one = Scanned(one.parts, months, one.bar_ns, one.faults, one.seen)
     context = {"bar_ns": one.bar_ns, **_too_bad(one.faults, options, instrument)}
     return [
         _unit(raw_dir, one.parts, f"{instrument}/{np.datetime64(month.number, 'M')}", month, context)
         for month in one.months
     ]
+
+
+def _trading_days(times: Mapping[str, np.ndarray], options: Options) -> dict[str, np.ndarray]:
+    """Return the trading days of instruments with bars of a day: by the calendar that is named, or else by the bars."""
+    found = trading_days.calendars(times)
+    for instrument in found:
+        calendar, where = options.calendar_of(instrument)
+        if calendar and trading_days.are_days(times[instrument]):
+            found[instrument] = exchanges.trading_days(instrument, times[instrument], calendar, where)
+    return found
 
 
 def _too_bad(faults: Faults, options: Options, instrument: str) -> dict[str, str]:
@@ -324,8 +343,14 @@ def _sources(parts: Sequence[Part], spans: Iterable[Span]) -> list[tuple[Source,
             low = max(start - part.base, part.dialect.header_bytes)
             high = min(stop - part.base, part.size)
             if low < high:
-                found.append((Source(part.path, low, high), part.dialect))
+                has_header = any(low <= place < high for place in part.again)
+                dialect = replace(part.dialect, again=part.dialect.header) if has_header else part.dialect
+                found.append((Source(part.path, low, high), dialect))
     return found
+
+
+def _has_days(one: Scanned | ScannedDays) -> bool:
+    return isinstance(one, ScannedDays) and trading_days.are_days(one.time)
 
 
 def _tell(notes: Mapping[str, Sequence[str]], scanned: Mapping[str, Scanned | ScannedDays]) -> None:
@@ -333,6 +358,9 @@ def _tell(notes: Mapping[str, Sequence[str]], scanned: Mapping[str, Scanned | Sc
     for note, files in notes.items():
         more = f" and {len(files) - 1:,} more" if len(files) > 1 else ""
         logger.info("%s%s: %s", files[0], more, note)
+    for one in scanned.values():
+        if one.seen.left_out:
+            logger.info("left out: %s", one.seen.left_out)
     lengths: dict[int, list[str]] = {}
     for name, one in scanned.items():
         lengths.setdefault(one.bar_ns, []).append(name)

@@ -228,7 +228,7 @@ BAD_INPUT = {
     "exactly_48_rows": (48, {}),
     "blank_lines": (200, {}),
     "dst_israel_spring_gap": (100, {}),
-    "extreme_nan_values": (47, {NOT_NUMBER: 53, JUMP: 3}),
+    "extreme_nan_values": (47, {NOT_NUMBER: 49, rows.NO_ROWS[rows.NO_BAR]: 4, JUMP: 3}),
     "extreme_infinity_values": (87, {NOT_NUMBER: 13, JUMP: 12}),
     "extreme_zero_negative": (79, {PRICE: 17, VOLUME: 3, RANGE: 18, JUMP: 5}),
     "extreme_extreme_volatility": (100, {}),

@@ -26,7 +26,7 @@ def ns(moment):
 
 
 def parse(*texts, **options):
-    return times.parse(pa.array([text.encode() for text in texts], pa.binary()), **options)
+    return times.parse(pa.array([text.encode() for text in texts], pa.binary()), times.Manner(**options))
 
 
 @pytest.mark.parametrize(

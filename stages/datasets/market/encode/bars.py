@@ -13,7 +13,7 @@ from stages.datasets.base.raw import read_unit
 from stages.datasets.market import schema
 from stages.datasets.market.reading import rows, segments
 from stages.datasets.market.reading.dialect import FileDialect, from_json
-from stages.datasets.market.reading.rows import Rows
+from stages.datasets.market.reading.rows import NoRows, Rows
 from stages.datasets.market.reading.segments import Timeline
 from stages.datasets.market.reading.times import month_of
 
@@ -99,52 +99,62 @@ def _unit_bars(raw_dir: Path, unit: Unit, index: int, options: schema.Options) -
     content = read_unit(raw_dir, unit)
     if "too_bad" in unit.context:
         raise BadUnit(f"{where}: {unit.context['too_bad']}")
-    table, time, fault, n_before = _rows(content, unit)
+    table, time, fault, n_before, no_rows = _rows(content, unit)
     line = segments.timeline(time, fault > 0)
-    bars = line.order[line.bars]
-    times_of_bars, opened, close = time[bars], table.open[bars], table.close[bars]
+    bars, places = _places(line)
+    times_of_bars, opened, close = time[places], table.open[places], table.close[places]
     is_jump = segments.jumps(opened, close, options.roll_jump)
-    splits_at = is_jump if options.split_at_rolls else None
     faults = _Faults(table, time, fault, line, bars[is_jump], n_before)
     keep = options.kept(unit.key.rpartition("/")[0])
-    chosen = faults.chosen(keep, bool(unit.context.get("unfinished")), where)
+    chosen = faults.chosen(keep, "unfinished" in unit.context, where) if places is bars else places
     return Bars(
         time=times_of_bars,
         **{name: getattr(table, name)[chosen] for name in schema.VALUES},
-        segment=_segments(times_of_bars, line.n_bad, splits_at, unit, options),
+        segment=_segments(times_of_bars, line.n_bad, is_jump, unit, options),
         unit=np.full(len(bars), index, np.int32),
         month=month_of(times_of_bars),
         volume_bars=np.full(len(bars), options.bars_of_volume(unit.context["bar_ns"]), np.int32),
         is_own=bars >= n_before,
         line=table.line[chosen] + np.int32(1),
-        findings=tuple(faults.findings(index, unit.context.get("backward"))),
+        findings=tuple(faults.findings(index, unit.context.get("backward")) + _lines_left_out(index, no_rows)),
     )
 
 
+def _places(line: Timeline) -> tuple[np.ndarray, np.ndarray | slice]:
+    """Return the row of each bar, and the same to cut columns by: if all rows are bars, in order, they need no copy."""
+    bars = line.order[line.bars]
+    is_clean = len(bars) == len(line.order) and bool((bars[1:] > bars[:-1]).all())
+    return bars, slice(None) if is_clean else bars
+
+
 def _segments(
-    time: np.ndarray, n_bad: np.ndarray, is_jump: np.ndarray | None, unit: Unit, options: schema.Options
+    time: np.ndarray, n_bad: np.ndarray, is_jump: np.ndarray, unit: Unit, options: schema.Options
 ) -> np.ndarray:
     """Return the time of the first bar of the segment of each bar of a unit, int64 (B,)."""
     gap = segments.max_gap(options, unit.context["bar_ns"])
+    splits_at = is_jump if options.split_at_rolls else None
     breaks = unit.context.get("breaks")
     is_behind_gap = None if breaks is None else np.isin(time, breaks)
-    segment = time[segments.first_bars(segments.starts(time, n_bad, gap, is_jump, is_behind_gap))]
+    segment = time[segments.first_bars(segments.starts(time, n_bad, gap, splits_at, is_behind_gap))]
     # The segment of the first bar may begin before the bytes of the unit: then discover says when.
     if len(time) and unit.context["segment_start"] is not None:
         segment[segment == time[0]] = unit.context["segment_start"]
     return segment
 
 
-def _rows(content: bytes, unit: Unit) -> tuple[Rows, np.ndarray, np.ndarray, int]:
+def _rows(content: bytes, unit: Unit) -> tuple[Rows, np.ndarray, np.ndarray, int, NoRows]:
     """Return the rows of a unit's bytes, oldest first as far as they are sorted, with time and faults.
 
-    Lines are counted from the first one of its own bytes. The last value is how many rows come before the own ones.
+    Lines are counted from the first one of its own bytes. The last values are how many rows come before the own ones,
+    and the own lines that are no rows.
     """
-    tables, times, faults = [], [], []
+    tables, times, faults, others = [], [], [], []
     n_lines = n_lines_before = n_before = 0
     pieces = list(_pieces(content, unit))
     for dialect, piece, own in pieces:
-        table = rows.parse(piece, dialect)[0]
+        table, _, no_rows = rows.parse(piece, dialect)
+        is_own = no_rows.start >= own
+        others.append((no_rows.line[is_own] + np.int32(n_lines), no_rows.why[is_own]))
         n_before += int(np.searchsorted(table.start, own))
         table = replace(table, line=table.line + np.int32(n_lines))
         n_lines_before += piece.count(b"\n", 0, own)
@@ -162,7 +172,14 @@ def _rows(content: bytes, unit: Unit) -> tuple[Rows, np.ndarray, np.ndarray, int
     if not is_time.all():
         parts = slice(n_before), slice(n_before, None)
         time = np.concatenate([segments.fill(time[part], is_time[part]) for part in parts])
-    return table, time, fault, n_before
+    line, why = (np.concatenate(columns) for columns in zip(*others, strict=True))
+    return table, time, fault, n_before, NoRows(np.empty(0, np.int64), line - np.int32(n_lines_before), why)
+
+
+def _lines_left_out(unit: int, no_rows: NoRows) -> list[Finding]:
+    """Return a finding for each reason why lines are no rows."""
+    found = {why: no_rows.line[no_rows.why == why] for why in np.unique(no_rows.why).tolist()}
+    return [Finding(unit, rows.NO_ROWS[why], len(lines), int(lines.min()) + 1) for why, lines in found.items()]
 
 
 def _pieces(content: bytes, unit: Unit) -> Iterator[tuple[FileDialect, bytes, int]]:

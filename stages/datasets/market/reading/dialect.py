@@ -50,6 +50,12 @@ class FileDialect:
         Whether the former is said, by options or layout; no part of what process needs.
     has_negative
         Whether prices of 0 and less are bars.
+    header
+        The lines before the first bar, without blanks around; no part of what process needs.
+    again
+        The same, where such a line stands among the bars.
+    has_ticks
+        Whether the volume is a number of ticks that stands beside another one; no part of what process needs.
     """
 
     layout: str
@@ -71,6 +77,9 @@ class FileDialect:
     is_newest_first: bool = False
     is_order_known: bool = field(default=False, metadata={"is_local": True})
     has_negative: bool = False
+    header: tuple[str, ...] = field(default=(), metadata={"is_local": True})
+    again: tuple[str, ...] = ()
+    has_ticks: bool = field(default=False, metadata={"is_local": True})
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain JSON values: what differs from the defaults, without what only discover needs."""

@@ -151,7 +151,7 @@ TABLE = (
     BarLayout("interactive_brokers_wap", "API scripts of Interactive Brokers", HEADERED, ("date",), NAMED, ("volume",),
            has=("date", "wap", "count")),
     BarLayout("interactive_brokers_raw", "Interactive Brokers, raw text", HEADERLESS, (0,), SECOND, (5,),
-           first=r"\d{8} {1,2}\d\d:\d\d:\d\d", separator=","),
+           first=r"\d{8} {1,2}\d\d:\d\d:\d\d(?: [a-z_/]+)?", separator=","),
     BarLayout("alpha_vantage", "Alpha Vantage, adjusted days", HEADERED, ("timestamp",), NAMED, ("volume",),
            has=("timestamp",), one_of=("adjusted_close", "adjusted close"), adjusted="adjusted_close"),
     BarLayout("alpha_vantage_json", "Alpha Vantage, keys of its JSON", HEADERED, (0,),

@@ -5,7 +5,7 @@ place in the file.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from stages.datasets.market import schema
 from stages.datasets.market.reading import rows
 from stages.datasets.market.reading.dialect import FileDialect
 from stages.datasets.market.reading.recognise import LINE_BYTES
-from stages.datasets.market.reading.rows import Rows
+from stages.datasets.market.reading.rows import NoRows, Rows
 from stages.datasets.market.schema import DAY_FIRST, MONTH_FIRST, Options
 
 BLOCK_BYTES = 4 << 20
@@ -26,12 +26,16 @@ BLOCK_BYTES = 4 << 20
 
 @dataclass(frozen=True)
 class Part:
-    """A file of an instrument: its path, how it is read, where it begins in the text of all, and its size in bytes."""
+    """A file of an instrument: its path, how it is read, where it begins in the text of all, and its size in bytes.
+
+    `again` are the first bytes of the lines among its bars that are its header once more.
+    """
 
     path: str
     dialect: FileDialect
     base: int
     size: int
+    again: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,8 @@ class Pieces:
     """The rows of the files of an instrument behind their headers, read once; use it in a ``for`` loop.
 
     `stop` is the end of what was read so far, in bytes, `n_rows` the number of its rows, and `part` the index of the
-    file that the last piece came from.
+    file that the last piece came from. `on_wall` are the files with a time that names no offset, `with_slashes` those
+    with a date like 8/1/2024, by their paths.
 
     Raises
     ------
@@ -85,6 +90,8 @@ class Pieces:
         self.where = f"{raw_dir / parts[0].path}{others}"
         self.parts = parts
         self.n_rows, self.part, self.stop = 0, 0, 0
+        self.on_wall, self.with_slashes = set[str](), set[str]()
+        self._again, self._left = dict[str, list[int]](), dict[int, tuple[int, str]]()
         self._raw_dir, self._instrument, self._options = raw_dir, instrument, options
 
     def __iter__(self) -> Iterator[Piece]:
@@ -100,16 +107,44 @@ class Pieces:
         readings = {} if dialect.is_order_known else {name: _Reading() for name in (DAY_FIRST, MONTH_FIRST)}
         n_lines = 1 + read_source(self._raw_dir, Source(part.path, 0, dialect.header_bytes)).count(b"\n")
         for offset, content in self._blocks(part, where):
-            table, cells = rows.parse(content, dialect, order == MONTH_FIRST)
+            table, cells, no_rows = rows.parse(content, dialect, order == MONTH_FIRST)
+            self._note_no_rows(part.path, no_rows, offset, n_lines)
             for name, reading in readings.items():
                 reading.add(table, cells, dialect, name == MONTH_FIRST)
             self.stop, self.n_rows = part.base + offset + len(content), self.n_rows + len(table.ns)
             if np.diff(table.start, append=len(content)).max(initial=0) > LINE_BYTES:  # or blank lines lie between
                 self._refuse_long_lines(content, n_lines, where)
+            self._note_times(part.path, table)
             if len(table.ns):
                 yield self._piece(table, part.base + offset, n_lines)
             n_lines += content.count(b"\n")
         _refuse_uncertain(readings, self._instrument, where)
+
+    def parts_read(self) -> list[Part]:
+        """Return the files, with the places of further headers."""
+        return [replace(part, again=tuple(self._again.get(part.path, ()))) for part in self.parts]
+
+    def left_out(self) -> str:
+        """Name the lines that are no rows, by reason: how many, and where the first one is; empty for none."""
+        found = ((rows.NO_ROWS[why], *one) for why, one in sorted(self._left.items()))
+        return ", ".join(f"{reason}: {count:,}, from {where}" for reason, count, where in found)
+
+    def _note_no_rows(self, path: str, no_rows: NoRows, offset: int, n_lines: int) -> None:
+        """Note the lines of a block that are no rows; it begins at byte `offset` and line `n_lines`."""
+        if not len(no_rows.why):
+            return
+        headers = no_rows.start[no_rows.why == rows.HEADER] + offset
+        self._again.setdefault(path, []).extend(headers.tolist())
+        for why in np.unique(no_rows.why).tolist():
+            lines = no_rows.line[no_rows.why == why]
+            count, where = self._left.get(why, (0, f"{path}:{n_lines + int(lines[0])}"))
+            self._left[why] = count + len(lines), where
+
+    def _note_times(self, path: str, table: Rows) -> None:
+        if path not in self.on_wall and (~table.is_utc & (table.fault & rows.TIME == 0)).any():
+            self.on_wall.add(path)
+        if table.is_slash.any():
+            self.with_slashes.add(path)
 
     def _blocks(self, part: Part, where: str) -> Iterator[tuple[int, bytes]]:
         """Yield whole lines, about a block at a time, with the place of the first byte in the file."""

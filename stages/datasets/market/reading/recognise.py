@@ -5,6 +5,7 @@ fit; a file with a header line that fits none is read by the names of its column
 looked at, so it costs the same for any length of file.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from stages.datasets.market.reading import layouts, rows, segments, times
 from stages.datasets.market.reading.dialect import NO_COLUMN, FileDialect
 from stages.datasets.market.reading.first_lines import FirstLines, first_lines
 from stages.datasets.market.reading.layouts import HEADERED, BarLayout
-from stages.datasets.market.reading.rows import Rows
+from stages.datasets.market.reading.rows import Rows, is_note, line_of
 from stages.datasets.market.schema import VALUES, Format, Instrument, Options
 
 LINE_BYTES = 1 << 16  # a bar has about 60
@@ -28,6 +29,7 @@ TIMES = ("timestamp", "datetime", "date", "time")
 PLAIN = "csv"  # what a file is called that is read by the names of its columns
 OWN = "its own settings"
 LEAST_GOOD = 0.9  # of the first bars whose low and high must be what they say
+PLACE = re.compile(r" ([A-Za-z]+(?:/[A-Za-z_]+)+)[\s\"]*$")  # a zone behind a time
 LEAST_NAMES = 2  # of the columns of a bar: with fewer a header is none of bars
 NEAREST = 3
 DAY_NS = times.DAY_NS
@@ -171,7 +173,8 @@ class _Case:
         self._one_ticker(layout, header, n_header)
         found, added = volume or (NO_COLUMN, NO_COLUMN)
         values = (*(at for at in prices if at is not None), found)
-        columns = _Columns(header, tuple(at for at in time if at is not None), values, added)
+        has_ticks = wanted.volume == "tick" and "<tickvol>" in header
+        columns = _Columns(header, tuple(at for at in time if at is not None), values, added, has_ticks)
         return self._read(layout.id, n_header, wanted, columns, layout)
 
     def _one_ticker(self, layout: BarLayout, header: list[str], n_header: int) -> None:
@@ -195,7 +198,7 @@ class _Case:
         lines, settings = self.lines, self.settings
         header = columns.header
         first = lines.start[min(n_header, len(lines.start) - 1)]
-        body = lines.raw[n_header:]
+        body = [row for row in lines.raw[n_header:] if row not in lines.raw[:n_header] and not is_note(",".join(row))]
         dialect = FileDialect(
             layout=name,
             separator=lines.separator,
@@ -211,10 +214,12 @@ class _Case:
             words=layout.words,
             scale=layout.scale,
             time_format=wanted.time_format or "",
-            zone=settings.time_zone or layout.zone or self.options.time_zone,
+            zone=_named_zone(body, columns.time) or settings.time_zone or layout.zone or self.options.time_zone,
             has_negative=self.options.negative_prices,
             is_month_first=(settings.date_order or layout.date_order) == schema.MONTH_FIRST,
             is_order_known=bool(settings.date_order or layout.date_order),
+            header=tuple(filter(None, map(line_of, self.content[:first].split(b"\n")))),
+            has_ticks=columns.has_ticks,
         )
         table = rows.parse(self.content[first : lines.start[-1]], dialect)[0]
         self._bar_check(layout, table)
@@ -296,23 +301,23 @@ class _Case:
 class _Columns:
     """The names, none without a header; where the time stands, one column or two, and where `VALUES` do.
 
-    `added` is a column that is added to the volume, or `NO_COLUMN`.
+    `added` is a column that is added to the volume, or `NO_COLUMN`; `has_ticks` as in `FileDialect`.
     """
 
     header: list[str]
     time: tuple[int, ...]
     values: tuple[int, ...]
     added: int = NO_COLUMN
+    has_ticks: bool = False
 
 
 def _plain_columns(header: list[str], refuse: Callable[[str], None], wanted: Format) -> _Columns:
     """Find the columns of a header line by their names."""
     text = ",".join(header)[:200]
     needed = VALUES[:4] if wanted.volume == "none" else VALUES
-    if wanted.volume == "tick":
-        header = [
-            "volume" if cell.replace("_", " ") in ("tick volume", "tickvol", "ticks") else cell for cell in header
-        ]
+    has_ticks = wanted.volume == "tick" and any(map(_is_ticks, header))
+    if has_ticks:
+        header = ["volume" if _is_ticks(cell) else "" if cell == "volume" else cell for cell in header]
     for name in needed:
         if name == "volume" and name not in header:
             refuse(_no_volume(text))
@@ -320,7 +325,12 @@ def _plain_columns(header: list[str], refuse: Callable[[str], None], wanted: For
             number = "twice or more" if name in header else "missing"
             refuse(f"column {name!r} is {number} in {text!r}, expected it once")
     places = [header.index(name) for name in needed]
-    return _Columns(header, _time_columns(header, refuse), (*places, *[NO_COLUMN] * (len(VALUES) - len(places))))
+    values = (*places, *[NO_COLUMN] * (len(VALUES) - len(places)))
+    return _Columns(header, _time_columns(header, refuse), values, has_ticks=has_ticks)
+
+
+def _is_ticks(cell: str) -> bool:
+    return cell.replace("_", " ") in ("tick volume", "tickvol", "ticks")
 
 
 def _no_volume(text: str) -> str:
@@ -356,7 +366,8 @@ def _volume(
     if wanted.volume == "none":
         return NO_COLUMN, NO_COLUMN
     body = lines.lower[n_header:]
-    names: list[str | int] = [name for name in layout.volume if wanted.volume != "tick" or name == "<tickvol>"]
+    unwanted = {"tick": "<vol>", "real": "<tickvol>"}.get(wanted.volume or "")
+    names: list[str | int] = [name for name in layout.volume if name != unwanted]
     names = names or list(layout.volume)
     if layout.id == "cryptodatadownload":
         symbol = body[0][header.index("symbol")] if body and len(body[0]) == len(header) else ""
@@ -367,6 +378,13 @@ def _volume(
     places = [at for at in (_place(header, name) for name in names) if at is not None]
     traded = [at for at in places if any(at < len(row) and row[at].strip("0.") != "" for row in body)]
     return ((traded or places[-1:])[0], NO_COLUMN) if places else None
+
+
+def _named_zone(body: Sequence[Sequence[str]], columns: tuple[int, ...]) -> str:
+    """Return the zone that stands behind all of the first times, empty for none or several."""
+    texts = [row[columns[-1]] for row in body if columns[-1] < len(row)]
+    found = {match[1] if (match := PLACE.search(text)) else "" for text in texts}
+    return times.zone_of(found.pop()) if len(found) == 1 else ""
 
 
 def _some_times(table: Rows, dialect: FileDialect, content: bytes) -> np.ndarray:

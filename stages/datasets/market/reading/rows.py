@@ -1,12 +1,14 @@
 """The bytes of a file of bars, a piece at a time -> its rows, with what is wrong with each.
 
-A row is a line that is not blank. pyarrow reads whole columns; a piece with a cell that is no plain number, or a line
-with too few or too many cells, is read again cell by cell, as RFC 4180 has it: there a number may have marks between
-thousands, and what else the dialect allows. Both ways agree on every cell, so it does not matter how a file is cut into
-pieces.
+A row is a line that is not blank, and neither the header once more, nor a note of the vendor, nor a time without any
+price, where nothing was traded (`NO_ROWS`). pyarrow reads whole columns; a piece with a cell that is no plain number,
+or a line with too few or too many cells, is read again cell by cell, as RFC 4180 has it: there a number may have marks
+between thousands, and what else the dialect allows. Both ways agree on every cell, so it does not matter how a file is
+cut into pieces.
 """
 
 import csv
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -50,6 +52,19 @@ REASONS = {
     RANGE: "open or close outside low to high",
     BEYOND: "price or volume of a size that features cannot hold",
 }
+HEADER, NOTE, NO_BAR = 1, 2, 3
+NO_ROWS = {
+    HEADER: "header again, no bar",
+    NOTE: "note of the vendor or empty line, no bar",
+    NO_BAR: "time without a price, no bar",
+}
+NOTES = re.compile(
+    r"[\s\"']*(?:#|//|downloaded\b|total\b|source\b|notes?\b|disclaimer\b|copyright\b|highest:|数据来源|[\s,;\"']*$)",
+    re.IGNORECASE,
+)
+# What stands for no number: as pyarrow has it, and a dash.
+NONE = frozenset(["", "#n/a", "#n/a n/a", "#na", "-1.#ind", "-1.#qnan", "-nan", "1.#ind", "1.#qnan", "n/a", "na"])
+NONE |= {"nan", "null", "-"}
 NO_VOLUME = 1 << 8  # beside NOT_NUMBER: only the volume is none
 NO_TIME = TIME | SKIPPED
 
@@ -94,6 +109,23 @@ class Rows:
         return Rows(**{name: column[place] for name, column in vars(self).items()})
 
 
+@dataclass(frozen=True)
+class NoRows:
+    """M lines of a piece that have cells and are no rows.
+
+    Attributes
+    ----------
+    start, line
+        int64 (M,), int32 (M,), as in `Rows`.
+    why
+        uint8 (M,): a key of `NO_ROWS`.
+    """
+
+    start: np.ndarray
+    line: np.ndarray
+    why: np.ndarray
+
+
 def join(parts: Sequence[Rows]) -> Rows:
     """Return the rows of all parts, one at least, behind each other."""
     if len(parts) == 1:
@@ -101,7 +133,7 @@ def join(parts: Sequence[Rows]) -> Rows:
     return Rows(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in vars(parts[0])})
 
 
-def parse(content: bytes, dialect: FileDialect, is_month_first: bool | None = None) -> tuple[Rows, pa.Array]:
+def parse(content: bytes, dialect: FileDialect, is_month_first: bool | None = None) -> tuple[Rows, pa.Array, NoRows]:
     """Read the rows of a piece of a file.
 
     Parameters
@@ -119,6 +151,8 @@ def parse(content: bytes, dialect: FileDialect, is_month_first: bool | None = No
         Its rows, in the order of the file.
     pa.Array
         The text of their times, binary (N,).
+    NoRows
+        The other lines that are not blank.
     """
     line, start = _lines(content)
     table, fault = _table(content, dialect, start)
@@ -127,16 +161,51 @@ def parse(content: bytes, dialect: FileDialect, is_month_first: bool | None = No
     values = _values(table, dialect)
     if not stamps.is_time.all():
         fault[~stamps.is_time] |= TIME
+    why = _no_rows(content, start, dialect, fault, values[:4])
+    left = np.flatnonzero(why)
+    no_rows = NoRows(start[left], line[left], why[left])
+    if len(left):
+        is_row = why == 0
+        start, line, fault, cells = start[is_row], line[is_row], fault[is_row], cells.filter(pa.array(is_row))
+        values = [column[is_row] for column in values]
+        stamps = times.Stamps(*(column[is_row] for column in vars(stamps).values()))
     is_repaired = _judge(values, fault, dialect.has_negative)
     columns = dict(zip(VALUES, values, strict=True))
     texts = {"ns": stamps.ns, "is_utc": stamps.is_utc, "is_slash": stamps.is_slash}
-    return Rows(start=start, line=line, **texts, **columns, fault=fault, is_repaired=is_repaired), cells
+    return Rows(start=start, line=line, **texts, **columns, fault=fault, is_repaired=is_repaired), cells, no_rows
+
+
+def is_note(line: str) -> bool:
+    """Say whether a line without a time is a note of the vendor below the bars, or has empty cells only."""
+    return bool(NOTES.match(line))
+
+
+def _no_rows(
+    content: bytes, start: np.ndarray, dialect: FileDialect, fault: np.ndarray, prices: Sequence[np.ndarray]
+) -> np.ndarray:
+    """Say which lines, beginning at bytes `start`, are no rows, and why, uint8 (N,); `fault` is what is seen so far."""
+    why = np.zeros(len(start), np.uint8)
+    if np.isnan(prices[3]).any():
+        is_empty = np.logical_and.reduce([np.isnan(price) for price in prices])
+        why[is_empty & (fault == 0)] = NO_BAR
+    headers = {*dialect.header, *dialect.again}
+    for row in np.flatnonzero(fault & TIME).tolist():
+        line = line_of(content, int(start[row]))
+        why[row] = HEADER if line in headers else NOTE if is_note(line) else 0
+    return why
+
+
+def line_of(content: bytes, start: int = 0) -> str:
+    """Return the line that begins at a byte, without blanks around it and a mark of the byte order."""
+    stop = content.find(b"\n", start)
+    text = content[start : stop if stop >= 0 else len(content)].decode("utf-8", "surrogateescape")
+    return text.strip("\ufeff \t\r\n")
 
 
 def stamps_of(cells: pa.Array, dialect: FileDialect, is_month_first: bool) -> times.Stamps:
     """Return the times that cells say, by the dialect of their file."""
     pattern = pattern_of(dialect.time_format) if dialect.time_format else None
-    stamps = times.parse(cells, is_month_first, pattern, dialect.is_days)
+    stamps = times.parse(cells, times.Manner(pattern or times.LAYOUT, is_month_first, dialect.is_days, dialect.zone))
     if not dialect.is_days and not dialect.shift_ns:
         return stamps
     ns = stamps.ns + np.where(stamps.is_time, dialect.shift_ns, 0)
@@ -180,7 +249,16 @@ def _table(content: bytes, dialect: FileDialect, start: np.ndarray) -> tuple[pa.
     lines = [line.removesuffix(b"\r") for line in content.split(b"\n")]
     cells = [cells_of(line, dialect.separator) for line in lines if line]
     fault[[len(row) != dialect.n_columns for row in cells]] = CELLS
+    fault[[_has_words(row, dialect) for row in cells]] |= NOT_NUMBER
     return _from_cells(cells, dialect), fault
+
+
+def _has_words(row: Sequence[str], dialect: FileDialect) -> bool:
+    """Say whether a price of a row is neither a number nor what stands for none."""
+    if len(row) != dialect.n_columns:
+        return False
+    texts = (row[place] for place in dialect.values[:4])
+    return any(math.isnan(number(text, dialect)) and text.strip(BLANKS).lower() not in NONE for text in texts)
 
 
 def cells_of(line: bytes, separator: str) -> list[str]:

@@ -8,6 +8,7 @@ Read are, with one or two digits for the hour, `24:00` as the next midnight, and
 - the day first with points: `08.01.2024 01:00:00.000`; with the name of the month: `08-Jan-2024`, `Jan 08, 2024`;
 - digits alone: `20240108`, `20240108 010000`, `20240108 01:00`;
 - epochs by their number of digits: 9 or 10 seconds, 13 milliseconds, 16 microseconds, 19 nanoseconds;
+- any of these with a clock, and the name of the file's zone behind it: `20240108 09:30:00 US/Eastern`;
 - whatever `schema.time_formats.pattern_of` makes of a format such as `%d.%m.%y %H:%M`.
 
 Blanks around them are nothing. Times of one layout (the text with each digit replaced by 0) are read together; a file
@@ -40,12 +41,29 @@ _DATES = (
 )
 _CLOCK = r"(?P<hour>00?):(?P<minute>00)(?::(?P<sec>00)(?:\.(?P<fraction>0{1,9}))?)?(?: ?(?P<half>[AaPp])[Mm])?"
 _ZONE = r"(?: ?GMT|)(?P<zone>Z|[+-](?P<zone_hour>00?)(?::?(?P<zone_minute>00))?)"
+_PLACE = r" (?P<place>[A-Za-z]+(?:/[A-Za-z_]+)+)"
 _DIGITS = r"(?P<hour1>00)(?P<minute1>00)(?P<sec1>00)?"
 _EPOCH = r"(?P<epoch_s>0{9,10})(?:\.0+)?|(?P<epoch_ms>0{13})|(?P<epoch_us>0{16})|(?P<epoch_ns>0{19})"
 LAYOUT = re.compile(
-    rf"[ \t]*(?:(?:{'|'.join(_DATES)})(?:(?:[ T]|  +)(?:{_CLOCK}(?:{_ZONE})?|{_DIGITS}))?|{_EPOCH})[ \t]*".encode()
+    rf"[ \t]*(?:(?:{'|'.join(_DATES)})(?:(?:[ T]|  +)(?:{_CLOCK}(?:{_ZONE}|{_PLACE})?|{_DIGITS}))?|{_EPOCH})"
+    r"[ \t]*".encode()
 )
-NO_NUMBERS = ("zone", "first", "second", "last", "name", "half")  # parts of a layout that are none, or are told twice
+NO_NUMBERS = (
+    "zone",
+    "first",
+    "second",
+    "last",
+    "name",
+    "half",
+    "place",
+)  # parts of a layout that are none, or are told twice
+# Interactive Brokers writes names that systems no longer have.
+US_ZONES = {
+    "US/Eastern": "America/New_York",
+    "US/Central": "America/Chicago",
+    "US/Mountain": "America/Denver",
+    "US/Pacific": "America/Los_Angeles",
+}
 CENTURY_TURNS = 69  # of a year of two digits: 68 is 2068
 FIRST_EPOCH_NS, STOP_EPOCH_NS = 631_152_000 * 10**9, 4_102_444_800 * 10**9  # 1990 to 2099
 
@@ -73,27 +91,39 @@ class Stamps:
     is_slash: np.ndarray
 
 
-def parse(
-    cells: pa.Array, is_month_first: bool = False, pattern: re.Pattern[bytes] | None = None, is_on_wall: bool = False
-) -> Stamps:
-    """Read a column of times.
+def zone_of(place: str) -> str:
+    """Return the zone that a name behind a time means."""
+    return US_ZONES.get(place, place)
 
-    Parameters
+
+@dataclass(frozen=True)
+class Manner:
+    """How times are read.
+
+    Attributes
     ----------
-    cells
-        Binary array (N,) without nulls.
+    pattern
+        The layouts that are read.
     is_month_first
         How dates with slashes are read.
-    pattern
-        The layouts that are read; None for `LAYOUT`.
     is_on_wall
         Whether the clock's text counts, whatever offset stands behind it.
+    zone
+        The only zone whose name may stand behind a time.
     """
+
+    pattern: re.Pattern[bytes] = LAYOUT
+    is_month_first: bool = False
+    is_on_wall: bool = False
+    zone: str = ""
+
+
+def parse(cells: pa.Array, manner: Manner) -> Stamps:
+    """Read a column of times, a binary array (N,) without nulls."""
     offsets = np.frombuffer(cells.buffers()[1], np.int32)[cells.offset : cells.offset + len(cells) + 1]
     data = np.frombuffer(cells.buffers()[2] or b"", np.uint8)
     widths = np.diff(offsets)
     stamps = Stamps(np.zeros(len(cells), np.int64), *(np.zeros(len(cells), bool) for _ in range(3)))
-    manner = _Manner(pattern or LAYOUT, is_month_first, is_on_wall)
     for width in np.flatnonzero(np.bincount(np.minimum(widths, LONGEST + 1), minlength=LONGEST + 2)):
         if not 0 < width <= LONGEST:
             continue
@@ -106,22 +136,13 @@ def parse(
     return stamps
 
 
-@dataclass(frozen=True)
-class _Manner:
-    """How times are read: see `parse`."""
-
-    pattern: re.Pattern[bytes]
-    is_month_first: bool
-    is_on_wall: bool
-
-
-def _parse_width(text: np.ndarray, rows: np.ndarray | None, manner: _Manner, stamps: Stamps) -> None:
+def _parse_width(text: np.ndarray, rows: np.ndarray | None, manner: Manner, stamps: Stamps) -> None:
     """Read times of one width, uint8 (width, n), into `stamps` at `rows`, all of them for None."""
     digits = text - ZERO  # what is below "0" wraps to above 9
     layouts = np.where(digits <= 9, ZERO, text)
     for layout, chosen in _by_layout(layouts):
         match = manner.pattern.fullmatch(layout)
-        if match is None:
+        if match is None or not _is_of_zone(match, manner.zone):
             continue
         found = {name: match.span(name) for name, part in match.groupdict().items() if part is not None}
         spans = {name.rstrip("0123456789"): span for name, span in found.items()}
@@ -141,6 +162,11 @@ def _parse_width(text: np.ndarray, rows: np.ndarray | None, manner: _Manner, sta
             target = rows[target]
         stamps.ns[target], stamps.is_time[target] = ns, is_time
         stamps.is_utc[target], stamps.is_slash[target] = "zone" in spans or bool(epoch), is_slash
+
+
+def _is_of_zone(match: re.Match[bytes], zone: str) -> bool:
+    place = match.groupdict().get("place")
+    return place is None or zone_of(place.decode()) == zone
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 A gap is a step over more than `USUAL_GAP_BARS` bars' length. For months that is counted in calendar months, for weeks
 in weeks, for days in the days on which the instrument trades: those of its usual weekdays on which it, or another one
 that trades on the same days, has a bar. So a holiday is no gap, and neither is a hole of some days in the data of a
-lone instrument, which looks the same. Where nobody has a bar for more than `LONGEST_CLOSURE` such weekdays, they count.
+lone instrument, which looks the same, unless its calendar is named (`exchanges`). Where nobody has a bar for more than
+`LONGEST_CLOSURE` such weekdays, they count.
 """
 
 from collections.abc import Mapping
@@ -24,6 +25,11 @@ LEAST_WEEK_NS, LEAST_MONTH_NS = 4 * DAY_NS, 20 * DAY_NS
 def are_long(step_ns: float) -> bool:
     """Say whether bars with this usual step between them are of a day or longer."""
     return step_ns >= LEAST_DAY_NS
+
+
+def are_days(time: np.ndarray) -> bool:
+    """Say whether gaps between bars at these times, int64 ns UTC, sorted, are counted in trading days."""
+    return len(time) > 1 and bool(np.median(np.diff(time)) < LEAST_WEEK_NS)
 
 
 def calendars(times: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

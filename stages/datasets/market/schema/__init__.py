@@ -121,6 +121,7 @@ class Instrument(Format):
     date_order: Literal["day_first", "month_first"] | None = None
     format: str | None = None
     keep: Keep | None = None
+    calendar: str | None = None
 
 
 @dataclass(frozen=True)
@@ -148,6 +149,9 @@ class Options:
     volume_bars
         Bars that the tactical average of the volume looks back on, over segments; None is `VOLUME_BARS`, and `LOOKBACK`
         for bars of a day or longer.
+    calendar
+        Name of the calendar of exchange_calendars by which gaps of daily bars are counted, such as ``XNYS``; None is
+        the one that the bars show.
     negative_prices
         Whether prices of 0 and less are bars; features that look back on one are not valid.
     instrument
@@ -166,6 +170,7 @@ class Options:
     keep: Keep | None = None
     scale: Literal["auto", "original"] = "auto"
     volume_bars: Annotated[int, Must(lambda bars: 1 <= bars <= VOLUME_BARS, f"1 to {VOLUME_BARS}")] | None = None
+    calendar: str | None = None
     negative_prices: bool = False
     instrument: Annotated[str, Must(_is_name_rule, NAME_RULE)] | None = None
     formats: dict[str, Format] = field(default_factory=dict)
@@ -178,6 +183,12 @@ class Options:
     def kept(self, instrument: str) -> Keep | None:
         """Return which of the rows of one time counts."""
         return self.of(instrument).keep or self.keep
+
+    def calendar_of(self, instrument: str) -> tuple[str, str]:
+        """Return the name of the calendar of an instrument, empty for none, and which setting says it."""
+        own = self.of(instrument).calendar
+        where = f"{WHERE}.instruments.{instrument}.calendar" if own else f"{WHERE}.calendar"
+        return own or self.calendar or "", where
 
     def bars_of_volume(self, bar_ns: int) -> int:
         """Return how many bars the average of the volume looks back on, for bars of this length."""
