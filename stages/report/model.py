@@ -142,5 +142,6 @@ def shown(value: float | None) -> str:
     """
     if value is None:
         return "-"
-    rounded = round(value, N_DIGITS_SMALL)
-    return f"{rounded:.{N_DIGITS_SMALL}f}" if 0 < abs(rounded) < SMALL else f"{round(value, N_DIGITS) + 0.0:.{N_DIGITS}f}"
+    is_small = 0 < abs(round(value, N_DIGITS_SMALL)) < SMALL
+    n_digits = N_DIGITS_SMALL if is_small else N_DIGITS
+    return f"{round(value, n_digits) + 0.0:.{n_digits}f}"
