@@ -79,7 +79,8 @@ def make_job(dataset: str, entry: Mapping[str, Any], task_class: type[Task]) -> 
         When a parameter is wrong or there are no arrays.
     """
     recipe, folder = read_recipe(dataset, entry, task_class.DEFAULTS), paths.processed_dir(dataset)
-    data = {name: data_digest(Path(name)) for name in {str(folder), *(one.folder for one in recipe.settings.sources)}}
+    folders = dict.fromkeys([str(folder), *(one.folder for one in recipe.settings.sources)])  # in one order
+    data = {name: data_digest(Path(name)) for name in folders}
     if recipe.settings.init_from is not None:
         data["init_from"] = digest_of_files([_weights_file(Path(recipe.settings.init_from))])
     package = Path(str(sys.modules[task_class.__module__].__file__)).parents[1]
