@@ -120,6 +120,8 @@ def chosen(params: Params, datasets: Sequence[str]) -> list[str]:
     ------
     ParamsError
         When a named one has no entry, or no dataset has one.
+    ExpectedError
+        When the list of generations is damaged.
     """
     if len(datasets) == len(params.datasets):
         datasets = [dataset for dataset in datasets if dataset in params.iterate]
@@ -127,6 +129,7 @@ def chosen(params: Params, datasets: Sequence[str]) -> list[str]:
         raise ParamsError(f"{paths.PARAMS_FILE}: iterate: no entry, expected one for each dataset that plays; add it")
     for dataset in datasets:
         settings_of(params, dataset)
+    listed()  # DVC itself would say of a damaged list where it stumbles, and not what to do
     return list(datasets)
 
 

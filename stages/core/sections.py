@@ -230,8 +230,9 @@ def _is_section(found: object, where: str, faults: list[Fault]) -> bool:
 
 
 def _is_kind_of_section(kind: Any) -> bool:
-    kind, _, _ = _taken_apart(kind)
-    return dataclasses.is_dataclass(kind) or get_origin(kind) is dict
+    """Say whether a value is a section, so that one that holds nothing is an empty one, and not null."""
+    kind, _, may_be_null = _taken_apart(kind)
+    return not may_be_null and (dataclasses.is_dataclass(kind) or get_origin(kind) is dict)
 
 
 def _is_needed(field: "dataclasses.Field[Any]") -> bool:

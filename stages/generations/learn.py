@@ -21,6 +21,8 @@ from stages.generations.settings import Mix, settings_of
 from stages.processed import Processed
 from stages.runtime.memory_log import MemoryLog
 
+N_DIGITS = 9  # of shares: 1 - 0.7 - 0.3 is not 0, and nobody asks for a share of a billionth
+
 
 def learn(params: Params, generation: Generation) -> None:
     """Train the candidate of a generation."""
@@ -42,7 +44,7 @@ def _mixture(mix: Mix, generation: Generation, place: Path) -> dict[str, Any]:
     """Return the keys of the trainer that say what is learnt from, how long, and what it begins with."""
     window = _window(mix, generation)
     older, base = window[:-1], paths.processed_dir(generation.dataset)
-    between = 1 - mix.new_share - mix.base_share
+    between = round(1 - mix.new_share - mix.base_share, N_DIGITS)
     weights = {str(base): mix.base_share if older else 1 - mix.new_share, str(window[-1]): mix.new_share}
     weights |= {str(folder): between / len(older) for folder in older}
     sources = [

@@ -17,6 +17,7 @@ from stages.core.errors import ExpectedError
 from stages.core.files import write_text
 
 LIST = paths.GENERATIONS_DIR / "list.yaml"
+RESTORE = f"restore it with `git checkout {LIST}`"
 
 
 @dataclass(frozen=True)
@@ -109,10 +110,16 @@ def listed() -> list[Generation]:
     ExpectedError
         When the list is damaged or has a gap.
     """
-    found = sorted((of_key(key) for key in _content()), key=lambda one: (one.dataset, one.number))
+    content = _content()
+    try:
+        found = sorted((of_key(str(key)) for key in content), key=lambda one: (one.dataset, one.number))
+    except ExpectedError as error:
+        raise ExpectedError(f"{LIST}: {error}; {RESTORE}") from None
     for one in found:
         if one.before is not None and one.before not in found:
-            raise ExpectedError(f"{LIST}: {one.key} without {one.before.key}, expected all before it; restore the list")
+            raise ExpectedError(f"{LIST}: {one.key} without {one.before.key}, expected all before it; {RESTORE}")
+        if content[one.key] != one.entry():
+            raise ExpectedError(f"{LIST}: {one.key} is {content[one.key]}, expected {one.entry()}; {RESTORE}")
     return found
 
 
@@ -138,8 +145,8 @@ def _content() -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except plain_yaml.NotPlainYaml as error:
-        raise ExpectedError(f"{LIST}: {error}") from None
+        raise ExpectedError(f"{LIST}: {error}; {RESTORE}") from None
     generations = content.get("generations") if isinstance(content, dict) else None
     if not isinstance(generations, dict):
-        raise ExpectedError(f"{LIST}: no mapping `generations`, expected one; restore it with `git checkout {LIST}`")
+        raise ExpectedError(f"{LIST}: no mapping `generations`, expected one; {RESTORE}")
     return generations

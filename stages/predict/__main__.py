@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from stages.core.errors import ExpectedError
 from stages.core.files import atomic
 from stages.core.params import load
 from stages.runtime import cli
@@ -64,6 +65,8 @@ def predict(dataset: str, path: Path, top: int, out: Path | None) -> None:
     """
     params = load().dataset(dataset)
     require_torch()
+    if out is not None and out.is_dir():
+        raise ExpectedError(f"--out: {out} is a folder, expected the name of a CSV file; correct it")
     from stages.predict.answers import answers
     from stages.training import load_model
 

@@ -134,7 +134,7 @@ def _write(merged: Merged, trained: Processed, window: str | None, folder: Path)
     write_keys(written, merged)
     write_names(written, merged)
     windows = {} if window is None else {window: Window(trained.window_rows(window), step=1)}
-    written.json(part_files.STATS, {"windows": write_starts(written, merged, windows)})
+    written.json(part_files.STATS, {"windows": write_starts(written, merged, windows, tells=False)})
     return Processed(folder)
 
 

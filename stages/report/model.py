@@ -19,6 +19,8 @@ OfPart = Mapping[str, Mapping[str, float | None]]  # metrics of the model and of
 
 EVALUATED = ("val", "test")
 MODEL = "model"  # its own metrics, among those of the baselines
+SMALL = 0.01
+N_DIGITS, N_DIGITS_SMALL = 3, 5  # behind the point
 
 
 @dataclass(frozen=True)
@@ -96,14 +98,15 @@ def _damaged(path: Path, error: ValueError) -> DamagedFile:
 
 
 def verdict(headline: Mapping[str, Any], of_part: OfPart) -> str:
-    """Say in words which baselines a model is better than.
+    """Say in words which baselines a model is better than, as far as its samples can tell.
 
     Parameters
     ----------
     headline
         ``name`` of a metric, and ``is_higher_better``.
     of_part
-        Metrics of the model and of each baseline.
+        Metrics of the model and of each baseline. Where the model's has an interval, ``<name>_low`` and
+        ``<name>_high``, it is better than what the whole interval is better than.
 
     Examples
     --------
@@ -112,16 +115,20 @@ def verdict(headline: Mapping[str, Any], of_part: OfPart) -> str:
     'not better than ridge; better than mean'
     >>> verdict({"name": "r2", "is_higher_better": True}, {**found, "ridge": {}})
     'better than every baseline'
+    >>> earned = {"model": {"return": 0.4, "return_low": -0.2, "return_high": 0.9}, "hold": {"return": 0.0}}
+    >>> verdict({"name": "return", "is_higher_better": True}, earned)
+    'not better than hold'
     """
     name, sign = headline["name"], 1 if headline["is_higher_better"] else -1
-    own = of_part[MODEL].get(name)
+    own, bound = of_part[MODEL].get(name), of_part[MODEL].get(f"{name}_{'low' if sign > 0 else 'high'}")
     values = {of: found.get(name) for of, found in of_part.items() if of != MODEL}
     others = {of: value for of, value in values.items() if value is not None}
     if own is None:
         return "nothing was counted"
     if not others:
         return "no baseline has it"
-    worse = [of for of, value in others.items() if sign * own > sign * value]
+    surely = own if bound is None else bound
+    worse = [of for of, value in others.items() if sign * surely > sign * value]
     rest = [of for of in others if of not in worse]
     if not rest:
         return "better than every baseline"
@@ -129,5 +136,12 @@ def verdict(headline: Mapping[str, Any], of_part: OfPart) -> str:
 
 
 def shown(value: float | None) -> str:
-    """Return a metric with three digits, a dash for none; what is left of a 0 by its sums has no sign."""
-    return "-" if value is None else f"{round(value, 3) + 0.0:.3f}"
+    """Return a metric, a dash for none: with three digits, a small one, such as a return in SOL, with five.
+
+    What is left of a 0 by its sums has no sign.
+    """
+    if value is None:
+        return "-"
+    is_small = 0 < abs(round(value, N_DIGITS_SMALL)) < SMALL
+    n_digits = N_DIGITS_SMALL if is_small else N_DIGITS
+    return f"{round(value, n_digits) + 0.0:.{n_digits}f}"

@@ -28,18 +28,26 @@ logger = logging.getLogger("batchwise")
 SOME = 3  # series that are named
 
 
-def write_starts(folder: WrittenFolder, merged: Merged, windows: Mapping[str, Window]) -> dict[str, dict[str, int]]:
+def write_starts(
+    folder: WrittenFolder, merged: Merged, windows: Mapping[str, Window], *, tells: bool = True
+) -> dict[str, dict[str, int]]:
     """Write starts_<field>_<part>.npy for each field of `windows`; return their sizes and numbers, per field.
+
+    Parameters
+    ----------
+    folder, merged, windows
+        Where to write, and of what.
+    tells
+        Whether to look for windows in each part and series: that one has none is a warning then.
 
     Raises
     ------
     ExpectedError
-        When a field is no feature of the dataset, or no part has a window of it. That a part, or a series, has none is
-        a warning.
+        When a field is no feature of the dataset; with `tells` also when no part has a window of it.
     """
     _require_features(merged, windows)
     counts: dict[str, dict[str, int]] = {}
-    is_told = False
+    is_told = not tells
     for name, wanted in windows.items():
         counts[name] = {"window": wanted.window, "step": wanted.step, "ahead": wanted.ahead}
         parts, is_first, is_valid = _flags(merged, name)
@@ -57,8 +65,9 @@ def write_starts(folder: WrittenFolder, merged: Merged, windows: Mapping[str, Wi
             with folder.npy(part_files.window_starts(name, part), found.dtype, found.shape) as sink:
                 sink.append(found)
             counts[name][part] = len(found)
-        _tell_of_none(name, wanted, counts[name], longest)
-        _tell_of_series(name, merged, np.concatenate(begins))
+        if tells:
+            _tell_of_none(name, wanted, counts[name], longest)
+            _tell_of_series(name, merged, np.concatenate(begins))
     return counts
 
 

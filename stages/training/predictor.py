@@ -15,7 +15,7 @@ from stages.core import paths
 from stages.loader.settings import Batch
 from stages.processed import Processed
 from stages.training.device import Device
-from stages.training.settings import read_recipe
+from stages.training.settings import params_of_task
 from stages.training.task import Task
 from stages.training.tasks import task_class
 from stages.training.weights import load_weights, read_about
@@ -97,10 +97,8 @@ def load_model(name: str | Path, folder: Path | None = None) -> Predictor:
     place = Path(name) if Path(name).is_dir() else paths.model_dir(str(name))
     about = read_about(place)
     task_of = task_class(about["dataset"])
-    params = {key: about["params"][key] for key in task_of.DEFAULTS if key in about["params"]}
-    recipe = read_recipe(about["dataset"], params, task_of.DEFAULTS)
     data = Processed(folder or paths.processed_dir(about["dataset"]))
-    task = task_of(recipe.of_task, data.folder)
+    task = task_of(params_of_task(about["params"], task_of.DEFAULTS), data.folder)
     model = task.build()
     load_weights(model, place)
     return Predictor(task, model.eval(), about, data)

@@ -178,6 +178,14 @@ def read_recipe(dataset: str, entry: Mapping[str, Any], defaults: Mapping[str, A
     return Recipe(settings, {key: filled[key] for key in defaults})
 
 
+def params_of_task(params: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a task is given of all parameters of a training, as `Recipe.described` has them.
+
+    How it was trained does not matter to who uses the model, so the trainer's rules are not asked.
+    """
+    return {key: _filled(default, params.get(key, default)) for key, default in defaults.items()}
+
+
 def _filled(default: object, value: Any) -> Any:
     """Return a value; a section with the keys of its default that it leaves out."""
     return {**default, **value} if isinstance(default, Mapping) and isinstance(value, Mapping) else value

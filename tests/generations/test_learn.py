@@ -55,6 +55,8 @@ def test_a_later_one_also_from_those_between_in_equal_shares(here):
 def test_what_has_no_share_is_left_out_and_rows_are_of_the_base(here):
     newest = generations(2)
     assert set(shares(newest, new_share=1.0, base_share=0.0)) == {"data/generations/hex-g002/arrays"}
+    both = {"data/processed/hex", "data/generations/hex-g002/arrays"}
+    assert set(shares(newest, new_share=0.7, base_share=0.3)) == both  # what is left of 1 is 5.6e-17
     rows = [one.get("rows") for one in mixture(newest, rows=[0.5, 1.0])["sources"]]
     assert rows == [[0.5, 1.0], None, None]
 

@@ -3,7 +3,9 @@
 import pytest
 import yaml
 
+from stages.commands.iterate import chosen
 from stages.core.errors import ExpectedError
+from stages.core.params import load
 from stages.generations.places import LIST, Generation, lengthen, listed, of_key
 
 
@@ -39,16 +41,27 @@ def test_the_list_grows_and_what_is_there_stays(here):
     ("text", "error"),
     [
         ("generations: {hex-g002: {}}", "hex-g002 without hex-g001"),
+        ("generations: {hex-g001: 3}", "hex-g001 is 3, expected {'dataset': 'hex', "),
+        ("", "no mapping `generations`"),
         ("generations: [hex-g001]", "no mapping `generations`"),
         ("generations: {hex: {}}", "'hex': no generation"),
-        ("generations: {", "list.yaml: "),
+        ("generations: {", "line 2"),
     ],
 )
 def test_a_damaged_list_is_an_error(here, text, error):
     LIST.parent.mkdir(parents=True)
     LIST.write_text(text)
-    with pytest.raises(ExpectedError, match=error):
+    with pytest.raises(ExpectedError, match=rf"list.yaml: .*{error}.*; restore it with `git checkout"):
         listed()
+
+
+def test_a_damaged_list_is_told_before_anything_runs(here):
+    (here / "params.yaml").write_text("datasets: {hex: {raw: data/games}}\niterate: {hex: {}}\n")
+    assert chosen(load(), ["hex"]) == ["hex"]
+    LIST.parent.mkdir(parents=True)
+    LIST.write_text("")
+    with pytest.raises(ExpectedError, match="no mapping `generations`"):
+        chosen(load(), ["hex"])
 
 
 def test_without_a_list_there_are_none(here):

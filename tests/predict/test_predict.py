@@ -169,7 +169,17 @@ def test_files_that_are_not_there_or_without_windows_are_told(here, run, tmp_pat
     (tmp_path / "few").mkdir()
     (tmp_path / "few/NQ.csv").write_text("".join([lines[0], *lines[1000:1029]]))
     found = run("predict", "market", str(tmp_path / "few/NQ.csv"), cwd=here)
-    assert "29 rows, expected a window of 48 without a gap; add rows" in found.stderr
+    assert found.stderr.endswith("29 rows, expected a window of 48 without a gap; add rows\n")
+    found = run("predict", "market", "data/sample/market/NQ.csv", "--out", str(tmp_path), cwd=here)
+    assert found.stderr == f"error: --out: {tmp_path} is a folder, expected the name of a CSV file; correct it\n"
+
+
+def test_parts_that_a_file_does_not_have_are_not_told_of(here, run):
+    for name in ("market/NQ.csv", "rugs"):
+        found = run("predict", name.partition("/")[0], f"data/sample/{name}", cwd=here)
+        assert found.returncode == 0
+        assert "no window of" not in found.stderr
+        assert "split" not in found.stderr
 
 
 def test_a_terminal_gets_a_table_and_all_else_csv(here, tmp_path, monkeypatch, capsys):

@@ -32,6 +32,18 @@ def test_words_say_where_a_model_is_not_better():
     assert [shown(value) for value in (None, -2e-16, 0.0636)] == ["-", "0.000", "0.064"]
 
 
+def test_a_small_metric_is_not_shown_as_none():
+    assert [shown(value) for value in (-0.0009351, 0.0099, 0.01)] == ["-0.00094", "0.00990", "0.010"]
+
+
+def test_a_model_is_better_only_where_its_whole_interval_is():
+    higher, lower = ({"name": "x", "is_higher_better": is_higher} for is_higher in (True, False))
+    own = {"x": 0.4, "x_low": 0.1, "x_high": 0.7}
+    found = {"model": own, "near": {"x": 0.3}, "far": {"x": 0.0}, "high": {"x": 0.8}}
+    assert verdict(higher, found) == "not better than near, high; better than far"
+    assert verdict(lower, found) == "not better than near, far; better than high"
+
+
 def test_the_page_has_a_section_of_the_model(trained):
     text = command.report(["splendor"]).read_text(encoding="utf-8")
     section = text[text.index('<section id="splendor-model"') :].partition('<section id="splendor-classes"')[0]

@@ -14,6 +14,7 @@ from stages.core.errors import ExpectedError  # noqa: E402
 from stages.loader import batches  # noqa: E402
 from stages.training import load_model  # noqa: E402
 from stages.training.predictor import legal_probabilities  # noqa: E402
+from stages.training.settings import params_of_task, read_recipe  # noqa: E402
 from stages.training.tasks import task_class  # noqa: E402
 from tests.helpers.places import REPOSITORY  # noqa: E402
 
@@ -21,15 +22,20 @@ pytestmark = pytest.mark.train
 
 
 @pytest.fixture
-def trained(train, tmp_path, monkeypatch):
-    """Train, and let the package of the toy task be found among the datasets."""
-    data = train(epochs=20, lr=0.01, model={"dropout": 0.5})
+def packages(tmp_path, monkeypatch):
+    """Let the package of the toy task be found among the datasets."""
     shutil.copytree(REPOSITORY / "tests/helpers/toy_training", tmp_path / "packages/toy/training")
     (tmp_path / "packages/toy/__init__.py").touch()
     monkeypatch.setattr(stages.datasets, "__path__", [*stages.datasets.__path__, str(tmp_path / "packages")])
-    yield data
+    yield
     for name in [name for name in sys.modules if name.startswith("stages.datasets.toy")]:
         del sys.modules[name]
+
+
+@pytest.fixture
+def trained(train, packages):
+    """Return `data` with a trained model."""
+    return train(epochs=20, lr=0.01, model={"dropout": 0.5})
 
 
 def test_probabilities_are_of_legal_classes_and_hit_the_label_as_metrics_say(trained):
@@ -50,6 +56,18 @@ def test_probabilities_are_of_legal_classes_and_hit_the_label_as_metrics_say(tra
 def test_a_folder_names_a_model_too(trained):
     shutil.copytree(trained / "models/toy", trained / "kept")
     assert load_model(trained / "kept").about["step"] == load_model("toy").about["step"]
+
+
+def test_how_a_model_was_trained_does_not_matter_to_who_uses_it():
+    recipe = read_recipe("toy", {"samples": 900, "model": {"a": 3}}, {"epochs": 6, "model": {"a": 1, "b": 2}})
+    assert params_of_task(recipe.described(), {"epochs": 6, "model": {"a": 1, "b": 2}}) == recipe.of_task
+    assert recipe.of_task == {"epochs": None, "model": {"a": 3, "b": 2}}
+
+
+def test_a_model_that_was_trained_on_so_many_samples_can_be_used(train, packages):
+    data = train(samples=200)
+    assert json.loads((data / "models/toy/model.json").read_text())["params"]["epochs"] is None
+    assert load_model("toy").about["params"]["samples"] == 200
 
 
 def test_damaged_and_missing_models_are_refused(trained):

@@ -27,6 +27,7 @@ def test_an_entry_comes_before_both_and_fills_a_section_key_by_key():
     assert found.of_task["model"] == {"width": 16, "dropout": 0.0}
     assert found.of_task["policy_weight"] == 2.0
     assert found.settings.early_stop == EarlyStop(3)
+    assert recipe(early_stop=None).settings.early_stop is None
 
 
 def test_samples_take_the_place_of_the_epochs_of_a_default():
