@@ -116,13 +116,17 @@ def encode(table: Table, options: Mapping[str, Any]) -> dict[str, np.ndarray]:
     unit = arrays.pop("unit")
     position, average = halo.position[near][own], np.minimum(halo.age, bars.volume_bars)[near][own]
     for name, lookback in LOOKBACKS.items():
-        is_valid = (position >= lookback) & is_positive[own]
-        arrays[name] = features[name][own].astype(np.float32)
-        arrays[name][~is_valid] = 0.0
-        arrays[f"valid_{name}"] = is_valid.astype(np.uint8)
+        arrays |= _with_validity(name, features[name][own], (position >= lookback) & is_positive[own])
     arrays["lookback"] = np.maximum(np.minimum(position, LOOKBACK), average).astype(np.int32)
     arrays["instrument"] = _instruments(table.keys)[unit]
     return arrays | _groups(unit, arrays["segment"], table.keys)
+
+
+def _with_validity(name: str, values: np.ndarray, is_valid: np.ndarray) -> dict[str, np.ndarray]:
+    """Return a feature as it is stored, 0 where it is not valid, and where it is."""
+    stored = values.astype(np.float32)
+    stored[~is_valid] = 0.0
+    return {name: stored, f"valid_{name}": is_valid.astype(np.uint8)}
 
 
 def _features(rows: dict[str, np.ndarray], volume_ratio: np.ndarray, options: Options) -> dict[str, np.ndarray]:

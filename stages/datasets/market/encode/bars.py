@@ -152,15 +152,12 @@ def _rows(content: bytes, unit: Unit) -> tuple[Rows, np.ndarray, np.ndarray, int
     n_lines = n_lines_before = n_before = 0
     pieces = list(_pieces(content, unit))
     for dialect, piece, own in pieces:
-        table, _, no_rows = rows.parse(piece, dialect)
+        table, no_rows = _piece(piece, dialect, n_lines)
         is_own = no_rows.start >= own
-        others.append((no_rows.line[is_own] + np.int32(n_lines), no_rows.why[is_own]))
-        n_before += int(np.searchsorted(table.start, own))
-        table = replace(table, line=table.line + np.int32(n_lines))
+        others.append((no_rows.start[is_own], no_rows.line[is_own], no_rows.why[is_own]))
+        n_before += int((table.start < own).sum())
         n_lines_before += piece.count(b"\n", 0, own)
         n_lines += piece.count(b"\n") if len(pieces) > 1 else 0
-        if dialect.is_newest_first:
-            table = table.at(np.arange(len(table.ns))[::-1])
         time, fault = rows.utc(table.ns, table.is_utc, table.fault, dialect.zone)[:2]
         tables.append(table)
         times.append(time)
@@ -168,18 +165,40 @@ def _rows(content: bytes, unit: Unit) -> tuple[Rows, np.ndarray, np.ndarray, int
     joined = rows.join(tables)
     table = replace(joined, line=joined.line - np.int32(n_lines_before))
     time, fault = (columns[0] if len(columns) == 1 else np.concatenate(columns) for columns in (times, faults))
+    no_rows = NoRows(*map(np.concatenate, zip(*others, strict=True)))
+    no_rows = replace(no_rows, line=no_rows.line - np.int32(n_lines_before))
+    return table, _filled(time, fault, n_before), fault, n_before, no_rows
+
+
+def _piece(piece: bytes, dialect: FileDialect, n_lines: int) -> tuple[Rows, NoRows]:
+    """Return the rows of some bytes, oldest first, and the lines that are none, behind so many lines of others."""
+    table, _, no_rows = rows.parse(piece, dialect)
+    table = replace(table, line=table.line + np.int32(n_lines))
+    if dialect.is_newest_first:
+        table = table.at(np.arange(len(table.ns))[::-1])
+    return table, replace(no_rows, line=no_rows.line + np.int32(n_lines))
+
+
+def _filled(time: np.ndarray, fault: np.ndarray, n_before: int) -> np.ndarray:
+    """Return times, those that cannot be read filled from their neighbours, of own rows and those before apart."""
     is_time = fault & rows.NO_TIME == 0
-    if not is_time.all():
-        parts = slice(n_before), slice(n_before, None)
-        time = np.concatenate([segments.fill(time[part], is_time[part]) for part in parts])
-    line, why = (np.concatenate(columns) for columns in zip(*others, strict=True))
-    return table, time, fault, n_before, NoRows(np.empty(0, np.int64), line - np.int32(n_lines_before), why)
+    if is_time.all():
+        return time
+    parts = slice(n_before), slice(n_before, None)
+    return np.concatenate([segments.fill(time[part], is_time[part]) for part in parts])
 
 
 def _lines_left_out(unit: int, no_rows: NoRows) -> list[Finding]:
     """Return a finding for each reason why lines are no rows."""
     found = {why: no_rows.line[no_rows.why == why] for why in np.unique(no_rows.why).tolist()}
     return [Finding(unit, rows.NO_ROWS[why], len(lines), int(lines.min()) + 1) for why, lines in found.items()]
+
+
+def _is_as_it_lies(content: bytes, unit: Unit) -> bool:
+    """Say whether the bytes of a unit are of one file and each of its sources ends with a line."""
+    ends = np.cumsum([(source.stop or 0) - source.start for source in unit.sources])
+    is_one = len({source.path for source in unit.sources}) == 1
+    return is_one and all(content[end - 1 : end] == b"\n" for end in ends.tolist())
 
 
 def _pieces(content: bytes, unit: Unit) -> Iterator[tuple[FileDialect, bytes, int]]:
@@ -191,9 +210,7 @@ def _pieces(content: bytes, unit: Unit) -> Iterator[tuple[FileDialect, bytes, in
     dialects = [from_json(entry) for entry in unit.context["dialects"]]
     reads = unit.context.get("reads", [0] * len(unit.sources))
     place, border = 0, int(unit.context["own"])
-    ends = np.cumsum([(source.stop or 0) - source.start for source in unit.sources])
-    is_one = len(dialects) == 1 and len({source.path for source in unit.sources}) == 1
-    if is_one and not dialects[0].is_newest_first and all(content[end - 1 : end] == b"\n" for end in ends.tolist()):
+    if len(dialects) == 1 and not dialects[0].is_newest_first and _is_as_it_lies(content, unit):
         yield dialects[0], content, border
         return
     runs: list[tuple[tuple[str, int, bool], list[bytes], int]] = []

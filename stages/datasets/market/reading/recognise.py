@@ -195,12 +195,29 @@ class _Case:
     ) -> Recognised:
         """Read the first bars, and conclude from them what the columns do not say."""
         layout = layout or BarLayout(name, "", HEADERED, (), ())
-        lines, settings = self.lines, self.settings
-        header = columns.header
+        lines = self.lines
         first = lines.start[min(n_header, len(lines.start) - 1)]
         body = [row for row in lines.raw[n_header:] if row not in lines.raw[:n_header] and not is_note(",".join(row))]
-        dialect = FileDialect(
-            layout=name,
+        dialect = replace(self._dialect(layout, wanted, columns, body, first), layout=name)
+        table = rows.parse(self.content[first : lines.start[-1]], dialect)[0]
+        self._bar_check(layout, table)
+        time = _some_times(table, dialect, self.content[first : lines.start[-1]])
+        steps = np.abs(np.diff(time))
+        is_days = bool(len(time)) and _are_days(time, steps, body, columns.time)
+        bar_ns = segments.bar_length_of(steps)
+        end = bar_ns if layout.stamp == "end" and not is_days else 0
+        shift = round(wanted.shift_minutes * segments.MINUTE) - end
+        dialect = replace(dialect, is_days=is_days, shift_ns=0 if is_days and not wanted.shift_minutes else shift)
+        note = "" if name == PLAIN else _note(dialect, layout, end)
+        return Recognised(dialect, int(time.min(initial=np.iinfo(np.int64).max)), note)
+
+    def _dialect(
+        self, layout: BarLayout, wanted: Format, columns: "_Columns", body: list[list[str]], first: int
+    ) -> FileDialect:
+        """Return how the file is read, as far as its columns and settings say; `first` is where its rows begin."""
+        lines, settings, header = self.lines, self.settings, columns.header
+        return FileDialect(
+            layout=layout.id,
             separator=lines.separator,
             n_columns=len(body[0])
             if body and not layout.separator and not header
@@ -221,17 +238,6 @@ class _Case:
             header=tuple(filter(None, map(line_of, self.content[:first].split(b"\n")))),
             has_ticks=columns.has_ticks,
         )
-        table = rows.parse(self.content[first : lines.start[-1]], dialect)[0]
-        self._bar_check(layout, table)
-        time = _some_times(table, dialect, self.content[first : lines.start[-1]])
-        steps = np.abs(np.diff(time))
-        is_days = bool(len(time)) and _are_days(time, steps, body, columns.time)
-        bar_ns = segments.bar_length_of(steps)
-        end = bar_ns if layout.stamp == "end" and not is_days else 0
-        shift = round(wanted.shift_minutes * segments.MINUTE) - end
-        dialect = replace(dialect, is_days=is_days, shift_ns=0 if is_days and not wanted.shift_minutes else shift)
-        note = "" if name == PLAIN else _note(dialect, layout, end)
-        return Recognised(dialect, int(time.min(initial=np.iinfo(np.int64).max)), note)
 
     def _adjusted(self, header: list[str], layout: BarLayout, wanted: Format) -> int:
         """Return the column of the adjusted close, if prices are to be scaled by it."""

@@ -372,21 +372,27 @@ def _judge(values: list[np.ndarray], fault: np.ndarray, has_negative: bool) -> n
     if has_negative:
         checks[BEYOND] |= (lowest < -MOST) & is_finite
     else:
-        checks |= {PRICE: (lowest <= 0) & is_finite}
+        checks[PRICE] = (lowest <= 0) & is_finite
         checks[BEYOND] |= (lowest < LEAST) & (lowest > 0)
-    is_repaired = is_outside
-    if is_outside.any():
-        rounding = ROUNDING * np.maximum(np.abs(most), np.abs(least))
-        is_near = (low <= least + rounding) & (high >= most - rounding)
-        is_repaired, checks[RANGE] = is_outside & is_near, is_outside & ~is_near
-        values[1] = np.where(is_repaired, np.maximum(high, most), high)
-        values[2] = np.where(is_repaired, np.minimum(low, least), low)
+    is_repaired = is_outside & _repair(values, is_outside) if is_outside.any() else is_outside
+    checks[RANGE] = is_outside & ~is_repaired
     if checks[NOT_NUMBER].any():
         checks[NO_VOLUME] = checks[NOT_NUMBER] & np.logical_and.reduce([np.isfinite(price) for price in values[:4]])
     for reason, is_wrong in checks.items():
         if is_wrong.any():
             fault[is_wrong] |= reason
     return is_repaired
+
+
+def _repair(values: list[np.ndarray], is_outside: np.ndarray) -> np.ndarray:
+    """Move highs and lows that open or close pass by a rounding there; return where they pass by no more, bool (N,)."""
+    opened, high, low, close, _ = values
+    least, most = np.minimum(opened, close), np.maximum(opened, close)
+    rounding = ROUNDING * np.maximum(np.abs(most), np.abs(least))
+    is_near = (low <= least + rounding) & (high >= most - rounding)
+    values[1] = np.where(is_outside & is_near, np.maximum(high, most), high)
+    values[2] = np.where(is_outside & is_near, np.minimum(low, least), low)
+    return is_near
 
 
 def _are_plain(values: list[np.ndarray]) -> bool:

@@ -144,14 +144,8 @@ def _parse_width(text: np.ndarray, rows: np.ndarray | None, manner: Manner, stam
         match = manner.pattern.fullmatch(layout)
         if match is None or not _is_of_zone(match, manner.zone):
             continue
-        found = {name: match.span(name) for name, part in match.groupdict().items() if part is not None}
-        spans = {name.rstrip("0123456789"): span for name, span in found.items()}
+        spans = _spans(match, manner)
         is_slash = "first" in spans
-        if is_slash:
-            day, month = ("second", "first") if manner.is_month_first else ("first", "second")
-            spans |= {"year": spans["last"], "day": spans[day], "month": spans[month]}
-        if manner.is_on_wall:
-            spans = {name: span for name, span in spans.items() if not name.startswith("zone")}
         epoch = next((name for name in spans if name.startswith("epoch_")), None)
         own = digits if chosen is None else digits[:, chosen]
         ns, is_time = (
@@ -162,6 +156,18 @@ def _parse_width(text: np.ndarray, rows: np.ndarray | None, manner: Manner, stam
             target = rows[target]
         stamps.ns[target], stamps.is_time[target] = ns, is_time
         stamps.is_utc[target], stamps.is_slash[target] = "zone" in spans or bool(epoch), is_slash
+
+
+def _spans(match: re.Match[bytes], manner: Manner) -> dict[str, tuple[int, int]]:
+    """Return where each part of a time stands in the layout that fits."""
+    found = {name: match.span(name) for name, part in match.groupdict().items() if part is not None}
+    spans = {name.rstrip("0123456789"): span for name, span in found.items()}
+    if "first" in spans:
+        day, month = ("second", "first") if manner.is_month_first else ("first", "second")
+        spans |= {"year": spans["last"], "day": spans[day], "month": spans[month]}
+    if manner.is_on_wall:
+        spans = {name: span for name, span in spans.items() if not name.startswith("zone")}
+    return spans
 
 
 def _is_of_zone(match: re.Match[bytes], zone: str) -> bool:
@@ -228,25 +234,30 @@ def _nanoseconds(
     year, month, day = part["year"], part["month"], part["day"]
     hour, minute, second = (part.get(name, none) for name in ("hour", "minute", "sec"))
 
-    # Does it exist? The days of the month are asked of the first month where there is no such month.
-    is_time = (year >= FIRST_YEAR) & (year < STOP_YEAR) & (month >= 1) & (month <= 12)
-    months = np.where(is_time, (year - FIRST_YEAR) * 12 + month - 1, 0)
-    first_day = MONTH_DAYS[months]
-    is_time &= (day >= 1) & (day <= MONTH_DAYS[months + 1] - first_day)
+    first_day, is_time = _days(year, month, day)
     if same.half:
         is_time &= (hour >= 1) & (hour <= 12)
         hour = hour % 12 + (12 if same.half == "p" else 0)
     is_time &= (hour < 24) & (minute < 60) & (second < 60) | _is_midnight(hour, minute, second)
 
-    # When was it? An offset from UTC comes off.
-    if same.sign:
-        hour = hour - same.sign * part["zone_hour"]
-        minute = minute - same.sign * part.get("zone_minute", none)
     seconds = (first_day + (day - 1)) * 86_400 + (hour * 3600 + minute * 60 + second)
+    if same.sign:  # an offset from UTC comes off
+        seconds = seconds - same.sign * (part["zone_hour"] * 3600 + part.get("zone_minute", none) * 60)
     ns = seconds * 1_000_000_000
     if "fraction" in part:
         ns += _fraction_ns(part["fraction"], *spans["fraction"])
     return np.where(is_time, ns, 0), is_time
+
+
+def _days(year: np.ndarray, month: np.ndarray, day: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first day of each month, since 1970, and whether the date exists.
+
+    The days of the month are asked of the first month where there is no such month.
+    """
+    is_date = (year >= FIRST_YEAR) & (year < STOP_YEAR) & (month >= 1) & (month <= 12)
+    months = np.where(is_date, (year - FIRST_YEAR) * 12 + month - 1, 0)
+    first_day = MONTH_DAYS[months]
+    return first_day, is_date & (day >= 1) & (day <= MONTH_DAYS[months + 1] - first_day)
 
 
 def _is_midnight(hour: np.ndarray, minute: np.ndarray, second: np.ndarray) -> np.ndarray | bool:
