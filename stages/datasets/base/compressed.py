@@ -75,9 +75,11 @@ class Unpacked:
     def _refuse_other(self, head: bytes) -> None:
         marks = (MARKS[self._kind], *(SKIPPED_MARKS if self._kind == ".zst" else ()))
         if not head.startswith(marks):
-            name = NAMES[self._kind]
-            cure = f"take {self._kind} off its name if it is not compressed" if head else "correct or remove it"
-            raise BadUnit(f"{self._path}: {head!r} at its beginning, expected a file compressed with {name}; {cure}")
+            expected = f"expected a file compressed with {NAMES[self._kind]}"
+            if not head:
+                raise BadUnit(f"{self._path}: empty, {expected}; fetch it again or remove it")
+            cure = f"take {self._kind} off its name if it is not compressed"
+            raise BadUnit(f"{self._path}: {head!r} at its beginning, {expected}; {cure}")
 
     def read(self, n_bytes: int = -1) -> bytes:
         """Return the next bytes, fewer only at the end; all that are left for -1."""
@@ -107,8 +109,9 @@ class Unpacked:
             if isinstance(error, OSError) and error.errno is not None:
                 raise
             why = " ".join(str(error).split())[:120]
+            where = f" behind {self.at:,} bytes of content" if self.at else ""  # what was read with the fault is lost
             raise BadUnit(
-                f"{self._path}: damaged or cut off behind {self.at:,} bytes of content ({why}), expected a whole file "
+                f"{self._path}: damaged or cut off{where} ({why}), expected a whole file "
                 f"compressed with {NAMES[self._kind]}; fetch it again or remove it"
             ) from None
         self.at += len(piece)

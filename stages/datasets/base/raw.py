@@ -178,6 +178,8 @@ def _named(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.errno is None:  # of a library, which says what it found in the file
+            raise
         raise BadUnit(
             f"{path}: not readable ({error.strerror}), expected a readable file; correct or remove it"
         ) from None

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from stages.core.errors import BadUnit
-from stages.datasets.splendor.encode.spreadsheet import restored
+from stages.datasets.splendor.encode.spreadsheet import EMPTY, restored, with_commas
 from stages.datasets.splendor.schema import (
     ACTION_COLUMN,
     ACTION_TYPES,
@@ -70,10 +70,11 @@ def body(content: bytes, where: str) -> bytes:
     """
     header, _, rows = content.partition(b"\n")
     if header.removesuffix(b"\r") != HEADER:
-        header = restored(header.removesuffix(b"\r"))
+        header, rows = with_commas(header.removesuffix(b"\r"), rows)
+        header = restored(header)
         if header != HEADER:
             raise BadUnit(_explain_header(header, where))
-    if not rows:
+    if not rows.strip(EMPTY):
         raise BadUnit(f"{where}:2: no rows after the header, expected one per move; correct or remove the file")
     return rows if rows.endswith(b"\n") else rows + b"\n"
 
@@ -81,6 +82,8 @@ def body(content: bytes, where: str) -> bytes:
 def _explain_header(header: bytes, where: str) -> str:
     if not header:
         return f"{where}:1: empty, expected a header of {N_COLUMNS} columns; correct or remove the file"
+    if header.startswith(b"sep="):
+        return f"{where}:1: a line 'sep=' for spreadsheets, expected the header; remove that line"
     found = header.decode("utf-8", "replace").split(",")
     for column, (name, expected) in enumerate(zip(found, RAW_COLUMNS, strict=False), 1):
         if name != expected:
