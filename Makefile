@@ -44,10 +44,10 @@ TORCH := $(VENV)/.torch
 TEST_TORCH := $(VENV)/.test-torch
 
 .DEFAULT_GOAL := help
-.PHONY: help setup preprocess lock test test-slow test-train test-all torture train sweep play predict iterate check lint format bench bench-train status plan report verify repair remote push pull merge work dag trace slim clean dataset
+.PHONY: help setup preprocess lock test test-slow test-train test-all torture train sweep play predict iterate check lint format bench bench-train bench-iterate status plan report verify repair remote push pull merge work dag trace slim clean dataset
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(READY): pyproject.toml .requirements.txt
 	$(PYTHON) -m venv $(VENV)
@@ -132,6 +132,10 @@ bench: $(READY)  ## Measure CPU and memory against plain pandas and pyarrow loop
 bench-train: $(TORCH)  ## Train, and measure it against what is demanded of it; takes half an hour
 	@python -m stages.commands.train
 	@python tests/bench/train.py
+
+bench-iterate: $(TORCH)  ## Make three generations of hex, and measure them against what is demanded
+	@python -m stages.commands.train -- hex
+	@python tests/bench/iterate.py
 
 status: $(READY)  ## Say what is out of date and why
 	@set -f; exec python -m stages.commands.status -- $$DATASET

@@ -68,7 +68,7 @@ def test_compressed_files_give_the_same_arrays(raw, dataset, kind):
         np.testing.assert_array_equal(after[name], array)
     for unit in found(dataset, raw):
         base.check_unit(dataset, raw, unit)
-        path, line = base.locate(dataset, raw, unit, 2)
+        [(path, line)] = base.locate(dataset, raw, unit, [2])
         assert path in files(raw)
         assert line >= 2
 

@@ -290,7 +290,7 @@ def test_a_linked_file_from_outside_the_raw_folder_is_a_bad_unit(run, workspace)
 def test_a_linked_folder_from_outside_the_raw_folder_is_refused(run, workspace):
     (workspace / "raw/2_games").rename(workspace / "elsewhere")
     (workspace / "raw/2_games").symlink_to(workspace / "elsewhere")
-    assert_refused(run("discover", DATASET), "raw/2_games/")
+    assert_refused(run("discover", DATASET), "raw/2_games: a link to a folder, expected a folder")
     assert not (workspace / "data/manifests").exists()
 
 

@@ -72,7 +72,7 @@ def test_the_digest_is_that_of_what_is_in_the_file(folder, name):
 @each_packed
 def test_a_line_is_found_again(folder, name):
     unit = Unit("u", (Source(name, 0, 10), Source(name, CONTENT.index(b"\n30000,") + 1)), "", {"own": 10})
-    assert locate(folder, unit, 3) == (folder / name, 30_003)
+    assert locate(folder, unit, [3]) == [(folder / name, 30_003)]
 
 
 @pytest.mark.parametrize("name", ["f.csv.gz", "f.csv.zst"])

@@ -261,7 +261,7 @@ def test_rows_of_two_games_with_one_seq_are_counted_and_told(tmp_path, caplog):
 
 def path_row(root, unit, line):
     """Return the row of a unit's line."""
-    path, row = locate(root, unit, line)
+    [(path, row)] = locate(root, unit, [line])
     return pq.ParquetFile(path).read().to_pylist()[row - 1]
 
 

@@ -48,10 +48,10 @@ def opponent_of(folder: Path) -> Opponent:
         raise ExpectedError(f"{weights}: not found, expected a trained network; {CURE}")
     if importlib.util.find_spec("torch") is None:
         raise ExpectedError(f"torch: not installed, expected it to ask the network; {CURE}")
-    from stages.datasets.hex.training.generation import Gate
+    from stages.datasets.hex.training.generation import MatchSettings
     from stages.datasets.hex.training.network import load
 
-    settings = Gate()
+    settings = MatchSettings()
     with weights.open("rb") as file:
         version = hashlib.file_digest(file, "sha256").hexdigest()[:_DIGITS]
     return Opponent(load(weights), Search((settings.width,), settings.value_weight), NAME, version)

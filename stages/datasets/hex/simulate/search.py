@@ -113,7 +113,7 @@ def choose_by_prior(
     """Choose the next move of every game by what policy and value say of it together.
 
     That is its logit plus `search.value_weight` times the logit of "the mover wins" behind it, for `search.widths[0]`
-    moves; a move that wins is chosen. At a temperature the move is drawn, from the softmax of these sums over it.
+    moves; a move that wins is chosen. At a temperature the move is drawn from the policy alone.
 
     Parameters
     ----------
@@ -135,9 +135,8 @@ def choose_by_prior(
     wins = np.where(movers[below.parent] == RED, red_wins, 1 - red_wins)
     priors = evaluator.policy(boards, movers)[below.parent, below.cell].astype(np.float64)
     scores = priors + (search.value_weight or 0) * _logits(wins)
-    for number, rows in _runs(below.game):
-        if draw.temperature[number] > 0:
-            scores[rows] += draw.temperature[number] * draw.rngs[number].gumbel(size=rows.stop - rows.start)
+    is_drawn = draw.temperature[below.game] > 0
+    scores[is_drawn] = -np.flatnonzero(is_drawn)  # the first of each game, which is a draw from the policy
     scores[below.is_over] = np.inf
     best = np.maximum.reduceat(scores, np.flatnonzero(np.diff(below.parent, prepend=-1)))
     is_best = scores == best[below.parent]

@@ -48,13 +48,13 @@ class SelfPlay:
     seed: Annotated[int, AtLeast(0)] = 42
     width: Annotated[int, Between(1, 169, noun="a whole number")] = 4
     value_weight: Number = 2.0
-    temperature: Number = 1.0
+    temperature: Number = 1.5
     warm_moves: FromOne = 8
     cache: FromOne = 60_000
 
 
 @dataclass(frozen=True)
-class Gate:
+class MatchSettings:
     """The section `gate`.
 
     Attributes
@@ -107,7 +107,7 @@ def simulator_options(entry: Mapping[str, Any], best: Path, number: int) -> dict
 
 def gate(entry: Mapping[str, Any], candidate: Path, best: Path, number: int) -> dict[str, Any]:
     """Play the match; return ``search`` and ``raw``, the scores with and without search, and ``kept``."""
-    settings = build(Gate, dict(entry), f"{WHERE}.gate")
+    settings = build(MatchSettings, dict(entry), f"{WHERE}.gate")
     found: dict[str, Any] = {}
     for name, search in (("search", _search(settings)), ("raw", Search())):
         players = [_player(folder, search, settings) for folder in (candidate, best)]
@@ -119,7 +119,7 @@ def gate(entry: Mapping[str, Any], candidate: Path, best: Path, number: int) -> 
 def anchor(entry: Mapping[str, Any], best: Path, number: int) -> dict[str, Any]:
     """Return the score of a network, with search, against the fixed opponent; the draws are the same each time."""
     del number
-    settings = build(Gate, dict(entry), f"{WHERE}.gate")
+    settings = build(MatchSettings, dict(entry), f"{WHERE}.gate")
     player = _player(best, _search(settings), settings)
     return figures(arena(player, ANCHOR, settings.anchor_games // 2))
 
@@ -142,9 +142,9 @@ def wilson(won: int, games: int) -> float:
     return (share + spread / 2 - Z * root) / (1 + spread)
 
 
-def _search(settings: Gate) -> Search:
+def _search(settings: MatchSettings) -> Search:
     return Search((settings.width,), settings.value_weight)
 
 
-def _player(folder: Path, search: Search, settings: Gate) -> ArenaPlayer:
+def _player(folder: Path, search: Search, settings: MatchSettings) -> ArenaPlayer:
     return ArenaPlayer(load(folder / WEIGHTS), search, settings.temperature, settings.warm_moves)
