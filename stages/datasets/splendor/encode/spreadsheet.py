@@ -1,9 +1,9 @@
 """Logs that went through a spreadsheet or another program -> the same logs as an exporter wrote them.
 
-A byte order mark, quotes and blanks around cells, other words for nothing, empty cells behind the last column and
-empty rows behind the last move say nothing else, so they are taken off; semicolons or tabs between cells become commas.
-The cells of a log hold neither commas, semicolons nor quotes, so that a quote is of a cell's edge or is a fault, and
-stays to be told as one. A row keeps its line in the file.
+A byte order mark, quotes around cells, other words for nothing and empty rows behind the last move say nothing else, so
+they are taken off. Where the header has them too, so are blanks around cells and empty cells behind the last column,
+and semicolons or tabs between cells become commas. The cells of a log hold neither commas, semicolons nor quotes, so
+that a quote is of a cell's edge or is a fault, and stays to be told as one. A row keeps its line in the file.
 """
 
 import re
@@ -17,7 +17,7 @@ MARK: Final = b"\xef\xbb\xbf"
 BLANKS: Final = re.compile(rb"(?<![^,\n])[ \t]+|(?<![ \t])[ \t]+(?=[,\r\n]|\Z)")
 QUOTED: Final = re.compile(rb'(?<![^,\n])"([^",\r\n]*)"(?=[,\r\n]|\Z)')
 NOTHING: Final = re.compile(
-    rb"(?<![^,\n])(?:[nN][aA][nN]|-nan|NA|<NA>|#?N/A|n/a|NULL|null|None)(?=[,\r\n]|\Z)"
+    rb"(?<![^,\n])(?: +|[nN][aA][nN]|-nan|NA|<NA>|#?N/A|n/a|NULL|null|None)(?=[,\r\n]|\Z)"
 )  # of pandas, R, SQL and Excel
 
 
@@ -52,5 +52,17 @@ def restored(content: bytes) -> bytes:
     text = content.removeprefix(MARK)
     last_end = text.find(b"\n", len(text.rstrip(EMPTY)))
     rows = text[: last_end + 1] if last_end >= 0 else text
-    plain = QUOTED.sub(rb"\1", BLANKS.sub(b"", rows))
-    return NOTHING.sub(b"nan", BEHIND.sub(rb"\1", plain))
+    return NOTHING.sub(b"nan", QUOTED.sub(rb"\1", rows))
+
+
+def without_blanks(content: bytes) -> bytes:
+    """Return lines without blanks around their cells."""
+    return BLANKS.sub(b"", content)
+
+
+def without_cells_behind(content: bytes) -> bytes:
+    """Return restored lines without the empty cells behind their last columns.
+
+    It is for logs whose header has some as well: in a row alone, one may come of a comma too many before it.
+    """
+    return BEHIND.sub(rb"\1", content)
