@@ -24,6 +24,7 @@ from stages.core.errors import BadUnit
 MARKS: Final = {".gz": b"\x1f\x8b", ".zst": b"\x28\xb5\x2f\xfd"}
 SKIPPED_MARKS: Final = tuple(bytes([0x50 + i]) + b"\x2a\x4d\x18" for i in range(16))  # frames of zstd without content
 NAMES: Final = {".gz": "gzip", ".zst": "zstd"}
+LONGEST_MARK: Final = max(map(len, MARKS))
 PIECE_BYTES: Final = 1 << 20
 # A file of text takes a tenth to a hundredth. One that swells far more would fill the memory of whoever reads it whole.
 MOST_TIMES: Final = 250
@@ -34,8 +35,8 @@ MOST_ALIKE: Final = 2  # at one place: a month and the rows that the next one lo
 
 def ending(path: str) -> str:
     """Return the ending that says how a file is compressed, `.gz` or `.zst`; empty if none does."""
-    found = os.path.splitext(path)[1].lower()  # noqa: PTH122 - of a text, not of a path: 40 times as fast
-    return found if found in MARKS else ""
+    tail = path[-LONGEST_MARK:].lower()
+    return ".gz" if tail.endswith(".gz") else ".zst" if tail.endswith(".zst") else ""
 
 
 def plain_name(path: str) -> str:

@@ -57,6 +57,7 @@ _WIDE_MARKS: Final = {
     b"\xff\xfe": _UTF16,
     b"\xfe\xff": _UTF16,
 }
+_ALL: Final = (*_WIDE_MARKS, *_MARKS)
 # Not every "<": some brokers write their columns' names as <DATE>.
 _MARKUP: Final = re.compile(rb"(\xef\xbb\xbf)?\s*<(!doctype|html|head|body|\?xml|!--|error[ >])", re.IGNORECASE)
 _JSON: Final = re.compile(rb'(\xef\xbb\xbf)?\s*(\{\s*["}]|\[\s*[{[])')
@@ -80,12 +81,12 @@ def disguise(head: bytes) -> Disguise | None:
     >>> disguise(b"time,open\n1,2\n") is None
     True
     """
-    for mark, found in (*_WIDE_MARKS.items(), *_MARKS.items()):
-        if head.startswith(mark):
-            return found
-    if b"\0" in head and _is_wide(head):
+    if head.startswith(_ALL):  # one look for nearly all files
+        return next(found for mark, found in (*_WIDE_MARKS.items(), *_MARKS.items()) if head.startswith(mark))
+    has_zero = b"\0" in head  # most of the time that a look takes
+    if has_zero and _is_wide(head):
         return _UTF16
-    if b"\0" in head and b"\n" not in head:  # else some lines may be sound, and the others are told one by one
+    if has_zero and b"\n" not in head:  # else some lines may be sound, and the others are told one by one
         return Disguise("binary data", "correct or remove it")
     if _MARKUP.match(head):
         return Disguise("a page of HTML or XML", "look what it says: the download may have failed")
