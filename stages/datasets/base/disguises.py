@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from stages.core.errors import BadUnit
 
-HEAD_BYTES: Final = 1 << 16  # that are looked at; a line has fewer
+HEAD_BYTES: Final = 1 << 14  # that are looked at; a line has fewer, the header of a log of Splendor 8 KB
 
 
 class Disguise(NamedTuple):
