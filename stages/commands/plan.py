@@ -15,7 +15,15 @@ from dataclasses import dataclass
 
 from stages.commands.preprocess import layout, may_simulate
 from stages.commands.repair import look_first
-from stages.commands.status import Changes, StaleStage, changes, is_input, not_simulated, stale_stages
+from stages.commands.status import (
+    Changes,
+    StaleStage,
+    changes,
+    is_discover_alone,
+    is_input,
+    not_simulated,
+    stale_stages,
+)
 from stages.core import manifests, paths
 from stages.core.params import Params
 from stages.pipeline import dvc, lock, verbs
@@ -144,7 +152,8 @@ def _why(raw: Changes, stale: Sequence[StaleStage], is_restored: bool) -> str:
     edits = sorted({path for stage in stale if not stage.is_cached for path in stage.changed if is_input(path)})
     restored = ["the sample is made anew"] if is_restored else []
     found = [*filter(None, [str(raw)]), *restored, *edits[:2], *["..."][: len(edits) > 2]]
-    return "; ".join(found) or "missing outputs"
+    runs = [stage for stage in stale if not stage.is_cached]
+    return "; ".join(found) or ("other bytes, same input" if is_discover_alone(runs) else "missing outputs")
 
 
 def main() -> int:

@@ -207,7 +207,9 @@ def status(dataset: str, params: Params) -> str:
     missing = sorted({path for stage in runs for path in stage.missing})
     if missing:
         lines.append(f"missing: {', '.join(missing[:3])}{' ...' if len(missing) > 3 else ''}; `dvc repro` makes them")
-    if not lines and runs:
+    if not lines and is_discover_alone(runs):
+        lines.append("other bytes in the raw folder hold the same input; discover looks at them once more")
+    elif not lines and runs:
         lines.append(f"the last run did not finish: {_stages([stage.verb for stage in runs])}")
     if not lines:
         lines.append(f"up to date, {_size(raw)}")
@@ -215,6 +217,11 @@ def status(dataset: str, params: Params) -> str:
     if n_cached:
         lines.append(f"{n_cached} outputs are in DVC's cache only; a run takes them from there when it needs them")
     return "".join(f"{dataset}: {printable(line)}\n" for line in lines)
+
+
+def is_discover_alone(runs: Sequence[StaleStage]) -> bool:
+    """Say whether all that a run has to do is to list the raw folder anew, as of files that were compressed anew."""
+    return {stage.verb for stage in runs} == {"discover"} and all(stage.changed and not stage.missing for stage in runs)
 
 
 def _size(raw: Changes) -> str:

@@ -1,5 +1,6 @@
 """What `make status` and `make plan` say, and whether what then runs is what was said."""
 
+import gzip
 import os
 import re
 import shutil
@@ -214,6 +215,19 @@ def test_a_run_that_did_not_finish_is_not_called_up_to_date(clone):
     assert line.startswith("the last run did not finish: ")
     assert "process (1 batch)" in line
     assert plan(clone)["run"] == "1"
+
+
+def test_files_that_were_compressed_anew_are_told_as_the_same_input(clone):
+    """No run was cut off and nothing is missing: only the list of files is to be made again."""
+    folder, name = clone.folder / "data/games", games(clone)[0]
+    content = (folder / name).read_bytes()
+    (folder / name).unlink()
+    (folder / f"{name}.gz").write_bytes(gzip.compress(content, 1))
+    clone.run(sys.executable, "-m", "stages.commands.preprocess")
+    (folder / f"{name}.gz").write_bytes(gzip.compress(content, 9))
+    assert status(clone) == ["other bytes in the raw folder hold the same input; discover looks at them once more"]
+    assert (plan(clone)["run"], plan(clone)["why"]) == ("0", "other bytes, same input")
+    assert clone.repro() == ["discover@splendor"]
 
 
 def disk_mb(clone):

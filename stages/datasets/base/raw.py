@@ -77,31 +77,32 @@ def _file_units(task: tuple[partial[Unit], list[str]]) -> list[Unit]:
 
 def _file_unit(raw_dir: Path, name: str, most_bytes: int | None, content: str | None) -> Unit:
     """Return the unit of a file; one that is not to be used says so in its context."""
-    source = Source(name)
+    source, where = Source(name), f"{raw_dir}{os.sep}{name}"
     try:
-        with open_bytes(raw_dir, source) as file:
-            if not compressed.ending(name):  # its size is told without a read
-                _refuse_large((raw_dir / name).stat().st_size, most_bytes, raw_dir / name)
-            pieces = _pieces_of_file(file, raw_dir / name, most_bytes, content)
-            return Unit(name, (source,), digest_of(pieces, {}))
+        if compressed.ending(name):
+            with open_bytes(raw_dir, source) as unpacked:
+                return Unit(name, (source,), digest_of(_pieces_of_file(unpacked, where, most_bytes, content), {}))
+        with open_source(raw_dir, source) as file:
+            _refuse_large(os.fstat(file.fileno()).st_size, most_bytes, where)  # told without a read
+            return Unit(name, (source,), digest_of(_pieces_of_file(file, where, most_bytes, content), {}))
     except BadUnit as error:
         return bad_unit(raw_dir, source, error)
 
 
-def _pieces_of_file(file: Bytes, path: Path, most_bytes: int | None, content: str | None) -> Iterator[bytes]:
+def _pieces_of_file(file: Bytes, where: str, most_bytes: int | None, content: str | None) -> Iterator[bytes]:
     """Yield the bytes of a file, some at a time, and refuse it when it is too large or no text."""
     n_read = 0
     while piece := file.read(PIECE_BYTES):
         if content and not n_read:
-            refuse_disguise(piece[:HEAD_BYTES], f"{path}", content)
+            refuse_disguise(piece[:HEAD_BYTES], where, content)
         n_read += len(piece)
-        _refuse_large(n_read, most_bytes, path)
+        _refuse_large(n_read, most_bytes, where)
         yield piece
 
 
-def _refuse_large(n_bytes: int, most_bytes: int | None, path: Path) -> None:
+def _refuse_large(n_bytes: int, most_bytes: int | None, where: str) -> None:
     if most_bytes is not None and n_bytes > most_bytes:
-        raise BadUnit(f"{path}: {n_bytes:,} bytes, expected at most {most_bytes:,}; correct or remove the file")
+        raise BadUnit(f"{where}: {n_bytes:,} bytes, expected at most {most_bytes:,}; correct or remove the file")
 
 
 def bad_unit(raw_dir: Path, source: Source, error: BadUnit) -> Unit:
@@ -178,6 +179,8 @@ def _named(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.errno is None:  # of a library, which says what it found in the file
+            raise
         raise BadUnit(
             f"{path}: not readable ({error.strerror}), expected a readable file; correct or remove it"
         ) from None

@@ -28,10 +28,11 @@ def is_ignored(name: str) -> bool:
     """Say whether a file or folder is left out on purpose, and so is all below it.
 
     Names that begin with a dot (macOS's ``._NQ.csv`` and ``.DS_Store``, Jupyter's ``.ipynb_checkpoints``, files that
-    are still being written), `*.tmp`, and what macOS and Windows leave in folders and archives.
+    are still being written) or with ``~$`` (Excel's note of who has a sheet open), `*.tmp`, and what macOS and Windows
+    leave in folders and archives.
     """
     lower = name.lower()
-    return lower.startswith(".") or lower.endswith(".tmp") or lower in LEFT_OUT
+    return lower.startswith((".", "~$")) or lower.endswith(".tmp") or lower in LEFT_OUT
 
 
 @dataclass(frozen=True)
@@ -83,10 +84,11 @@ def raw_files(raw_dir: Path, names: FileNames) -> list[str]:
     Raises
     ------
     ExpectedError
-        When a folder is a link, into which the search does not go, or the name of a file that is read is not UTF-8.
+        When a folder is a link, into which the search does not go, or cannot be listed, or the name of a file that is
+        read is not UTF-8.
     """
     read, others, folders = list[str](), list[str](), list[str]()
-    for folder, below, found in os.walk(raw_dir):
+    for folder, below, found in os.walk(raw_dir, onerror=_refuse_hidden):
         below[:] = [name for name in below if not is_ignored(name)]
         files = [name for name in found if not is_ignored(name)]
         place = os.path.relpath(folder, raw_dir)
@@ -107,6 +109,14 @@ def raw_files(raw_dir: Path, names: FileNames) -> list[str]:
 def _joined(place: str, name: str) -> str:
     """Return the path of a file below the raw folder, with `/` between its parts."""
     return name if place == os.curdir else f"{place.replace(os.sep, '/')}/{name}"
+
+
+def _refuse_hidden(error: OSError) -> None:
+    """Refuse a folder that cannot be listed: what is in it would be left out without a word."""
+    raise ExpectedError(
+        f"{error.filename}: not readable ({error.strerror}), expected a folder that can be listed; allow it "
+        "(`chmod u+rx`) or move the folder away"
+    ) from None
 
 
 def _refuse_links(raw_dir: Path, place: str, folders: Sequence[str]) -> None:

@@ -66,3 +66,10 @@ def test_text_in_lines_is_none(head):
 def test_an_error_says_where_what_expected_and_what_to_do():
     with pytest.raises(BadUnit, match=r"^NQ.csv: text in UTF-16, expected one bar a line; save it as UTF-8$"):
         refuse_disguise(ROWS.encode("utf-16"), "NQ.csv", "one bar a line")
+
+
+@pytest.mark.parametrize("name", ["NQ.csv.gz", "NQ.csv.ZST"])
+def test_a_file_that_is_compressed_twice_is_told_so(name):
+    """Another ending would be no cure: such names are not read."""
+    with pytest.raises(BadUnit, match=rf"^{name}: compressed twice, expected one bar a line; unpack it once$"):
+        refuse_disguise(gzip.compress(b"x"), name, "one bar a line")

@@ -1,6 +1,8 @@
 """Which files of a raw folder are read, which are left out on purpose, and that all others are named."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -21,6 +23,7 @@ LEFT_OUT = (
     "$RECYCLE.BIN/x.csv",
     "@eaDir/NQ.csv",
     "NQ.csv.tmp",
+    "~$NQ.csv",
     ".gitignore",
 )
 
@@ -94,3 +97,28 @@ def test_a_name_that_is_not_utf8_is_an_error_where_it_is_read_and_named_where_no
         pytest.raises(ExpectedError, match=r"file name 'caf\\udce9.csv' is not UTF-8; rename the file"),
     ):
         listed(tmp_path)
+
+
+ALONE = """
+import os, sys
+from pathlib import Path
+from stages.datasets.base.raw_files import FileNames, raw_files
+if os.geteuid() == 0:
+    os.setuid(65534)  # whom a mode binds
+try:
+    print(raw_files(Path(sys.argv[1]), FileNames((".csv",), "NQ.csv")))
+except Exception as error:
+    print(f"{type(error).__name__}: {error}")
+"""
+
+
+def test_a_folder_that_cannot_be_listed_is_refused(tmp_path):
+    """What is in it would be left out without a word."""
+    write(tmp_path, "NQ.csv", "a/ES.csv")
+    closed = tmp_path / "a"
+    for folder in (tmp_path, *list(tmp_path.parents)[:2]):
+        folder.chmod(0o755)
+    closed.chmod(0)
+    done = subprocess.run([sys.executable, "-c", ALONE, tmp_path], capture_output=True, text=True, check=True)
+    closed.chmod(0o755)
+    assert done.stdout.startswith(f"ExpectedError: {closed}: not readable (Permission denied), expected a folder that")

@@ -2,8 +2,11 @@
 
 import decimal
 import logging
+import math
 import random
+import re
 import shutil
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
@@ -265,6 +268,10 @@ def path_row(root, unit, line):
     return pq.ParquetFile(path).read().to_pylist()[row - 1]
 
 
+def texts_of(us, form):
+    return pa.array([(datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=t)).strftime(form) for t in us])
+
+
 START = 1_766_361_364_610_289
 NUMBERS = {
     "int64 of us": lambda us: pa.array(us),
@@ -278,6 +285,10 @@ NUMBERS = {
     "text of s": lambda us: pa.array([f"{t // 10**6}.{t % 10**6:06}" for t in us]),
     "timestamp of ns": lambda us: pa.array([t * 1000 for t in us]).cast(pa.timestamp("ns")),
     "timestamp of ms in a zone": lambda us: pa.array([t // 1000 for t in us]).cast(pa.timestamp("ms", "UTC")),
+    "text with UTC of us": lambda us: texts_of(us, "%Y-%m-%d %H:%M:%S.%f UTC"),
+    "text in lower case of us": lambda us: texts_of(us, "%Y-%m-%dt%H:%M:%S.%fz"),
+    "text between blanks of us": lambda us: texts_of(us, " %Y-%m-%dT%H:%M:%S.%f "),
+    "number between blanks of us": lambda us: pa.array([f" {t}\t" for t in us]),
     "decimal of s": lambda us: pa.array([decimal.Decimal(t).scaleb(-6) for t in us]),
 }
 STEPS = {"ms": 1000, "s": 10**6}
@@ -301,6 +312,50 @@ def test_numeric_times_of_any_resolution_are_read(tmp_path, rows, store, name):
     first_ns = [unit.context["order"][0] for unit in units]
     by_seq = {row["seq"]: t // step * step * 1000 for row, t in zip(rows, times, strict=True)}
     assert first_ns == [by_seq[unit.context["order"][1]] for unit in units]
+
+
+MEANT_OTHERWISE = {
+    "float32": ("ts", lambda n: pa.array([1.7e9] * n, pa.float32()), "ts is of type float, which holds no time to the"),
+    "days": ("ts", lambda n: pa.array([20_000] * n, pa.date32()), r"ts is of type date32\[day\], which holds no time"),
+    "lists": ("raw_json", lambda n: pa.array([["{}"]] * n), r"raw_json is of type list<.*>, expected string \("),
+    "halves": ("seq", lambda n: pa.array([0.5] * n), r"seq is of type double, expected int64 \("),
+}
+
+
+@pytest.mark.parametrize("kind", MEANT_OTHERWISE)
+def test_a_column_that_cannot_hold_what_is_meant_is_one_bad_file_that_names_it(tmp_path, rows, kind):
+    """float32 holds times of today to 128 s: they would be read, and be wrong."""
+    name, make, found = MEANT_OTHERWISE[kind]
+    table = pa.Table.from_pylist(rows)
+    pq.write_table(table.set_column(table.column_names.index(name), name, make(len(rows))), tmp_path / "x.parquet")
+    (unit,) = find(tmp_path, {})
+    assert unit.digest == ""
+    assert re.match(f"x.parquet: {found}", unit.context["bad"])
+
+
+def test_a_seq_that_is_not_a_number_is_none(tmp_path, rows):
+    """As whole numbers with gaps become in pandas; the other rows of the file are kept."""
+    table = pa.Table.from_pylist(rows)
+    seq = [float(row["seq"]) for row in rows]
+    seq[3] = math.nan
+    pq.write_table(table.set_column(table.column_names.index("seq"), "seq", pa.array(seq)), tmp_path / "x.parquet")
+    counts = scan(tmp_path, schema.parse_options({})).counts
+    assert (counts.n_rows, counts.n_unplaced) == (len(rows), 1)
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"PARE" + b"\0" * 40 + b"PARE", "an encrypted Parquet file, expected a Parquet file of events; decrypt it"),
+        (b"ARROW1\0\0", "an Arrow file, expected a Parquet file of events; write its rows as Parquet"),
+        (b"\x1f\x8b\x08", "compressed with gzip, which its name does not say, expected a .*; unpack it"),
+    ],
+)
+def test_what_to_do_with_another_file_suits_parquet(tmp_path, content, found):
+    """Nothing is exported as text, and no ending .gz is added, which would not be read."""
+    (tmp_path / "x.parquet").write_bytes(content)
+    (unit,) = find(tmp_path, {})
+    assert re.fullmatch(f"x.parquet: {found}", unit.context["bad"])
 
 
 def test_rows_that_cannot_be_used_are_counted_once_and_named_for_what_they_are(tmp_path):

@@ -174,7 +174,8 @@ STRUCTURES = {
         set_field(line_changed(10, lambda row: row[:-2]), 11, "game_id", b"0,1").replace(b"\r", b""), 10, "402 columns"
     ),
     "blank line": (line_changed(10, lambda row: b"\r\n" + row), 10, "blank line, expected 403 columns"),
-    "blank last line": (BASE + b"\r\n", 56, "blank line, expected 403 columns"),
+    "a line for spreadsheets": (b"sep=,\r\n" + BASE, 1, "a line 'sep=' for spreadsheets, expected the header; remove"),
+    "only empty rows": (HEADER + b"\n\n" + b"," * 402 + b"\n", 2, "no rows after the header"),
     "blank first row": (HEADER + b"\n\n" + BASE.split(b"\r\n", 1)[1], 2, "blank line, expected 403 columns"),
     "cut in a row": (BASE[:-45], 55, f"{403 - BASE[-45:].count(b',')} columns, expected 403; the file looks truncated"),
     "cut in a round": (BASE[: BASE[:-2].rindex(b"\r\n") + 2], 54, "current_player is 0, expected the last seat"),
@@ -199,7 +200,28 @@ def quoted(content):
     return b"".join(b'"' + line.replace(b",", b'","') + b'"\r\n' for line in lines)
 
 
+def each_line(content, change):
+    """Return a log with each of its lines changed."""
+    return b"".join(change(line) + b"\r\n" for line in content.removesuffix(b"\r\n").split(b"\r\n"))
+
+
+def with_decimal_commas(content):
+    """Return a log with semicolons, zeros as 0,0, and nothing for nothing."""
+    return content.replace(b",", b";").replace(b";0;", b";0,0;").replace(b"nan", b"")
+
+
 SPREADSHEETS = {
+    "semicolons": lambda content: content.replace(b",", b";"),
+    "semicolons and decimal commas": with_decimal_commas,
+    "mark, quotes and semicolons": lambda content: b"\xef\xbb\xbf" + quoted(content).replace(b",", b";"),
+    "tabs and nothing": lambda content: content.replace(b",", b"\t").replace(b"nan", b""),
+    "blanks behind commas": lambda content: content.replace(b",", b", "),
+    "blanks around cells": lambda content: content.replace(b",", b" , ").replace(b"\r\n", b" \r\n"),
+    "blanks for nothing": lambda content: content.replace(b"nan", b"  "),
+    "two empty columns behind": lambda content: each_line(content, lambda line: line + b",,"),
+    "a quoted empty column behind": lambda content: each_line(content, lambda line: line + b',""'),
+    "empty lines behind": lambda content: content + b"\r\n \n",
+    "empty rows behind": lambda content: content.replace(b"nan", b"") + (b"," * 402 + b"\r\n") * 2,
     "byte order mark": lambda content: b"\xef\xbb\xbf" + content,
     "quotes": quoted,
     "quotes and line feeds": lambda content: quoted(content).replace(b"\r\n", b"\n"),

@@ -72,6 +72,7 @@ NUMBER: Final = r"^([0-9]{9,}(\.[0-9]*)?|[0-9]+(\.[0-9]*)?[eE]\+?[0-9]+)$"
 LEAST_EPOCH: Final = 10**8
 MOST_NS: Final = 8_640_000_000 * 10**9  # 100,000 days: int64 holds 106,751
 NO_TIME: Final = np.iinfo(np.int64).min
+SHORT_FLOATS: Final = (pa.float16(), pa.float32())  # float32 holds times of today to 128 s
 
 # Arrow's own allocator keeps what is free, up to 100 MB of 200; the C library's gives it back, at the same CPU.
 pa.set_memory_pool(pa.system_memory_pool())
@@ -196,7 +197,7 @@ class Reader:
         try:
             with open_source(self.raw_dir, Source(path)) as file:
                 for batch in self._untyped(file, path):
-                    typed = batch if batch.schema.equals(SCHEMA) else _typed(batch, path)
+                    typed = batch if batch.schema.equals(SCHEMA) else _typed(batch, path, f"{where}")
                     _refuse_long(typed, f"{where}", start)
                     typed.select(HEAD).validate(full=True)  # refuses text that is not UTF-8
                     yield start, typed
@@ -212,7 +213,10 @@ class Reader:
         with contextlib.suppress(BadUnit), open_source(self.raw_dir, Source(path)) as file:
             head = file.read(HEAD_BYTES)
             found = None if head.startswith(MARK) else disguise(head)
-        what, cure = found or (" ".join(str(error).split())[:200], "correct or remove it")
+        what, cure = " ".join(str(error).split())[:200], "correct or remove it"
+        if found:
+            what, cure = found.found, found.cure
+            cure = "unpack it" if found.is_packed else "write its rows as Parquet" if found.is_table else cure
         return f"{self.raw_dir / path}: {what}, expected a Parquet file of events; {cure}"
 
     def _untyped(self, file: BinaryIO, path: str) -> Iterator[pa.RecordBatch]:
@@ -307,11 +311,30 @@ def _refuse_long(batch: pa.RecordBatch, where: str, start: int) -> None:
             )
 
 
-def _typed(batch: pa.RecordBatch, path: str) -> pa.RecordBatch:
+def _typed(batch: pa.RecordBatch, path: str, where: str) -> pa.RecordBatch:
     """Return rows in the types of `TYPES`, with the doc type that the folder names if the file does not."""
     doc = pa.repeat(pa.scalar(_doc_of(path), pa.string()), batch.num_rows)
     given = {name: batch.column(name) if name in batch.schema.names else doc for name in TYPES}
-    return pa.RecordBatch.from_arrays([column.cast(TYPES[name]) for name, column in given.items()], schema=SCHEMA)
+    return pa.RecordBatch.from_arrays([_cast(name, column, where) for name, column in given.items()], schema=SCHEMA)
+
+
+def _cast(name: str, column: pa.Array, where: str) -> pa.Array:
+    """Return a column in its type of `TYPES`; a seq that is NaN is none."""
+    kind = column.type
+    if name == "ts" and (kind in SHORT_FLOATS or pa.types.is_date(kind)):
+        raise BadUnit(
+            f"{where}: ts is of type {kind}, which holds no time to the second, expected text, a timestamp, an integer "
+            "or a double; write the file anew"
+        )
+    if name == "seq" and pa.types.is_floating(kind):
+        column = pc.if_else(pc.is_nan(column), None, column)
+    try:
+        return column.cast(TYPES[name])
+    except pa.ArrowException as error:
+        why = " ".join(str(error).split())[:120]
+        raise BadUnit(
+            f"{where}: {name} is of type {kind}, expected {TYPES[name]} ({why}); correct or remove the file"
+        ) from None
 
 
 def _doc_of(path: str) -> str | None:
@@ -343,6 +366,7 @@ def _nanoseconds(column: pa.Array) -> np.ndarray:
         zoned = pc.if_else(has_zone, column, pc.binary_join_element_wise(column, "Z", ""))
         found = zoned.cast(pa.timestamp("ns", "UTC")).cast(pa.int64()).fill_null(NO_TIME).to_numpy()
     except pa.ArrowInvalid:  # the other ways to read them must not give other times
+        column = pc.utf8_trim_whitespace(column)
         is_number = pc.match_substring_regex(column, NUMBER).fill_null(False)
         found = _epochs(column, is_number)
         texts = np.flatnonzero(~is_number.to_numpy(zero_copy_only=False))
@@ -368,8 +392,9 @@ def _epochs(column: pa.Array, is_number: pa.Array) -> np.ndarray:
 
 
 def _nanosecond(text: str | None) -> int:
+    clean = (text or "").upper().removesuffix(" UTC")  # so DuckDB and BigQuery write it; and z is Z
     try:
-        moment = datetime.fromisoformat(text or "")
+        moment = datetime.fromisoformat(clean)
     except ValueError:
         return NO_TIME
     since = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - datetime(1970, 1, 1, tzinfo=UTC)

@@ -14,7 +14,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from stages.core.errors import BadUnit
-from stages.datasets.splendor.encode.spreadsheet import restored
+from stages.datasets.splendor.encode.spreadsheet import (
+    EMPTY,
+    restored,
+    with_commas,
+    without_blanks,
+    without_cells_behind,
+)
 from stages.datasets.splendor.schema import (
     ACTION_COLUMN,
     ACTION_TYPES,
@@ -70,17 +76,30 @@ def body(content: bytes, where: str) -> bytes:
     """
     header, _, rows = content.partition(b"\n")
     if header.removesuffix(b"\r") != HEADER:
-        header = restored(header.removesuffix(b"\r"))
-        if header != HEADER:
-            raise BadUnit(_explain_header(header, where))
-    if not rows:
+        rows = _rows_below(header.removesuffix(b"\r"), rows, where)
+    if not rows.strip(EMPTY):
         raise BadUnit(f"{where}:2: no rows after the header, expected one per move; correct or remove the file")
     return rows if rows.endswith(b"\n") else rows + b"\n"
+
+
+def _rows_below(header: bytes, rows: bytes, where: str) -> bytes:
+    """Return the rows of a file whose header is not plain, in the form that the header says they have."""
+    header, rows = with_commas(header, rows)
+    if (without := without_blanks(header)) != header:
+        header, rows = without, without_blanks(rows)
+    header = restored(header)
+    if (without := without_cells_behind(header)) != header:
+        header, rows = without, without_cells_behind(restored(rows))
+    if header != HEADER:
+        raise BadUnit(_explain_header(header, where))
+    return rows
 
 
 def _explain_header(header: bytes, where: str) -> str:
     if not header:
         return f"{where}:1: empty, expected a header of {N_COLUMNS} columns; correct or remove the file"
+    if header.startswith(b"sep="):
+        return f"{where}:1: a line 'sep=' for spreadsheets, expected the header; remove that line"
     found = header.decode("utf-8", "replace").split(",")
     for column, (name, expected) in enumerate(zip(found, RAW_COLUMNS, strict=False), 1):
         if name != expected:
