@@ -237,7 +237,7 @@ def _nanoseconds(
     first_day, is_time = _days(year, month, day)
     if same.half:
         is_time &= (hour >= 1) & (hour <= 12)
-        hour = hour % 12 + (12 if same.half == "p" else 0)
+        hour = _of_half(hour, same.half)
     is_time &= (hour < 24) & (minute < 60) & (second < 60) | _is_midnight(hour, minute, second)
 
     seconds = (first_day + (day - 1)) * 86_400 + (hour * 3600 + minute * 60 + second)
@@ -247,6 +247,11 @@ def _nanoseconds(
     if "fraction" in part:
         ns += _fraction_ns(part["fraction"], *spans["fraction"])
     return np.where(is_time, ns, 0), is_time
+
+
+def _of_half(hour: np.ndarray, half: str) -> np.ndarray:
+    """Return the hour of a day of an hour from 1 to 12, a.m. or p.m."""
+    return hour % 12 + (12 if half == "p" else 0)
 
 
 def _days(year: np.ndarray, month: np.ndarray, day: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
