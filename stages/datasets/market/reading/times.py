@@ -229,9 +229,7 @@ def _nanoseconds(
     none = np.zeros(digits.shape[1], np.int32)
     if same.month is not None:
         part["month"] = none + same.month
-    if "short" in part:
-        part["year"] = part["short"] + np.where(part["short"] < CENTURY_TURNS, 2000, 1900)
-    year, month, day = part["year"], part["month"], part["day"]
+    year, month, day = _year(part), part["month"], part["day"]
     hour, minute, second = (part.get(name, none) for name in ("hour", "minute", "sec"))
 
     first_day, is_time = _days(year, month, day)
@@ -247,6 +245,13 @@ def _nanoseconds(
     if "fraction" in part:
         ns += _fraction_ns(part["fraction"], *spans["fraction"])
     return np.where(is_time, ns, 0), is_time
+
+
+def _year(part: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return the year, of two digits the one of the century that is nearest."""
+    if "short" not in part:
+        return part["year"]
+    return part["short"] + np.where(part["short"] < CENTURY_TURNS, 2000, 1900)
 
 
 def _of_half(hour: np.ndarray, half: str) -> np.ndarray:
