@@ -75,9 +75,9 @@ class MatchSettings:
     accept: Annotated[float, Between(0, 1)] = 0.55
     raw_too: bool = True
     width: Annotated[int, Between(1, 169, noun="a whole number")] = 4
-    value_weight: Number = 2.0
+    value_weight: Number = 1.0
     temperature: Number = 1.0
-    warm_moves: FromOne = 6
+    warm_moves: FromOne = 4
     anchor_games: Annotated[int, AtLeast(2)] = 200
 
 
