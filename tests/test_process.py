@@ -97,7 +97,7 @@ def test_the_order_of_files_on_disk_does_not_matter(workspace, finished, snapsho
     walk = os.walk
     for order in (lambda names: sorted(names, reverse=True), lambda names: sorted(names, key=hash)):
         shuffled = [(folder, order(below), order(names)) for folder, below, names in walk(workspace / "raw")]
-        monkeypatch.setattr(os, "walk", lambda folder, shuffled=shuffled: iter(shuffled))
+        monkeypatch.setattr(os, "walk", lambda folder, shuffled=shuffled, **_: iter(shuffled))
         found = find.find(workspace / "raw", {})
         batches = units.deal([unit.key for unit in found], 16)
         by_key = {unit.key: unit for unit in found}

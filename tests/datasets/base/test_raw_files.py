@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -112,13 +114,13 @@ except Exception as error:
 """
 
 
-def test_a_folder_that_cannot_be_listed_is_refused(tmp_path):
+def test_a_folder_that_cannot_be_listed_is_refused():
     """What is in it would be left out without a word."""
-    write(tmp_path, "NQ.csv", "a/ES.csv")
-    closed = tmp_path / "a"
-    for folder in (tmp_path, *list(tmp_path.parents)[:2]):
+    with tempfile.TemporaryDirectory() as name:  # one whose parents anybody may pass
+        folder, closed = Path(name), Path(name) / "a"
+        write(folder, "NQ.csv", "a/ES.csv")
         folder.chmod(0o755)
-    closed.chmod(0)
-    done = subprocess.run([sys.executable, "-c", ALONE, tmp_path], capture_output=True, text=True, check=True)
-    closed.chmod(0o755)
+        closed.chmod(0)
+        done = subprocess.run([sys.executable, "-c", ALONE, folder], capture_output=True, text=True, check=True)
+        closed.chmod(0o755)
     assert done.stdout.startswith(f"ExpectedError: {closed}: not readable (Permission denied), expected a folder that")
