@@ -46,7 +46,7 @@ def found(folder, options):
     return find(folder, options)
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", [*range(12), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(12, 60))])
 def test_streamed_months_are_those_of_all_rows_together(tmp_path, monkeypatch, seed):
     """Same units, digests and contexts, however the file is cut into blocks."""
     rng = np.random.default_rng(seed)
