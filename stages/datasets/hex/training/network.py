@@ -1,8 +1,8 @@
 """A trained network as an evaluator of self-play, from its weights alone.
 
 It answers alike to the last bit whatever boards are asked about together, so that games are the same for any number of
-processes: boards go through the network in fixed numbers, the last ones filled up, on one thread. Batches of 1, 2 and 7
-differ in bits from one of 64; 16 to 512 do not (measured).
+processes: boards go through the network 64 at a time, the last ones filled up, on one thread. Batches of 1, 2 and 7
+differ in bits from one of 64; 16 to 512 do not (measured), but larger ones fetch their memory anew each time.
 """
 
 # mypy: disable-error-code="import-not-found, misc"
@@ -21,8 +21,7 @@ from stages.datasets.hex.training.canonical import EMPTY, over_cells, planes
 from stages.datasets.hex.training.model import HexNet
 from stages.training.weights import load_weights
 
-PADDED = 64
-MOST = 512  # boards at a time
+AT_ONCE = 64  # boards
 CERTAIN = 1e-6  # values stay apart from 0 and 1, which are for games that are over
 
 
@@ -68,8 +67,8 @@ class NetworkEvaluator(Evaluator):
     def both(self, boards: np.ndarray, movers: np.ndarray) -> np.ndarray:
         """Return policy and, in the last column, value, float32 (B, 170)."""
         found = np.empty((len(boards), N_CELLS + 1), np.float32)
-        for start in range(0, len(boards), MOST):
-            rows = slice(start, start + MOST)
+        for start in range(0, len(boards), AT_ONCE):
+            rows = slice(start, start + AT_ONCE)
             found[rows] = self._asked(boards[rows], movers[rows])
         return found
 
@@ -83,7 +82,7 @@ class NetworkEvaluator(Evaluator):
 
     def _asked(self, boards: np.ndarray, movers: np.ndarray) -> np.ndarray:
         n = len(boards)
-        rows = np.arange(-(-n // PADDED) * PADDED) % n
+        rows = np.arange(AT_ONCE) % n
         with torch.inference_mode():
             logits, red_wins = answers(self._net, torch.from_numpy(boards[rows]), torch.from_numpy(movers[rows]))
         return np.column_stack([logits[:n].numpy(), np.clip(red_wins[:n].numpy(), CERTAIN, 1 - CERTAIN)])
