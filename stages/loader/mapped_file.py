@@ -15,7 +15,6 @@ import weakref
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -90,10 +89,14 @@ class MappedArray:
     file: MappedFile
     header: arrays.Header
 
-    @cached_property
+    @property
     def values(self) -> np.ndarray:
         """The whole array, as a view."""
-        return self.file.array(self.header)
+        # No cached_property: until Python 3.12 it takes a lock, which a fork from another thread leaves locked for ever.
+        found: np.ndarray | None = self.__dict__.get("_values")
+        if found is None:
+            found = self.__dict__["_values"] = self.file.array(self.header)
+        return found
 
     def gather(self, rows: np.ndarray, window: int | None = None) -> np.ndarray:
         """Return some rows, or the windows that begin with them, in memory of their own.

@@ -56,7 +56,7 @@ def test_loaders_of_several_threads_do_not_wait_for_each_other(tmp_path, make, i
     together = threading.Barrier(N_AT_ONCE)
 
     def passes(data):
-        loader = make(data, num_workers=3)
+        loader = make(data, num_workers=3, timeout=100)
         together.wait()
         return [rows_of(loader) for _ in range(N_EPOCHS)]
 
