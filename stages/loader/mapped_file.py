@@ -92,7 +92,7 @@ class MappedArray:
     @property
     def values(self) -> np.ndarray:
         """The whole array, as a view."""
-        # No cached_property: until Python 3.12 it takes a lock, which a fork from another thread leaves locked for ever.
+        # No cached_property: until Python 3.12 it takes a lock, which a fork from another thread leaves locked.
         found: np.ndarray | None = self.__dict__.get("_values")
         if found is None:
             found = self.__dict__["_values"] = self.file.array(self.header)
