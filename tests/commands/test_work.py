@@ -215,7 +215,7 @@ def test_a_worker_that_fails_gives_its_claim_back(origin, tmp_path):
     game = origin.folder / "data/games/2_games/2.csv"
     text = game.read_text()
     game.unlink()
-    game.write_text(text.replace(",", ";"))
+    game.write_text(text.replace(",", "|"))
     origin.run("dvc", "add", "-q", "data/games")
     with folder_server(tmp_path / "server") as remote:
         share_raw(origin, remote)
