@@ -61,13 +61,6 @@ def test_two_runs_give_the_same_bytes(train):
     assert {path: path.read_bytes() for path in first} == first
 
 
-def test_what_was_learnt_from_is_listed_in_one_order(train):
-    """That of a set of names is another in each process, so that model.json had other bytes."""
-    folders = [f"{'./' * n}data/processed/toy" for n in range(6)]
-    data = train(samples=64, sources=[{"folder": folder} for folder in folders])
-    assert list(json.loads((data / "models/toy/model.json").read_text())["data"]) == folders
-
-
 def test_the_curve_has_a_row_for_each_evaluation_of_the_weights_of_then(train):
     rows = curve(train(samples=960, eval_every=320))
     assert [(row["step"], row["samples"]) for row in rows] == [(10, 320), (20, 640), (30, 960)]
