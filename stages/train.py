@@ -13,10 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stages.core import paths
 from stages.core.errors import ExpectedError
-from stages.core.params import Params, ParamsError
-from stages.core.sections import nearest
+from stages.core.params import Params
 from stages.runtime import cli
 
 
@@ -30,21 +28,6 @@ def require_torch() -> None:
     """
     if importlib.util.find_spec("torch") is None:
         raise ExpectedError("torch: not installed, expected it for training; run `make train`")
-
-
-def require_entry(params: Params, dataset: str) -> None:
-    """Refuse a dataset that is not to be trained.
-
-    Raises
-    ------
-    ParamsError
-        When params.yaml has no such dataset, or no entry of it in `train`.
-    """
-    params.dataset(dataset)
-    if dataset not in params.train:
-        known = ", ".join(sorted(params.train)) or "none"
-        where = f"{paths.PARAMS_FILE}: train"
-        raise ParamsError(f"{where}: no entry {dataset!r}, expected one of: {known}{nearest(dataset, params.train)}")
 
 
 @dataclass(frozen=True)
@@ -114,7 +97,7 @@ def train(params: Params, dataset: str, tell_kept: Callable[[str], None]) -> Non
     ExpectedError
         When torch is missing, a parameter is wrong, or the training fails.
     """
-    require_entry(params, dataset)
+    params.require_entry("train", dataset)
     require_torch()
     from stages.training.run import make_job, run
     from stages.training.tasks import task_class

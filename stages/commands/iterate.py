@@ -5,36 +5,36 @@ runs those stages of data/generations/dvc.yaml that are not done. Killed at any 
 again.
 """
 
-import json
+import logging
 import os
 import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from stages.commands.preprocess import layout, read_logs
 from stages.commands.train import train
-from stages.core import paths
-from stages.core.arrays import DamagedFile
 from stages.core.errors import ExpectedError
-from stages.core.params import Params, ParamsError
+from stages.core.params import Params
 from stages.generations.places import Generation, lengthen, listed
-from stages.generations.settings import settings_of
+from stages.generations.settings import player_of, settings_of
 from stages.pipeline import dvc
 from stages.processed import Processed
+from stages.processed.reader import read_json
 from stages.runtime import cli
 from stages.train import require_torch
 
 PIPELINE = "data/generations/dvc.yaml"
 STAGES = ("selfplay", "ingest", "learn", "gate")
-MANY = 16
+MANY = 16  # generations
 COLUMNS = ("generation", "games", "distinct", "positions", "learn s", "match", "wilson", "raw", "anchor", "kept")
 WORDS = (
     "match and raw: games won and lost against the network before, of the distinct ones, with search and without; "
-    "anchor: the kept network against the distance evaluator."
+    "anchor: the kept network against an opponent that never changes."
 )
+logger = logging.getLogger("batchwise")
+
 FAILURE = "dvc repro failed, see above; what is done is kept, correct it and run again"
 
 
@@ -44,12 +44,11 @@ def iterate(params: Params, dataset: str, number: int) -> list[Generation]:
     Raises
     ------
     ExpectedError
-        When torch is missing, a setting is wrong, or a stage fails.
+        When torch is missing, or a stage fails.
     """
     require_torch()
-    settings_of(params, dataset)
     if number > MANY:
-        sys.stderr.write(f"iterate {dataset}: {number} generations, DVC spends a second on each stage above {MANY}\n")
+        logger.warning("iterate %s: DVC needs a second or more for each of %d stages", dataset, number * len(STAGES))
     train(params, [dataset])
     lengthen(dataset, number)
     wanted = [one for one in listed() if one.dataset == dataset and one.number <= number]
@@ -64,10 +63,10 @@ def rows_of(generations: Sequence[Generation], since: float) -> Iterator[tuple[s
     """Yield a row of the table for each generation, in the order of `COLUMNS`."""
     entries = read_logs(since)
     for one in generations:
-        gate, stats = _read(one.gate), Processed(one.arrays).stats()
+        gate, stats = read_json(one.gate), Processed(one.arrays).stats()
         times = [entry.time for entry in entries if (entry.stage, entry.name) == ("learn", one.key)]
         took = f"{max(times) - min(times):.0f}" if times else "-"
-        n_games, n_distinct = _n_games(one)
+        n_games, n_distinct = player_of(one.dataset).games_in(one.raw)
         match, raw, anchor = gate["search"], gate["raw"], gate["anchor"]
         yield (
             one.key,
@@ -87,26 +86,6 @@ def _score(score: dict[str, Any]) -> str:
     return f"{score['won']}:{score['distinct'] - score['won']}"
 
 
-def _n_games(generation: Generation) -> tuple[int, int]:
-    """Return how many games were played, and how many of them are distinct."""
-    lines = [
-        line
-        for path in sorted(generation.raw.rglob("*"))
-        if path.is_file()
-        for line in path.read_bytes().splitlines()
-        if not line.startswith(b"# ")
-    ]
-    return len(lines), len(set(lines))
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise DamagedFile(f"{path}: not what a match writes ({error}); remove it and run `make iterate`") from None
-    return content
-
-
 def _number(text: str) -> int:
     if not (text.isdecimal() and int(text) > 0):
         raise ExpectedError(f"GENERATIONS: {text!r}, expected a number from 1; correct it")
@@ -119,18 +98,15 @@ def chosen(params: Params, datasets: Sequence[str]) -> list[str]:
     Raises
     ------
     ParamsError
-        When a named one has no entry, or no dataset has one.
+        When a named one has no entry, no dataset has one, or a setting is wrong.
     ExpectedError
         When the list of generations is damaged.
     """
-    if len(datasets) == len(params.datasets):
-        datasets = [dataset for dataset in datasets if dataset in params.iterate]
-    if not datasets:
-        raise ParamsError(f"{paths.PARAMS_FILE}: iterate: no entry, expected one for each dataset that plays; add it")
-    for dataset in datasets:
+    named = params.with_entry("iterate", datasets)
+    for dataset in named:
         settings_of(params, dataset)
     listed()  # DVC itself would say of a damaged list where it stumbles, and not what to do
-    return list(datasets)
+    return named
 
 
 def main() -> int:

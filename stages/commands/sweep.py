@@ -28,12 +28,11 @@ from stages.commands.sweep_grid import Combination, applied, as_yaml, combinatio
 from stages.core import paths
 from stages.core.errors import ExpectedError
 from stages.core.params import Params, ParamsError
-from stages.core.sections import nearest
 from stages.pipeline import experiments, internals, verbs
 from stages.pipeline.experiments import QueuedExperiment
 from stages.runtime import cli
 from stages.runtime.text import printable
-from stages.train import Planned, check_settings, plan, require_entry, require_torch
+from stages.train import Planned, check_settings, plan, require_torch
 
 DIGITS = 6  # of an identity, in names: two of a hundred trainings have the same once in 3,400 sweeps
 POLL_S = 1.0
@@ -82,18 +81,9 @@ def chosen(params: Params, datasets: Sequence[str]) -> list[str]:
     ParamsError
         When a named one has no entry there or in `train`, or none has one.
     """
-    where = f"{paths.PARAMS_FILE}: sweep"
-    if len(datasets) < len(params.datasets):
-        for dataset in datasets:
-            if dataset not in params.sweep:
-                known = ", ".join(sorted(params.sweep)) or "none"
-                close = nearest(dataset, params.sweep)
-                raise ParamsError(f"{where}: no entry {dataset!r}, expected one of: {known}{close}")
-    named = [dataset for dataset in datasets if dataset in params.sweep]
-    if not named:
-        raise ParamsError(f"{where}: no entry, expected one for each dataset to try settings of; add it")
+    named = params.with_entry("sweep", datasets)
     for dataset in named:
-        require_entry(params, dataset)
+        params.require_entry("train", dataset)
     return named
 
 

@@ -10,12 +10,12 @@ from collections.abc import Iterator, Sequence
 from stages.commands.preprocess import layout, preprocess, read_logs
 from stages.core import paths
 from stages.core.errors import ExpectedError
-from stages.core.params import Params, ParamsError
+from stages.core.params import Params
 from stages.pipeline import dvc, verbs
 from stages.report import model_cards
 from stages.report.model import MODEL, read_model, shown, verdict
 from stages.runtime import cli
-from stages.train import require_entry, require_torch
+from stages.train import require_torch
 
 COLUMNS = ("dataset", "samples", "steps", "seconds", "metric of test", "model", "baselines")
 FAILURE = "dvc repro failed, see above; models that were trained are kept, correct it and run again"
@@ -33,23 +33,6 @@ def train(params: Params, datasets: Sequence[str]) -> None:
     preprocess(params, datasets)
     stages = [verbs.train_stage(dataset) for dataset in datasets]
     dvc.call("repro", "--single-item", "--keep-going", *stages, failure=FAILURE)
-
-
-def chosen(params: Params, datasets: Sequence[str]) -> list[str]:
-    """Return the datasets to train: those that are named, or all that have an entry in `train`.
-
-    Raises
-    ------
-    ParamsError
-        When a named one has no entry, or no dataset has one.
-    """
-    named = [dataset for dataset in datasets if dataset in params.train]
-    if len(datasets) < len(params.datasets):
-        for dataset in datasets:
-            require_entry(params, dataset)
-    if not named:
-        raise ParamsError(f"{paths.PARAMS_FILE}: train: no entry, expected one for each model; add it")
-    return named
 
 
 def rows_of(dataset: str, seconds: float | None) -> Iterator[tuple[str, ...]]:
@@ -86,7 +69,7 @@ def main() -> int:
     """Run the command."""
 
     def action(params: Params, datasets: Sequence[str]) -> None:
-        started, trained = time.time(), chosen(params, datasets)
+        started, trained = time.time(), params.with_entry("train", datasets)
         train(params, trained)
         rows = [row for dataset in trained for row in rows_of(dataset, _seconds(dataset, started))]
         for dataset in trained:

@@ -15,6 +15,8 @@
       <name>: {...}                  # the settings of a dataset's training; no entry, no training
     sweep:
       <name>: {grid: {...}}          # what of these `make sweep` tries; changes no byte
+    iterate:
+      <name>: {...}                  # how a network learns from its own games; no entry, no generations
 
 An unknown key, a wrong type or a value out of range is an error that names the key and, where there is one, the
 known key nearest to it; all errors are told at once. What a dataset needs to check its own options likewise comes from
@@ -23,7 +25,7 @@ here as well: `build` and the rules, see stages/core/sections.py.
 
 import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -37,6 +39,7 @@ __all__ += ["SweepParams", "Window", "build", "load"]
 
 BOUNDARIES = "two rising times such as ['2024-01-01', '2024-07-01']"
 DATASET_NAME = re.compile(r"[a-z][a-z0-9_]*")
+Section = Literal["train", "sweep", "iterate"]  # with an entry for each dataset that has to do with it
 Share = Annotated[float, Between(0, 1, is_open=True)]
 
 
@@ -188,6 +191,33 @@ class Params:
                 f"{paths.PARAMS_FILE}: no dataset {name!r}, expected one of: {known}{nearest(name, self.datasets)}"
             )
         return self.datasets[name]
+
+    def require_entry(self, section: Section, dataset: str) -> None:
+        """Raise `ParamsError` when there is no such dataset, or no entry of it in a section."""
+        self.dataset(dataset)
+        entries = getattr(self, section)
+        if dataset not in entries:
+            known = ", ".join(sorted(entries)) or "none"
+            raise ParamsError(
+                f"{paths.PARAMS_FILE}: {section}: no entry {dataset!r}, expected one of: {known}"
+                f"{nearest(dataset, entries)}"
+            )
+
+    def with_entry(self, section: Section, datasets: Sequence[str]) -> list[str]:
+        """Return those of some datasets that have an entry in a section.
+
+        Raises
+        ------
+        ParamsError
+            When none has one, or one has none though not all datasets are asked for.
+        """
+        if len(datasets) < len(self.datasets):
+            for dataset in datasets:
+                self.require_entry(section, dataset)
+        found = [dataset for dataset in datasets if dataset in getattr(self, section)]
+        if not found:
+            raise ParamsError(f"{paths.PARAMS_FILE}: {section}: no entry, expected one for a dataset; add it")
+        return found
 
     def split_of(self, name: str) -> SplitParams:
         """Return how the rows of a dataset are assigned to parts: `split`, with what the dataset sets differently."""

@@ -24,7 +24,7 @@ def decide(params: Params, generation: Generation) -> None:
         winner = generation.model if figures["kept"] else generation.best_before
         shutil.rmtree(generation.best, ignore_errors=True)
         shutil.copytree(winner, generation.best)
-        figures["anchor"] = player.anchor(entry, generation.best, generation.number)
+        figures["anchor"] = player.anchor(entry, generation.best)
         write_text(generation.gate, json_text(figures))
         log.record("end")
 

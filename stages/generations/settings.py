@@ -62,8 +62,11 @@ class SelfPlayer(Protocol):
     def gate(self, entry: Mapping[str, Any], candidate: Path, best: Path, number: int) -> dict[str, Any]:
         """Play a match, as the section `gate` says; return its figures, of which ``kept`` says who stays."""
 
-    def anchor(self, entry: Mapping[str, Any], best: Path, number: int) -> dict[str, Any]:
+    def anchor(self, entry: Mapping[str, Any], best: Path) -> dict[str, Any]:
         """Play a network against a fixed opponent; return the figures."""
+
+    def games_in(self, raw: Path) -> tuple[int, int]:
+        """Return how many games a folder holds, and how many of them are distinct."""
 
 
 def settings_of(params: Params, dataset: str) -> IterateSettings:
@@ -74,14 +77,11 @@ def settings_of(params: Params, dataset: str) -> IterateSettings:
     ParamsError
         When there is none, or something in it is wrong.
     """
-    where = f"{paths.PARAMS_FILE}: iterate"
-    params.dataset(dataset)
-    if dataset not in params.iterate:
-        known = ", ".join(sorted(params.iterate)) or "none"
-        raise ParamsError(f"{where}: no entry {dataset!r}, expected one of: {known}; add it")
-    settings = build(IterateSettings, params.iterate[dataset], f"{where}.{dataset}")
+    params.require_entry("iterate", dataset)
+    where = f"{paths.PARAMS_FILE}: iterate.{dataset}"
+    settings = build(IterateSettings, params.iterate[dataset], where)
     if settings.mix.new_share + settings.mix.base_share > 1:
-        raise ParamsError(f"{where}.{dataset}.mix: new_share and base_share sum to more than 1; lower one")
+        raise ParamsError(f"{where}.mix: new_share and base_share sum to more than 1; lower one")
     return settings
 
 

@@ -23,6 +23,7 @@ from train_checks import Line, at_least, at_most, told  # noqa: E402
 from train_places import ENVIRONMENT  # noqa: E402
 
 from stages.datasets.hex.schema import SIZE  # noqa: E402
+from stages.datasets.hex.training.generation import games_in  # noqa: E402
 from stages.datasets.hex.training.network import load  # noqa: E402
 
 STAGES = ("selfplay", "ingest", "learn", "gate")
@@ -51,18 +52,6 @@ def generation(folder: Path, key: str) -> Usage:
     return used
 
 
-def figures(folder: Path, key: str) -> tuple[dict, int, int]:
-    """Return gate.json of a generation, its distinct games, and all of its games."""
-    place = folder / "data/generations" / key
-    games = [
-        line
-        for path in sorted(place.glob("raw/*/*.trmph"))
-        for line in path.read_bytes().splitlines()
-        if line.startswith(b"#13,")
-    ]
-    return json.loads((place / "gate.json").read_bytes()), len(set(games)), len(games)
-
-
 def speed_of_play(folder: Path) -> float:
     """Return the games of self-play a second, as its log says."""
     log = (folder / "data/logs/selfplay.jsonl").read_text().splitlines()
@@ -75,7 +64,8 @@ def checks(folder: Path) -> Iterator[Line]:
     for number in range(1, 4):
         key = f"hex-g{number:03d}"
         used = generation(folder, key)
-        gate, n_distinct, n_games = figures(folder, key)
+        place = folder / "data/generations" / key
+        gate, (n_games, n_distinct) = json.loads((place / "gate.json").read_bytes()), games_in(place / "raw")
         search, raw, anchor = gate["search"], gate["raw"], gate["anchor"]
         anchors.append(anchor["share"])
         if number == 1:

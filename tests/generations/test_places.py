@@ -1,12 +1,16 @@
 """Names of generations, the list of them, and what each depends on."""
 
+from dataclasses import fields
+
 import pytest
 import yaml
 
 from stages.commands.iterate import chosen
+from stages.core.complete import OF_ITERATE
 from stages.core.errors import ExpectedError
 from stages.core.params import load
 from stages.generations.places import LIST, Generation, lengthen, listed, of_key
+from stages.generations.settings import IterateSettings
 
 
 def test_a_key_says_dataset_and_number():
@@ -66,3 +70,7 @@ def test_a_damaged_list_is_told_before_anything_runs(here):
 
 def test_without_a_list_there_are_none(here):
     assert listed() == []
+
+
+def test_params_are_completed_with_each_section_of_an_entry():
+    assert set(OF_ITERATE) == {field.name for field in fields(IterateSettings)}

@@ -42,7 +42,26 @@ def test_the_pipeline_of_the_arrays_knows_nothing_of_training():
     assert verbs.train_stage("hex") == "stages/training/dvc.yaml:train@hex"
 
 
-def test_a_generation_learns_by_the_same_code():
-    stages = yaml.safe_load((REPOSITORY / "data/generations/dvc.yaml").read_text())["stages"]
-    learn = {dep.replace("${item.dataset}", "${key}") for dep in stages["learn"]["do"]["deps"]}
-    assert {dep for dep in STAGE["deps"] if dep.startswith("stages/")} <= learn
+GENERATIONS = yaml.safe_load((REPOSITORY / "data/generations/dvc.yaml").read_text())["stages"]
+OF_DATASET = {  # what a stage loads by name
+    "selfplay": ("stages.datasets.hex.training.generation", "stages.datasets.hex.simulate"),
+    "ingest": ("stages.discover", "stages.process", "stages.merge", "stages.split", "stages.datasets.hex.encode"),
+    "learn": ("stages.train", "stages.datasets.hex.training.task"),
+    "gate": ("stages.datasets.hex.training.generation",),
+}
+# What the package stages.training loads beside weights.py: no game and no match asks it anything.
+BESIDE_WEIGHTS = ("stages/loader", "stages/processed", "stages/training")
+
+
+@pytest.mark.parametrize("stage", GENERATIONS)
+def test_all_code_that_a_stage_of_a_generation_imports_is_listed(stage):
+    deps = [dep.replace("${item.dataset}", "hex") for dep in GENERATIONS[stage]["do"]["deps"]]
+    listed_here = [dep for dep in deps if dep.startswith("stages/")]
+    assert [dep for dep in listed_here if not (REPOSITORY / dep).exists()] == []
+    modules = (f"stages.generations.{stage}", *OF_DATASET[stage])
+    files = set().union(*map(imported_files, modules))
+    unused = [f"stages/training/{name}" for name in SHOWN_AND_USED]
+    if stage in ("selfplay", "gate"):
+        assert "stages/training/weights.py" in listed_here
+        unused += BESIDE_WEIGHTS
+    assert [path for path in files if not is_in(path, [*listed_here, *IMPORTED_AND_NOT_LISTED, *unused])] == []

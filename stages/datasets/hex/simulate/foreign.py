@@ -81,6 +81,12 @@ def load(name: str = EMBEDDED, weights: Weights | None = None) -> Evaluator:
     return CheckedEvaluator(name, evaluator)
 
 
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _network(weights: Weights | None) -> Evaluator:
     """Return the model of these weights; without torch nothing is known of it here."""
     if weights is None:
@@ -94,8 +100,7 @@ def _network(weights: Weights | None) -> Evaluator:
 def _check_weights(weights: Weights) -> None:
     """Raise unless the file has the SHA-256 of the settings."""
     try:
-        with Path(weights.file).open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        found = sha256_of(Path(weights.file))
     except OSError as error:
         raise ExpectedError(f"{WEIGHTS}.file: {weights.file!r} cannot be read ({error.strerror}); correct it") from None
     if found != weights.sha256:

@@ -4,7 +4,6 @@ A candidate stays when it wins enough of the distinct games with search and, wit
 the policies play alone. The fixed opponent is the distance evaluator with a search of 6 and then 3 moves.
 """
 
-import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -12,8 +11,9 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 from stages.core.params import AtLeast, Between, build
+from stages.datasets.hex.simulate import record
 from stages.datasets.hex.simulate.evaluate import DistanceEvaluator
-from stages.datasets.hex.simulate.foreign import NETWORK
+from stages.datasets.hex.simulate.foreign import NETWORK, sha256_of
 from stages.datasets.hex.simulate.search import Search
 from stages.datasets.hex.training.arena import ArenaPlayer, Score, arena
 from stages.datasets.hex.training.network import load
@@ -85,8 +85,6 @@ def simulator_options(entry: Mapping[str, Any], best: Path, number: int) -> dict
     """Return the options of simulate.hex for the games of a generation."""
     settings = build(SelfPlay, dict(entry), f"{WHERE}.selfplay")
     weights = best / WEIGHTS
-    with weights.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {
         "games": settings.games,
         "workers": settings.workers,
@@ -96,7 +94,7 @@ def simulator_options(entry: Mapping[str, Any], best: Path, number: int) -> dict
         "widths": [settings.width],
         "value_weight": settings.value_weight,
         "evaluator": NETWORK,
-        "weights": {"file": str(weights), "sha256": digest},
+        "weights": {"file": str(weights), "sha256": sha256_of(weights)},
         "temperature": settings.temperature,
         "decay": "step",
         "step_moves": [settings.warm_moves],
@@ -116,12 +114,17 @@ def gate(entry: Mapping[str, Any], candidate: Path, best: Path, number: int) -> 
     return {**found, "kept": is_ahead and (found["raw"]["share"] >= 0.5 or not settings.raw_too)}
 
 
-def anchor(entry: Mapping[str, Any], best: Path, number: int) -> dict[str, Any]:
+def anchor(entry: Mapping[str, Any], best: Path) -> dict[str, Any]:
     """Return the score of a network, with search, against the fixed opponent; the draws are the same each time."""
-    del number
     settings = build(MatchSettings, dict(entry), f"{WHERE}.gate")
     player = _player(best, _search(settings), settings)
     return figures(arena(player, ANCHOR, settings.anchor_games // 2))
+
+
+def games_in(raw: Path) -> tuple[int, int]:
+    """Return how many games of self-play a folder holds, and how many of them are distinct."""
+    lines = [line for path in sorted(raw.rglob("*.trmph")) for line in record.games_of(path)]
+    return len(lines), len(set(lines))
 
 
 def figures(score: Score) -> dict[str, Any]:
