@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from stages.commands import sweep as module
-from stages.commands.sweep import Sweep, Trial, table
+from stages.commands import sweep_trials as module
+from stages.commands.sweep_queue import Sweep
+from stages.commands.sweep_results import table
+from stages.commands.sweep_trials import Trial
 from stages.core.errors import ExpectedError
 from stages.core.params import Params, ParamsError, build
 from stages.pipeline import experiments

@@ -4,8 +4,8 @@ import pytest
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from stages.commands.sweep import chosen
 from stages.commands.sweep_grid import applied, as_yaml, combinations, name_of, overrides, told, varying
+from stages.commands.sweep_trials import chosen
 from stages.core.params import Params, ParamsError, SweepParams, build
 
 GRID = {"lr": [0.003, 0.01], "model": {"channels": [16, 32, 64]}, "samples": [2000]}
