@@ -6,7 +6,7 @@ looked at, so it costs the same for any length of file.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from stages.core.units import Source
 from stages.datasets.base.raw import read_source
 from stages.datasets.market import schema
 from stages.datasets.market.reading import layouts, rows, segments, times
+from stages.datasets.market.reading.columns import BarColumns, no_volume, place_of, plain_columns, volume_of
 from stages.datasets.market.reading.dialect import NO_COLUMN, FileDialect
 from stages.datasets.market.reading.first_lines import FirstLines, first_lines
 from stages.datasets.market.reading.layouts import HEADERED, BarLayout
@@ -25,7 +26,6 @@ from stages.datasets.market.schema import VALUES, Format, Instrument, Options
 
 LINE_BYTES = 1 << 16  # a bar has about 60
 ALIASES = {"llow": "low"}
-TIMES = ("timestamp", "datetime", "date", "time")
 PLAIN = "csv"  # what a file is called that is read by the names of its columns
 OWN = "its own settings"
 LEAST_GOOD = 0.9  # of the first bars whose low and high must be what they say
@@ -146,35 +146,35 @@ class _Case:
             )
         taken = set(renamed.values())
         header = [renamed.get(cell, "" if cell in taken else cell) for cell in header]
-        return self._read(name, n_header, wanted, _plain_columns(header, self._refuse, wanted), None)
+        return self._read(name, n_header, wanted, plain_columns(header, self._refuse, wanted), None)
 
     def _plain(self, wanted: Format) -> Recognised:
         """Read a file by the names in its header line."""
         header = [ALIASES.get(cell, cell) for cell in self.lines.lower[0]]
         if not self.lines.is_headered or len(set(header) & set(VALUES)) < LEAST_NAMES:
             raise BadUnit(self._no_fit())
-        return self._read(PLAIN, 1, wanted, _plain_columns(header, self._refuse, wanted), None)
+        return self._read(PLAIN, 1, wanted, plain_columns(header, self._refuse, wanted), None)
 
     def _by_layout(self, layout: BarLayout, wanted: Format) -> Recognised:
         """Read a file as a layout of the table says."""
         lines = self.lines
         header = lines.lower[layout.names_line] if layout.kind == HEADERED else []
         n_header = layout.header_lines if layout.kind == HEADERED else 0
-        time = [_place(header, column) for column in layout.time]
+        time = [place_of(header, column) for column in layout.time]
         if layout.id == "cryptodatadownload":
             time = time[:1] if "unix" in header else time[1:]
-        prices = [_place(header, column) for column in layout.prices]
-        volume = _volume(layout, lines, header, n_header, wanted)
+        prices = [place_of(header, column) for column in layout.prices]
+        volume = volume_of(layout, lines, header, n_header, wanted)
         missing = [str(name) for name, at in zip(layout.prices, prices, strict=True) if at is None]
         if missing or all(at is None for at in time):
             self._refuse(f"column {(missing or [str(layout.time[0])])[0]!r} is missing in {lines.text!r}, expected it")
         if volume is None:
-            self._refuse(_no_volume(lines.text))
+            self._refuse(no_volume(lines.text))
         self._one_ticker(layout, header, n_header)
         found, added = volume or (NO_COLUMN, NO_COLUMN)
         values = (*(at for at in prices if at is not None), found)
         has_ticks = wanted.volume == "tick" and "<tickvol>" in header
-        columns = _Columns(header, tuple(at for at in time if at is not None), values, added, has_ticks)
+        columns = BarColumns(header, tuple(at for at in time if at is not None), values, added, has_ticks)
         return self._read(layout.id, n_header, wanted, columns, layout)
 
     def _one_ticker(self, layout: BarLayout, header: list[str], n_header: int) -> None:
@@ -184,14 +184,14 @@ class _Case:
         if isinstance(layout.ticker, int):
             found = set(self.lines.lower[layout.ticker][1:])
         else:
-            at = _place(header, layout.ticker)
+            at = place_of(header, layout.ticker)
             found = {row[at] for row in self.lines.lower[n_header:] if at is not None and at < len(row)}
         if len(found - {""}) > 1:
             names = ", ".join(sorted(found)[:3])
             self._refuse(f"{len(found)} tickers ({names}), expected one a file")
 
     def _read(
-        self, name: str, n_header: int, wanted: Format, columns: "_Columns", layout: BarLayout | None
+        self, name: str, n_header: int, wanted: Format, columns: BarColumns, layout: BarLayout | None
     ) -> Recognised:
         """Read the first bars, and conclude from them what the columns do not say."""
         layout = layout or BarLayout(name, "", HEADERED, (), ())
@@ -212,7 +212,7 @@ class _Case:
         return Recognised(dialect, int(time.min(initial=np.iinfo(np.int64).max)), note)
 
     def _dialect(
-        self, layout: BarLayout, wanted: Format, columns: "_Columns", body: list[list[str]], first: int
+        self, layout: BarLayout, wanted: Format, columns: BarColumns, body: list[list[str]], first: int
     ) -> FileDialect:
         """Return how the file is read, as far as its columns and settings say; `first` is where its rows begin."""
         lines, settings, header = self.lines, self.settings, columns.header
@@ -301,89 +301,6 @@ class _Case:
             f"{lines.separator!r}, {kind}; {nearest}), expected bars; set {self.key}.columns or .names, see "
             "stages/datasets/market/README.md, or remove the file"
         )
-
-
-@dataclass(frozen=True)
-class _Columns:
-    """The names, none without a header; where the time stands, one column or two, and where `VALUES` do.
-
-    `added` is a column that is added to the volume, or `NO_COLUMN`; `has_ticks` as in `FileDialect`.
-    """
-
-    header: list[str]
-    time: tuple[int, ...]
-    values: tuple[int, ...]
-    added: int = NO_COLUMN
-    has_ticks: bool = False
-
-
-def _plain_columns(header: list[str], refuse: Callable[[str], None], wanted: Format) -> _Columns:
-    """Find the columns of a header line by their names."""
-    text = ",".join(header)[:200]
-    needed = VALUES[:4] if wanted.volume == "none" else VALUES
-    has_ticks = wanted.volume == "tick" and any(map(_is_ticks, header))
-    if has_ticks:
-        header = ["volume" if _is_ticks(cell) else "" if cell == "volume" else cell for cell in header]
-    for name in needed:
-        if name == "volume" and name not in header:
-            refuse(_no_volume(text))
-        if header.count(name) != 1:
-            number = "twice or more" if name in header else "missing"
-            refuse(f"column {name!r} is {number} in {text!r}, expected it once")
-    places = [header.index(name) for name in needed]
-    values = (*places, *[NO_COLUMN] * (len(VALUES) - len(places)))
-    return _Columns(header, _time_columns(header, refuse), values, has_ticks=has_ticks)
-
-
-def _is_ticks(cell: str) -> bool:
-    return cell.replace("_", " ") in ("tick volume", "tickvol", "ticks")
-
-
-def _no_volume(text: str) -> str:
-    return (
-        f"column 'volume' is missing in {text!r}, expected it once; set volume: none for the instrument, or in a "
-        "format, to have 0 in its place, and features of volume that say nothing"
-    )
-
-
-def _time_columns(header: list[str], refuse: Callable[[str], None]) -> tuple[int, ...]:
-    if "date" in header and "time" in header:
-        return header.index("date"), header.index("time")
-    for name in TIMES:
-        if name in header:
-            return (header.index(name),)
-    if header[0] != "":
-        refuse(f"no column of times, expected one of {', '.join(TIMES)}")
-    return (0,)
-
-
-def _place(header: Sequence[str], column: str | int) -> int | None:
-    """Return where a column stands; of a name like ``a or b`` the first that is there."""
-    if isinstance(column, int):
-        return column
-    names = [column, *column.split(" or ")]
-    return next((header.index(name) for name in names if name in header), None)
-
-
-def _volume(
-    layout: BarLayout, lines: FirstLines, header: list[str], n_header: int, wanted: Format
-) -> tuple[int, int] | None:
-    """Return the column of the volume and one that is added to it; None where there is none."""
-    if wanted.volume == "none":
-        return NO_COLUMN, NO_COLUMN
-    body = lines.lower[n_header:]
-    unwanted = {"tick": "<vol>", "real": "<tickvol>"}.get(wanted.volume or "")
-    names: list[str | int] = [name for name in layout.volume if name != unwanted]
-    names = names or list(layout.volume)
-    if layout.id == "cryptodatadownload":
-        symbol = body[0][header.index("symbol")] if body and len(body[0]) == len(header) else ""
-        volumes = [cell for cell in header if cell.startswith("volume ")]
-        names = [cell for cell in volumes if symbol.startswith(cell[7:])] or [*volumes[:1]]
-    if layout.id == "tradestation" and "up" in header:
-        return header.index("up"), header.index("down")
-    places = [at for at in (_place(header, name) for name in names) if at is not None]
-    traded = [at for at in places if any(at < len(row) and row[at].strip("0.") != "" for row in body)]
-    return ((traded or places[-1:])[0], NO_COLUMN) if places else None
 
 
 def _named_zone(body: Sequence[Sequence[str]], columns: tuple[int, ...]) -> str:
