@@ -44,8 +44,8 @@ def atomic_dir(path: Path) -> Iterator[Path]:
     """Give an empty temporary folder next to `path`; put it in the place of `path` on success, else remove it."""
     temporary = _temporary(path)
     old = temporary.with_suffix(".old.tmp")
-    temporary.mkdir()
     try:
+        temporary.mkdir()  # within, as a signal may come while it is made
         with _full_disk_named(path):
             yield temporary
         if path.exists():

@@ -106,3 +106,15 @@ def test_a_text_is_on_the_disk_before_its_name_and_the_name_before_the_return(tm
     with files.atomic(tmp_path / "b") as temporary:
         temporary.write_bytes(b"")
     assert len(calls) == 2
+
+
+def test_a_signal_while_the_temporary_folder_is_made_leaves_nothing(tmp_path, monkeypatch):
+    def interrupted(self, *given, mkdir=Path.mkdir, **options):
+        mkdir(self, *given, **options)
+        if self.name.endswith(".tmp"):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "mkdir", interrupted)
+    with pytest.raises(KeyboardInterrupt), atomic_dir(tmp_path / "arrays"):
+        pass
+    assert list(tmp_path.iterdir()) == []

@@ -5,12 +5,13 @@ import pytest
 from tests.helpers.peaks import peak_of_refusal_mb
 
 BARS = b"Timestamp,Open,High,Low,Close,Volume\n2024-01-01 00:00:00,5,6,4,5,1\n"
+GAME = b"#13," + b"a1" * 20_000  # longer than what is looked at to see that it is text
 MOST_MB = 128
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("dataset", "name", "first", "n_bytes", "message"), [
-    ("hex", "a.trmph", b"", 1 << 30, "a.trmph:1: a line of more than 65,536 bytes, expected one game a line"),
+    ("hex", "a.trmph", GAME, 1 << 30, "a.trmph:1: a line of more than 65,536 bytes, expected one game a line"),
     ("market", "NQ.csv", BARS, 1 << 30, "NQ.csv:3: a line of more than 65,536 bytes, expected one bar a line"),
     ("market", "NQ.csv", b"", 300 << 20, "NQ.csv:1: a line of more than 65,536 bytes, expected one bar a line"),
     ("splendor", "2_games/1.csv", b"", 1 << 30, "2_games/1.csv: 1,073,741,824 bytes, expected at most 8,388,608"),
