@@ -115,6 +115,6 @@ def test_a_signal_while_the_temporary_folder_is_made_leaves_nothing(tmp_path, mo
             raise KeyboardInterrupt
 
     monkeypatch.setattr(Path, "mkdir", interrupted)
-    with pytest.raises(KeyboardInterrupt), atomic_dir(tmp_path / "arrays"):
+    with pytest.raises(KeyboardInterrupt), files.atomic_dir(tmp_path / "arrays"):
         pass
     assert list(tmp_path.iterdir()) == []
