@@ -5,7 +5,6 @@ what `make train` made; ``COLOUR``, the person's side, by default blue, who move
 speak the protocol, see `htp`, and nothing else.
 """
 
-import hashlib
 import importlib.util
 import os
 import sys
@@ -19,6 +18,7 @@ from stages.datasets.hex.play.game import side_of
 from stages.datasets.hex.play.htp import HtpEngine
 from stages.datasets.hex.play.opponent import Opponent
 from stages.datasets.hex.play.person import Talk
+from stages.datasets.hex.simulate.foreign import sha256_of
 from stages.datasets.hex.simulate.search import Search
 from stages.runtime import cli
 
@@ -28,7 +28,7 @@ WEIGHTS: Final = "weights.npz"
 _DIGITS = 12  # of the SHA-256 of the weights, which is the version
 
 
-def newest_model(generations: Path = Path("data/generations")) -> Path:
+def newest_model(generations: Path = paths.GENERATIONS_DIR) -> Path:
     """Return the folder of the newest network: the best of the last generation that has one, or the trained model."""
     found = {path.parent.parent.name: path.parent for path in generations.glob(f"hex-g*/best/{WEIGHTS}")}
     numbers = {int(number): best for name, best in found.items() if (number := name.removeprefix("hex-g")).isdecimal()}
@@ -52,9 +52,8 @@ def opponent_of(folder: Path) -> Opponent:
     from stages.datasets.hex.training.network import load
 
     settings = MatchSettings()
-    with weights.open("rb") as file:
-        version = hashlib.file_digest(file, "sha256").hexdigest()[:_DIGITS]
-    return Opponent(load(weights), Search((settings.width,), settings.value_weight), NAME, version)
+    search = Search((settings.width,), settings.value_weight)
+    return Opponent(load(weights), search, NAME, sha256_of(weights)[:_DIGITS])
 
 
 def speak(opponent: Opponent) -> None:
