@@ -27,9 +27,8 @@ FLAGS = [
     "--disable-sync",
 ]
 PHONE, DESK = 375, 1280
-DRAW_ALL = """
+ALL_DRAWN = """
 const done = arguments[0], places = [...document.querySelectorAll(".chart")];
-dispatchEvent(new Event("beforeprint"));
 const wait = () => places.every((place) => place.dataset.state) ? done(places.length) : setTimeout(wait, 20);
 wait();
 """
@@ -46,6 +45,11 @@ COLOURS = """
 const colour = (element) => element && (getComputedStyle(element).fill + getComputedStyle(element).stroke);
 return [getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color,
   colour(document.querySelector(".chart .mark-rect path")), colour(document.querySelector(".chart .mark-text text"))];
+"""
+LINKS = 'return [...document.querySelectorAll("nav a")].map((link) => link.getAttribute("href"))'
+DISTANCE = """
+const top = document.getElementById(arguments[0].slice(1)).getBoundingClientRect().top;
+return Math.min(Math.abs(top), innerHeight + scrollY - document.documentElement.scrollHeight + 1);
 """
 
 
@@ -90,7 +94,7 @@ def show(browser, folder, width=DESK, scheme="light"):
     size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width == PHONE}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     browser.get((folder / "data/reports/index.html").as_uri())
-    return browser.execute_async_script(DRAW_ALL)
+    return browser.execute_async_script(ALL_DRAWN)
 
 
 def test_charts_are_drawn_without_error_or_request(browser, workspace):
@@ -164,7 +168,8 @@ def test_page_and_charts_follow_the_colour_scheme(browser, workspace):
     light = browser.execute_script(COLOURS)
     media = {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
-    browser.execute_async_script("setTimeout(arguments[0], 1500)")
+    browser.execute_async_script("setTimeout(arguments[0], 400)")
+    browser.execute_async_script(ALL_DRAWN)
     dark = browser.execute_script(COLOURS)
     assert all(before != after for before, after in zip(light, dark, strict=True)), (light, dark)
     assert browser.get_log("browser") == []
@@ -199,3 +204,18 @@ def test_page_can_be_read_by_keyboard_and_reader(browser, workspace):
     assert browser.execute_script('return document.querySelectorAll("table:not(:has(caption))").length') == 0
     assert browser.execute_script('return document.querySelectorAll(".scroll:not([tabindex])").length') == 0
     assert browser.execute_script('return document.querySelectorAll("[role=img]:not([aria-label])").length') == 0
+
+
+def test_links_of_the_contents_land_where_they_point(browser, workspace):
+    """Clicked before the charts are drawn or later, a link has its heading at the top of the window."""
+    media = {"features": [{"name": "prefers-color-scheme", "value": "light"}]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+    show(browser, workspace)
+    for link in browser.execute_script(LINKS)[::5]:
+        for is_early in (True, False):
+            if is_early:
+                browser.get((workspace / "data/reports/index.html").as_uri())
+            browser.find_element("css selector", f'nav a[href="{link}"]').click()
+            browser.execute_async_script(ALL_DRAWN)
+            browser.execute_async_script("setTimeout(arguments[0], 100)")
+            assert browser.execute_script(DISTANCE, link) < 40, (link, is_early)

@@ -1,5 +1,5 @@
 "use strict";
-// Draws each chart when it comes near the view, and again when the colour scheme changes.
+// Draws the charts, and again when the colour scheme changes.
 const specs = JSON.parse(document.getElementById("charts").textContent);
 const drawn = new Map();
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -55,17 +55,26 @@ async function draw(place) {
 }
 
 const places = [...document.querySelectorAll(".chart")];
-const observer = new IntersectionObserver((entries) => {
-  for (const { isIntersecting, target } of entries) {
-    if (isIntersecting) {
-      observer.unobserve(target);
-      draw(target);
-    }
-  }
-}, { rootMargin: "600px" });
-places.forEach((place) => observer.observe(place));
 
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => [...drawn.keys()].forEach(draw));
-addEventListener("beforeprint", () => places.filter((place) => !drawn.has(place)).forEach(draw));
+async function drawAll() {
+  for (const place of places) {
+    await draw(place);
+    await new Promise((resolve) => setTimeout(resolve)); // the page answers between two charts
+  }
+}
+
+// All are drawn at once, top to bottom, so that the page has its full height before long.
+let drawing = drawAll();
+
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+  places.forEach((place) => delete place.dataset.state);
+  drawing = drawing.then(drawAll);
+});
+
+// Charts above a heading push it down while they are drawn: a link that was followed meanwhile is followed again.
+const followLink = () => drawing.then(() => document.getElementById(location.hash.slice(1))?.scrollIntoView());
+addEventListener("hashchange", followLink);
+followLink();
+
 const contents = document.querySelector("nav details");
 contents.open = matchMedia("(min-width: 62rem)").matches;

@@ -198,6 +198,7 @@ class Program:
 def test_two_processes_play_to_the_end(tmp_path):
     """Each move is that of the search of a match, both see the same winner, and stdout has the protocol alone."""
     torch = pytest.importorskip("torch", reason="torch is not installed; `make test-train` installs it")
+    from stages.datasets.hex.training.generation import MatchSettings
     from stages.datasets.hex.training.model import HexNet
     from stages.datasets.hex.training.network import load
     from stages.training.weights import write_model
@@ -217,11 +218,8 @@ def test_two_processes_play_to_the_end(tmp_path):
             program.process.kill()
             program.process.communicate()
 
-    board, draw, search = (
-        np.zeros((1, 2, 169), np.uint8),
-        Draw([np.random.default_rng(1)], np.zeros(1)),
-        Search((4,), 2.0),
-    )
+    board, draw = np.zeros((1, 2, 169), np.uint8), Draw([np.random.default_rng(1)], np.zeros(1))
+    search = MatchSettings().search
     for ply, cell in enumerate(cells):
         assert winner(board.reshape(-1, 2, 13, 13))[0] == -1
         side = ply % 2

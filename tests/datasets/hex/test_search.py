@@ -293,11 +293,27 @@ def test_search_beats_the_policy_that_it_searches_with():
     assert wins >= 24, wins
 
 
-def test_prior_search_takes_the_best_sum_of_policy_and_value():
+class Judge(Scrambled):
+    """Gives policy and value in one answer too, and counts how many boards it was asked about."""
+
+    n_asked = 0
+    n_values = 0
+
+    def value(self, boards, movers):
+        self.n_values += len(boards)
+        return super().value(boards, movers)
+
+    def both(self, boards, movers):
+        self.n_asked += len(boards)
+        return np.column_stack([self.policy(boards, movers), self.value(boards, movers)])
+
+
+@pytest.mark.parametrize("least_prior", [0.0, 0.6])
+def test_prior_search_takes_the_best_sum_of_policy_and_value(least_prior):
     """Counted move by move; the mover's own chance counts, and a move that wins is taken whatever is said of it."""
     boards, evaluator = random_boards(60, most=150), Scrambled()
     movers = movers_of(boards)
-    cells = Search((40,), 1.5).choose(boards, movers, greedy(len(boards)), evaluator)
+    cells = Search((40,), 1.5, least_prior).choose(boards, movers, greedy(len(boards)), evaluator)
     n_wins = 0
     for board, mover, cell in zip(boards, movers, cells, strict=True):
         logits = evaluator.policy(board[None], mover[None])[0]
@@ -310,9 +326,31 @@ def test_prior_search_takes_the_best_sum_of_policy_and_value():
             p = red if mover == RED else 1 - red
             is_won = winner(after)[0] == mover
             n_wins += is_won
-            scores[move] = math.inf if is_won else float(logits[move]) + 1.5 * math.log(p / (1 - p))
+            if is_won or math.exp(logits[move] - logits.max()) >= least_prior:
+                scores[move] = math.inf if is_won else float(logits[move]) + 1.5 * math.log(p / (1 - p))
         assert cell == max(scores, key=scores.get)
     assert n_wins > 0
+
+
+def test_prior_search_asks_for_no_value_that_decides_nothing():
+    """None of a move that is drawn, none of one that is alone, else one a move that is likely enough."""
+    boards, judge = random_boards(20, most=60), Judge()
+    movers, n = movers_of(boards), len(boards)
+    policy = judge.policy(boards, movers)
+    likely = np.sort(policy, axis=1)[:, :-9:-1] >= policy.max(axis=1, keepdims=True) + math.log(0.97)
+    n_children = likely.sum(axis=1)
+    assert 1 in n_children
+    assert n_children.max() > 2
+
+    def n_values(least_prior, temperature):
+        judge.n_values = 0
+        draw = Draw([np.random.default_rng(i) for i in range(n)], np.full(n, temperature))
+        Search((8,), 1.0, least_prior).choose(boards, movers, draw, judge)
+        return judge.n_values
+
+    assert n_values(0.97, 0.0) == n_children[n_children > 1].sum()
+    assert n_values(0.0, 0.0) == 8 * n
+    assert n_values(0.0, 1.0) == 0
 
 
 def test_prior_search_draws_by_a_game_s_own_numbers():
@@ -328,16 +366,6 @@ def test_prior_search_draws_by_a_game_s_own_numbers():
     assert moves(rows, 2.0) == np.array(together)[::3].tolist()
     assert moves(range(n), 2.0, seed=1) != together
     assert moves(range(n), 1e-6) == evaluator.policy(boards, movers).argmax(1).tolist()
-
-
-class Judge(Scrambled):
-    """Gives policy and value in one answer, and counts how many boards it was asked about."""
-
-    n_asked = 0
-
-    def both(self, boards, movers):
-        self.n_asked += len(boards)
-        return np.column_stack([self.policy(boards, movers), self.value(boards, movers)])
 
 
 def test_policy_and_value_of_a_board_are_asked_for_together():

@@ -235,7 +235,7 @@ def test_a_network_plays_the_same_games_for_any_number_of_processes(task, tmp_pa
     assert found[0] == found[1]
     text = b"".join(found[0].values())
     assert f"# Weights: sha256 {sha256(weights)}".encode() in text
-    assert b"# Search: prior, value weight 2.0" in text
+    assert b"# Search: prior, value weight 2.0, least prior 0.0" in text
     with pytest.raises(ExpectedError, match=r"weights: none, expected the weights\.npz"):
         simulate.write(tmp_path / "none", {**PLAY, "evaluator": "network"})
     write_model(tmp_path, task.build().state_dict(), {})

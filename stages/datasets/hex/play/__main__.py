@@ -19,7 +19,6 @@ from stages.datasets.hex.play.htp import HtpEngine
 from stages.datasets.hex.play.opponent import Opponent
 from stages.datasets.hex.play.person import Talk
 from stages.datasets.hex.simulate.foreign import sha256_of
-from stages.datasets.hex.simulate.search import Search
 from stages.runtime import cli
 
 NAME: Final = "batchwise hex"
@@ -51,9 +50,7 @@ def opponent_of(folder: Path) -> Opponent:
     from stages.datasets.hex.training.generation import MatchSettings
     from stages.datasets.hex.training.network import load
 
-    settings = MatchSettings()
-    search = Search((settings.width,), settings.value_weight)
-    return Opponent(load(weights), search, NAME, sha256_of(weights)[:_DIGITS])
+    return Opponent(load(weights), MatchSettings().search, NAME, sha256_of(weights)[:_DIGITS])
 
 
 def speak(opponent: Opponent) -> None:

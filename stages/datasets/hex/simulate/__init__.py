@@ -13,6 +13,7 @@ Settings::
     widths: [13, 8]                  # candidates at each depth of the search
     search: minimax                  # or prior: policy and value of the next move, see `search`
     value_weight: 1.0                # of the value beside the policy's (prior)
+    least_prior: 0.0                 # share of the likeliest move's probability that a move must have (prior)
     evaluator: distance              # judges positions; or network, or module:function, see `foreign`
     weights: {file: w.npz, sha256: …} # of a network, or what module:function is called with; default none
     temperature: 0.5                 # at which candidates are drawn, at the first move
@@ -29,7 +30,7 @@ import functools
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -77,6 +78,7 @@ class Settings:
     widths: Widths = field(default_factory=lambda: [13, 8])
     search: Literal["minimax", "prior"] = "minimax"
     value_weight: Annotated[float, Between(0, 100, noun="a number")] = 1.0
+    least_prior: Annotated[float, Between(0, 1)] = 0.0
     evaluator: str = evaluate.EMBEDDED
     weights: foreign.Weights | None = None
     temperature: Temperature = 0.5
@@ -172,7 +174,9 @@ def _play(settings: Settings) -> Play:
         tuple(settings.step_moves),
         tuple(settings.step_temperatures),
     )
-    search = Search(tuple(settings.widths), settings.value_weight if settings.search == "prior" else None)
+    search = Search(tuple(settings.widths))
+    if settings.search == "prior":
+        search = replace(search, value_weight=settings.value_weight, least_prior=settings.least_prior)
     return Play(
         settings.seed, search, schedule, settings.openings, settings.evaluator, settings.weights, settings.cache
     )
@@ -195,7 +199,7 @@ def _header(settings: Settings, play: Play, digest: str | None, worker: int) -> 
         *([f"Model digest: {digest}"] if digest else []),
         *([f"Weights: sha256 {settings.weights.sha256}"] if settings.weights else []),
         f"Engine: {ENGINE}",
-        *([f"Search: prior, value weight {settings.value_weight}"] if settings.search == "prior" else []),
+        *([_prior_of(settings)] if settings.search == "prior" else []),
         f"Search widths: {settings.widths}",
         f"Temperature: {settings.temperature}",
         f"Temperature decay: {play.schedule}",
@@ -205,6 +209,10 @@ def _header(settings: Settings, play: Play, digest: str | None, worker: int) -> 
         "Format: trmph_string winner",
     )
     return "".join(f"# {line}\n" for line in lines).encode()
+
+
+def _prior_of(settings: Settings) -> str:
+    return f"Search: prior, value weight {settings.value_weight}, least prior {settings.least_prior}"
 
 
 def _begin(settings: Settings, worker: int, path: Path, played: Path, header: bytes) -> GameStream:

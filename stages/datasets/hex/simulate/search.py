@@ -61,10 +61,20 @@ class Draw:
 
 @dataclass(frozen=True)
 class Search:
-    """How a move is chosen: by `choose`, or by `choose_by_prior` where `value_weight` is given."""
+    """How a move is chosen: by `choose`, or by `choose_by_prior` where `value_weight` is given.
+
+    Attributes
+    ----------
+    widths
+        How many moves are looked at, by depth.
+    value_weight, least_prior
+        Of `choose_by_prior`: the weight of the value beside the policy, and the share of the likeliest move's
+        probability that a move must have to be looked at.
+    """
 
     widths: tuple[int, ...] = (1,)
     value_weight: float | None = None
+    least_prior: float = 0.0
 
     def choose(self, boards: np.ndarray, movers: np.ndarray, draw: Draw, evaluator: Evaluator) -> np.ndarray:
         """Return the next move of every game, intp (B,)."""
@@ -113,14 +123,15 @@ def choose_by_prior(
     """Choose the next move of every game by what policy and value say of it together.
 
     That is its logit plus `search.value_weight` times the logit of "the mover wins" behind it, for `search.widths[0]`
-    moves; a move that wins is chosen. At a temperature the move is drawn from the policy alone.
+    moves; a move that wins is chosen. At a temperature the move is drawn from the policy alone. No value is asked for
+    where the choice does not depend on it.
 
     Parameters
     ----------
     boards, movers, draw, evaluator
         As for `choose`.
     search
-        How many moves are looked at, and the weight of the value.
+        How many moves are looked at, how likely they must be, and the weight of the value.
 
     Returns
     -------
@@ -131,17 +142,33 @@ def choose_by_prior(
     where = np.arange(n)
     root = Level(boards, movers, where, where, np.full(n, -1), np.zeros(n, bool))
     below = grow(root, draw, search.widths[0], evaluator)
-    red_wins = leaf_values(below, evaluator).astype(np.float64)
-    wins = np.where(movers[below.parent] == RED, red_wins, 1 - red_wins)
     priors = evaluator.policy(boards, movers)[below.parent, below.cell].astype(np.float64)
-    scores = priors + (search.value_weight or 0) * _logits(wins)
-    is_drawn = draw.temperature[below.game] > 0
-    scores[is_drawn] = -np.flatnonzero(is_drawn)  # the first of each game, which is a draw from the policy
+    is_candidate = _candidates(below, priors, draw, search.least_prior)
+    scores = np.where(is_candidate, priors, -np.inf)
+    is_contested = np.bincount(below.parent[is_candidate], minlength=n)[below.parent] > 1
+    asked = np.flatnonzero(is_candidate & is_contested & ~below.is_over)
+    if len(asked):
+        red_wins = evaluator.value(below.boards[asked], below.movers[asked]).astype(np.float64)
+        wins = np.where(movers[below.parent[asked]] == RED, red_wins, 1 - red_wins)
+        scores[asked] += (search.value_weight or 0) * _logits(wins)
     scores[below.is_over] = np.inf
-    best = np.maximum.reduceat(scores, np.flatnonzero(np.diff(below.parent, prepend=-1)))
+    best = np.maximum.reduceat(scores, np.flatnonzero(_is_first(below)))
     is_best = scores == best[below.parent]
     _, first = np.unique(below.parent[is_best], return_index=True)
     return below.cell[is_best][first]
+
+
+def _candidates(below: Level, priors: np.ndarray, draw: Draw, least_prior: float) -> np.ndarray:
+    """Say which moves of the root are looked at, bool (N,): at a temperature the one drawn first, and all that win."""
+    is_first = _is_first(below)
+    least = math.log(least_prior) if least_prior else -math.inf
+    is_likely = priors >= priors[is_first][below.parent] + least
+    return np.where(draw.temperature[below.game] > 0, is_first, is_likely) | below.is_over
+
+
+def _is_first(level: Level) -> np.ndarray:
+    """Say which nodes are the first child of their parent, bool (N,)."""
+    return np.diff(level.parent, prepend=-1) > 0
 
 
 def _logits(probabilities: np.ndarray) -> np.ndarray:

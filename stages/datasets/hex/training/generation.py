@@ -35,7 +35,7 @@ class SelfPlay:
     ----------
     games, workers, seed
         As for simulate.hex; the number of the generation is added to the seed.
-    width, value_weight
+    width, value_weight, least_prior
         Of the search, see `Search`.
     temperature, warm_moves
         At which the moves before that one are drawn; from then on the best is played.
@@ -44,10 +44,11 @@ class SelfPlay:
     """
 
     games: FromOne = 500
-    workers: FromOne = 32
+    workers: FromOne = 128
     seed: Annotated[int, AtLeast(0)] = 42
     width: Annotated[int, Between(1, 169, noun="a whole number")] = 4
     value_weight: Number = 2.0
+    least_prior: Annotated[float, Between(0, 1)] = 0.05
     temperature: Number = 1.0
     warm_moves: FromOne = 8
     cache: FromOne = 60_000
@@ -65,7 +66,7 @@ class MatchSettings:
         Share of the distinct ones with search that the candidate must win.
     raw_too
         Whether it must also win at least half of those without search.
-    width, value_weight, temperature, warm_moves
+    width, value_weight, least_prior, temperature, warm_moves
         As for `SelfPlay`.
     anchor_games
         Played against the fixed opponent.
@@ -76,9 +77,15 @@ class MatchSettings:
     raw_too: bool = True
     width: Annotated[int, Between(1, 169, noun="a whole number")] = 4
     value_weight: Number = 1.0
+    least_prior: Annotated[float, Between(0, 1)] = 0.05
     temperature: Number = 1.0
     warm_moves: FromOne = 4
     anchor_games: Annotated[int, AtLeast(2)] = 200
+
+    @property
+    def search(self) -> Search:
+        """How both players look ahead."""
+        return Search((self.width,), self.value_weight, self.least_prior)
 
 
 def simulator_options(entry: Mapping[str, Any], best: Path, number: int) -> dict[str, Any]:
@@ -93,6 +100,7 @@ def simulator_options(entry: Mapping[str, Any], best: Path, number: int) -> dict
         "search": "prior",
         "widths": [settings.width],
         "value_weight": settings.value_weight,
+        "least_prior": settings.least_prior,
         "evaluator": NETWORK,
         "weights": {"file": str(weights), "sha256": sha256_of(weights)},
         "temperature": settings.temperature,
@@ -107,7 +115,7 @@ def gate(entry: Mapping[str, Any], candidate: Path, best: Path, number: int) -> 
     """Play the match; return ``search`` and ``raw``, the scores with and without search, and ``kept``."""
     settings = build(MatchSettings, dict(entry), f"{WHERE}.gate")
     found: dict[str, Any] = {}
-    for name, search in (("search", _search(settings)), ("raw", Search())):
+    for name, search in (("search", settings.search), ("raw", Search())):
         players = [_player(folder, search, settings) for folder in (candidate, best)]
         found[name] = figures(arena(players[0], players[1], settings.games // 2, number))
     is_ahead = found["search"]["share"] >= settings.accept
@@ -117,7 +125,7 @@ def gate(entry: Mapping[str, Any], candidate: Path, best: Path, number: int) -> 
 def anchor(entry: Mapping[str, Any], best: Path) -> dict[str, Any]:
     """Return the score of a network, with search, against the fixed opponent; the draws are the same each time."""
     settings = build(MatchSettings, dict(entry), f"{WHERE}.gate")
-    player = _player(best, _search(settings), settings)
+    player = _player(best, settings.search, settings)
     return figures(arena(player, ANCHOR, settings.anchor_games // 2))
 
 
@@ -143,10 +151,6 @@ def wilson(won: int, games: int) -> float:
     share, spread = won / games, Z**2 / games
     root = math.sqrt(share * (1 - share) / games + spread / (4 * games))
     return (share + spread / 2 - Z * root) / (1 + spread)
-
-
-def _search(settings: MatchSettings) -> Search:
-    return Search((settings.width,), settings.value_weight)
 
 
 def _player(folder: Path, search: Search, settings: MatchSettings) -> ArenaPlayer:

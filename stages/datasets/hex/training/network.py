@@ -1,8 +1,9 @@
 """A trained network as an evaluator of self-play, from its weights alone.
 
 It answers alike to the last bit whatever boards are asked about together, so that games are the same for any number of
-processes: boards go through the network 64 at a time, the last ones filled up, on one thread. Batches of 1, 2 and 7
-differ in bits from one of 64; 16 to 512 do not (measured), but larger ones fetch their memory anew each time.
+processes: boards go through the network 32 at a time, the last ones filled up, on one thread. Batches of 1, 2, 16 and
+48 differ in bits from one of 64 (measured); of 32, a search of few moves leaves fewer places empty than of 64, and the
+network answers 2,800 boards a CPU second, not 2,500.
 """
 
 # mypy: disable-error-code="import-not-found, misc"
@@ -21,7 +22,7 @@ from stages.datasets.hex.training.canonical import EMPTY, over_cells, planes
 from stages.datasets.hex.training.model import HexNet
 from stages.training.weights import load_weights
 
-AT_ONCE = 64  # boards
+AT_ONCE = 32  # boards
 CERTAIN = 1e-6  # values stay apart from 0 and 1, which are for games that are over
 
 
