@@ -32,10 +32,13 @@ NAME ?=
 MODEL ?=
 HTP ?=
 COLOUR ?=
+# What diff compares the workspace with: a commit or a folder (default: HEAD), or two of them; yes: as JSON.
+REV ?=
+JSON ?=
 
 # Recipes take these from their environment, as the text that was typed: neither make nor the shell reads `$(...)`, `;`
 # or `*` in it, and after `--` no program takes it for an option. `set -f` leaves only blanks to divide at.
-TYPED := JOBS MEMORY_GB BACKEND DASK_SCHEDULER LOG SIMULATE DATASET PART ROW FILE TAKE REMOTE URL NAME KILLS MODEL HTP COLOUR GENERATIONS
+TYPED := JOBS MEMORY_GB BACKEND DASK_SCHEDULER LOG SIMULATE DATASET PART ROW FILE TAKE REMOTE URL NAME KILLS MODEL HTP COLOUR GENERATIONS REV JSON
 $(foreach name,$(TYPED),$(eval override $(name) := $$(value $(name))))
 export $(TYPED)
 export PATH := $(abspath $(VENV))/bin:$(PATH)
@@ -44,7 +47,7 @@ TORCH := $(VENV)/.torch
 TEST_TORCH := $(VENV)/.test-torch
 
 .DEFAULT_GOAL := help
-.PHONY: help setup preprocess lock test test-slow test-train test-all torture train sweep play predict iterate check lint format bench bench-train bench-iterate status plan report verify repair remote push pull merge work dag trace slim clean dataset
+.PHONY: help setup preprocess lock test test-slow test-train test-all torture train sweep play predict iterate check lint format bench bench-train bench-iterate status plan diff report verify repair remote push pull merge work dag trace slim clean dataset
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -142,6 +145,9 @@ status: $(READY)  ## Say what is out of date and why
 
 plan: $(READY)  ## Say what a run would do and cost; runs nothing
 	@set -f; exec python -m stages.commands.plan -- $$DATASET
+
+diff: $(READY)  ## Say what differs in the data: make diff REV=HEAD~1, of two REV="v1 v2", with JSON=yes as JSON
+	@exec python -m stages.commands.diff -- "$$REV" "$$DATASET"
 
 report: $(READY)  ## Write data/reports/index.html, a page of plots and figures, and the data cards
 	@set -f; exec python -m stages.report -- $$DATASET

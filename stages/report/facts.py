@@ -7,12 +7,15 @@ from typing import Any
 from stages.core import manifests, paths
 from stages.core.errors import ExpectedError
 from stages.core.fields import NamedField, read_fields
+from stages.differences.compare import Difference
+from stages.differences.drift import PartDrift, read_drift
 from stages.pipeline.lock import StageState
 from stages.processed import Processed
 from stages.processed.reader import read_json
 from stages.report.columns import ColumnRange, read_columns
 from stages.report.figure import Figure, own_figures
 from stages.report.generations import GenerationScore, read_generations
+from stages.report.lock import changed_data
 from stages.report.logs import Run, read_runs
 from stages.report.model import TrainedModel, read_model
 
@@ -32,12 +35,16 @@ class Facts:
     columns, packed, figures
         The feature columns, the shapes of the features that are stored as bits, which have none, and the figures of the
         dataset's own package.
+    drift
+        What differs in val and test from train.
     model
         The trained model, None where there is none.
     generations
         Those of a network that learns from its own games.
     stages
         What DVC rebuilt and reused since the last commit.
+    changes
+        What differs in the data from the last commit's; None where nothing was made anew.
     missing
         One sentence for each thing that is not on the page.
     """
@@ -50,9 +57,11 @@ class Facts:
     columns: list[ColumnRange] = field(default_factory=list)
     packed: dict[str, tuple[int, ...]] = field(default_factory=dict)
     figures: list[Figure] = field(default_factory=list)
+    drift: list[PartDrift] = field(default_factory=list)
     model: TrainedModel | None = None
     generations: list[GenerationScore] = field(default_factory=list)
     stages: list[StageState] = field(default_factory=list)
+    changes: Difference | None = None
     missing: list[str] = field(default_factory=list)
 
     @property
@@ -90,6 +99,8 @@ def gather(dataset: str, stages: list[StageState]) -> Facts:
     facts.fields = _try(facts, lambda: read_fields(paths.merged_dir(dataset)), "the fields") or []
     facts.columns = _try(facts, lambda: read_columns(folder), "feature ranges") or []
     facts.packed = _try(facts, data.packed_shapes, "packed features") or {}
+    facts.drift = _try(facts, lambda: read_drift(data), "drift of val and test") or []
+    facts.changes = _try(facts, lambda: changed_data(dataset, stages), "what changed since the last commit")
     facts.figures = _try(facts, lambda: own_figures(dataset, folder), "the dataset's own figures") or []
     facts.model = _try(facts, lambda: read_model(dataset), "the trained model")
     facts.generations = _try(facts, lambda: read_generations(dataset), "generations") or []

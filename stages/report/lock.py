@@ -1,9 +1,14 @@
-"""Say which stages were rebuilt since the last commit: compare dvc.lock with the one of HEAD."""
+"""Say what changed since the last commit: which stages were rebuilt, by dvc.lock, and what differs in the data."""
 
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stages.core.errors import ExpectedError
+from stages.differences.compare import Difference
+from stages.differences.compare import compare as compare_data
+from stages.differences.places import opened
+from stages.pipeline import verbs
 from stages.pipeline.lock import LOCK, StageState, differences, parsed, read
 
 
@@ -34,6 +39,21 @@ def compare() -> Comparison:
     except ExpectedError as error:
         return Comparison(why_not=f"There is nothing to compare: {error}.")
     return Comparison(tuple(differences(before, now)), commit)
+
+
+def changed_data(dataset: str, stages: Sequence[StageState]) -> Difference | None:
+    """Return what differs in a dataset from the last commit; None where no stage that makes it was rebuilt.
+
+    Raises
+    ------
+    ExpectedError
+        When the data of the last commit are neither in DVC's cache nor on the remote.
+    """
+    made = [stage for stage in stages if verbs.parsed(stage.name).verb in ("discover", "split")]
+    if all(stage.state == "reused" for stage in made):
+        return None
+    with opened("HEAD", [dataset]) as before, opened("") as now:
+        return compare_data(before, now, dataset) if before.has(dataset) and now.has(dataset) else None
 
 
 def _git(*arguments: str) -> str | None:

@@ -17,7 +17,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from stages.core.errors import ExpectedError
-from stages.report import data_charts, generations, model_charts, run_charts
+from stages.differences import chance, words
+from stages.report import data_charts, drift_charts, generations, model_charts, run_charts
 from stages.report.figure import Figure, readable
 from stages.splitting.stats import balance
 
@@ -112,6 +113,9 @@ def environment() -> Environment:
     found.filters.update(filters)
     found.globals.update(
         data_charts=data_charts,
+        drift_charts=drift_charts,
+        entries=words.entries,
+        LEVEL=chance.LEVEL,
         run_charts=run_charts,
         generations=generations,
         model_charts=model_charts,

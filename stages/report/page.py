@@ -19,6 +19,7 @@ SECTIONS = {  # of a dataset, in the order of the page; the template of each is 
     "classes": "Class balance",
     "legal": "Legal actions",
     "ranges": "Feature ranges",
+    "drift": "Drift of val and test",
     "fields": "Fields",
     "memory": "Memory and time",
     "workers": "Workers",
@@ -39,7 +40,8 @@ def page(datasets: Sequence[Facts], comparison: Comparison) -> str:
         .get_template("page.html")
         .render(
             parts=[(facts, _sections(facts, comparison, charts)) for facts in datasets],
-            since=section("rebuilt", stages=comparison.stages, comparison=comparison),
+            since=section("rebuilt", stages=comparison.stages, comparison=comparison)
+            + section("changes", changes=[facts.changes for facts in datasets if facts.changes]),
             comparison=comparison,
             charts=charts,
             style=_file("page.css"),

@@ -40,9 +40,11 @@ OF_ONE_VALUE = [
     ("predict", "FILE"),
     ("dataset", "NAME"),
     ("remote", "URL"),
+    ("diff", "REV"),
+    ("diff", "DATASET"),
 ]
 KNOBS = ["JOBS", "MEMORY_GB", "BACKEND", "DASK_SCHEDULER", "LOG", "SIMULATE", "TAKE", "REMOTE", "KILLS", "GENERATIONS"]
-KNOBS += ["MODEL", "HTP", "COLOUR"]
+KNOBS += ["MODEL", "HTP", "COLOUR", "JSON"]
 SPY = """#!/bin/sh
 printf '%s\\0' "$@" >> {folder}/arguments
 env -0 >> {folder}/environment
