@@ -4,12 +4,16 @@ In: `simulate.<dataset>` of params.yaml. Out: data/sample/<dataset>/, a function
 data/logs/simulate.jsonl: how long it took, and the figures that the simulator returns.
 """
 
+import contextlib
+import math
+import stat
 import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 from stages.core import paths
 from stages.core.errors import ExpectedError
@@ -17,8 +21,9 @@ from stages.core.params import Params
 from stages.datasets import base
 from stages.runtime import cli
 from stages.runtime.display import Counts, Display
-from stages.runtime.memory import Watch
 from stages.runtime.memory_log import MemoryLog
+
+LOOK_S: Final = 1.0
 
 
 class Growth:
@@ -42,6 +47,39 @@ class Growth:
         return Counts(n_now - self._n_before, max(0, n_all - self._n_before), None)
 
 
+class FilesMade:
+    """What is said of a simulator without `progress`: the files that it has written by now."""
+
+    noun = "files"
+
+    def __init__(self, dataset: str, folder: Path) -> None:
+        self.title = f"simulate {dataset}"
+        self._folder, self._since = folder, time.time_ns()
+        self._looked, self._n_files, self._n_bytes = -math.inf, 0, 0
+
+    def busy(self) -> Mapping[str, str]:
+        """Return how much is written; the workers are the simulator's own affair."""
+        self._look()
+        return {"written": f"{self._n_bytes / 1e6:,.1f} MB"}
+
+    def counts(self) -> Counts:
+        """Return how many files are written; how many there will be is not known."""
+        self._look()
+        return Counts(self._n_files, None, None)
+
+    def _look(self) -> None:
+        """Look into the folder, once a second: it may hold thousands of files."""
+        if time.monotonic() - self._looked < LOOK_S:
+            return
+        sizes = []
+        for path in self._folder.rglob("[!.]*"):
+            with contextlib.suppress(FileNotFoundError):  # removed, or renamed to its final name, meanwhile
+                found = path.lstat()
+                if stat.S_ISREG(found.st_mode) and found.st_mtime_ns >= self._since:
+                    sizes.append(found.st_size)
+        self._n_files, self._n_bytes, self._looked = len(sizes), sum(sizes), time.monotonic()
+
+
 def simulate(dataset: str, settings: Mapping[str, Any]) -> None:
     """Write the sample of a dataset and log the figures that its simulator returns, if it does.
 
@@ -55,14 +93,10 @@ def simulate(dataset: str, settings: Mapping[str, Any]) -> None:
     with MemoryLog("simulate", dataset) as log:
         log.record("start")
         started = time.monotonic()
-        with _shown(dataset, partial(progress, folder, settings) if progress else None, log.watch):
+        shown = Growth(dataset, partial(progress, folder, settings)) if progress else FilesMade(dataset, folder)
+        with Display(shown, log.watch) if sys.stderr.isatty() else nullcontext():
             figures = simulator.write(folder, settings) or {}
         log.record("end", **figures, seconds=round(time.monotonic() - started, 2))
-
-
-def _shown(dataset: str, look: Callable[[], tuple[int, int]] | None, watch: Watch) -> AbstractContextManager[Any]:
-    """Return a display for a terminal; elsewhere, or when there is nothing to look at, one that shows nothing."""
-    return Display(Growth(dataset, look), watch) if look and sys.stderr.isatty() else nullcontext()
 
 
 def main() -> int:

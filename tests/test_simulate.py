@@ -1,7 +1,10 @@
 """The simulate verb: what every simulator does with a folder that holds other things, and what a terminal shows."""
 
+import json
 import os
+import re
 import shutil
+import sys
 from itertools import chain, repeat
 
 import pytest
@@ -9,8 +12,16 @@ import pytest
 from stages.datasets import base
 from stages.runtime.display import Display
 from stages.runtime.memory import Watch
-from stages.simulate import Growth
-from tests.helpers.samples import SETTINGS
+from stages.simulate import FilesMade, Growth
+from tests.helpers.places import REPOSITORY
+from tests.helpers.samples import BARS, SETTINGS
+from tests.helpers.terminal import Terminal
+
+MORE = {
+    "market": {"instruments": {"NQ": {**BARS, "bars": 200}, "ES": {**BARS, "bars": 300_000}}},
+    "rugs": {"games": 12},
+    "splendor": {"games": 150},
+}
 
 
 def files(folder):
@@ -48,3 +59,34 @@ def test_the_display_counts_what_is_made_now():
     assert shown((100, 600), (100, 600), (350, 600), (600, 600)) == ["0/500", "250/500", "500/500"]
     assert shown((350, 600), (0, 600), (90, 600), (600, 600)) == ["0/600", "90/600", "600/600"]
     assert shown((350, 300), (350, 300), (300, 300)) == ["0/0", "0/0"]
+
+
+def test_a_simulator_that_says_nothing_shows_the_files_it_writes(tmp_path, monkeypatch):
+    """Those of now, not what lay there, nor half a file; how many there will be is not known, so no time left."""
+    monkeypatch.setattr("stages.simulate.LOOK_S", 0.0)
+    (tmp_path / "old.csv").write_text("x")
+    os.utime(tmp_path / "old.csv", (1, 1))
+    made = FilesMade("x", tmp_path)
+    display = Display(made, Watch(str, print))
+    assert [display.lines()[i].split(", ")[0].strip() for i in (0, 1)] == ["written: 0.0 MB", "files: 0"]
+    (tmp_path / "games").mkdir()
+    (tmp_path / "games/1.csv").write_bytes(bytes(2_000_000))
+    (tmp_path / "games/.2.tmp").write_text("x")
+    (tmp_path / "old.csv").write_text("y")
+    assert display.lines()[0] == "  written: 2.0 MB"
+    assert re.fullmatch(r"  files: 2, 0:00:0\d so far", display.lines()[1])
+    assert made.title == "simulate x"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dataset", ["market", "rugs", "splendor"])
+def test_a_terminal_shows_that_each_simulation_goes_on(dataset, here):
+    """And it ends well, with nothing left of the display."""
+    settings = {**SETTINGS[dataset], **MORE[dataset]}
+    sample = {"datasets": {dataset: {"raw": f"data/sample/{dataset}", "batch_size": 16}}, "split": {}}
+    (here / "params.yaml").write_text(json.dumps({**sample, "simulate": {dataset: settings}}))
+    command = [sys.executable, "-m", "stages.simulate", dataset]
+    with Terminal(command, here, {**os.environ, "PYTHONPATH": str(REPOSITORY), "JOBS": "1"}) as terminal:
+        assert terminal.until(lambda: re.search(r"files: \d+, 0:00:\d+ so far", terminal.text()))
+        assert terminal.wait() == 0
+        assert "so far" not in terminal.text()

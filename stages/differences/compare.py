@@ -327,7 +327,7 @@ def _shifts(before: Columns, after: Columns) -> tuple[list[ColumnShift], tuple[i
     if not common:
         return [], None
     first, second = (np.array(places) for places in zip(*common, strict=True))
-    chosen = [[choose(side.data, part, len(side.names)) for part in PARTS] for side in (before, after)]
+    chosen = [choose(side.data, len(side.names)) for side in (before, after)]
     cuts = before.cuts(next((rows for rows in chosen[0] if rows.n_all), chosen[0][0]))
     cuts_after = np.full((len(cuts), len(after.names)), np.inf)
     cuts_after[:, second] = cuts[:, first]
@@ -345,7 +345,7 @@ def _shifts(before: Columns, after: Columns) -> tuple[list[ColumnShift], tuple[i
 
 
 def _all_parts(counts: list[ColumnCounts]) -> ColumnCounts:
-    """Return the counts of all parts together; a part weighs as many rows as were read of it."""
+    """Return the counts of all parts together, of each of which the same share of rows was read."""
     n_rows = np.array([part.n_rows.sum() for part in counts])
     weight = (n_rows / max(1, n_rows.sum()))[:, None]
     means, spreads = (np.stack(values) for values in zip(*((part.mean, part.spread) for part in counts), strict=True))

@@ -112,7 +112,7 @@ def read_drift(data: Processed) -> list[PartDrift]:
         When an array is missing or not complete.
     """
     features = [Columns.of(data, name) for name in data.features(TRAIN)]
-    chosen = [choose(data, part, sum(len(columns.names) for columns in features)) for part in PARTS]
+    chosen = choose(data, sum(len(columns.names) for columns in features))
     if not chosen[0].n_all:
         return []
     cuts = {columns.field: columns.cuts(chosen[0]) for columns in features}

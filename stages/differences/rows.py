@@ -1,19 +1,20 @@
-"""Which rows of a part are looked at, and what their keys and labels are: bounded, whatever the size of the part.
+"""Which rows of the parts are looked at, and what their keys and labels are: bounded, whatever their size.
 
 All rows, if they are few; else one of each of as many stretches of equal length, by a seed that never changes, so that
 every group has its share and no period of the data meets one of the sample.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
 from stages.core import arrays, part_files
-from stages.core.part_files import MemberRole
+from stages.core.part_files import PARTS, MemberRole
 from stages.processed import Processed
 
-MOST_VALUES: Final = 1 << 24  # of all features of a part together
+MOST_VALUES: Final = 1 << 24  # of all features and parts together
 MOST_ROWS: Final = 1 << 20
 MEMBER_ROWS: Final = 1 << 18  # of a key or a label, in memory at once
 
@@ -32,13 +33,23 @@ class ChosenRows:
         return len(self.numbers) == self.n_all
 
 
-def choose(data: Processed, part: str, n_columns: int) -> ChosenRows:
-    """Return the rows to look at of a part with so many columns of features."""
-    (n_all,) = arrays.npz_headers(data.members_path("key", part))["group_id"].shape
+def choose(data: Processed, n_columns: int) -> list[ChosenRows]:
+    """Return the rows to look at of each part, of features with so many columns.
+
+    The share is the same in all parts: else a group would be few rows in one and many in another, and the parts
+    together would not be what the dataset is.
+    """
+    sizes = [arrays.npz_headers(data.members_path("key", part))["group_id"].shape[0] for part in PARTS]
     most = min(MOST_ROWS, max(1, MOST_VALUES // max(1, n_columns)))
-    if n_all <= most:
+    share = min(1.0, most / max(1, sum(sizes)))
+    return [_stretched(part, n_all, math.ceil(n_all * share)) for part, n_all in zip(PARTS, sizes, strict=True)]
+
+
+def _stretched(part: str, n_all: int, n_rows: int) -> ChosenRows:
+    """Return one row of each of some stretches of equal length."""
+    if n_rows == n_all:
         return ChosenRows(part, np.arange(n_all), n_all)
-    ends = np.linspace(0, n_all, most + 1).astype(np.int64)
+    ends = np.linspace(0, n_all, n_rows + 1).astype(np.int64)
     return ChosenRows(part, np.random.default_rng(0).integers(ends[:-1], ends[1:]), n_all)
 
 

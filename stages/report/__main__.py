@@ -7,7 +7,7 @@ from pathlib import Path
 
 from stages.core.errors import ExpectedError
 from stages.core.files import write_text
-from stages.core.params import Params
+from stages.core.params import Params, load
 from stages.report import cards, facts, lock, model_cards
 from stages.runtime import cli
 
@@ -20,8 +20,8 @@ def report(datasets: Sequence[str]) -> Path:
     """Write the page about some datasets and return where it is."""
     from stages.report.page import page  # loads the JavaScript engine that bundles the charts' library
 
-    comparison = lock.compare()
-    gathered = [facts.gather(dataset, comparison.of(dataset)) for dataset in datasets]
+    comparison, params = lock.compare(), load()
+    gathered = [facts.gather(dataset, comparison.of(dataset), params.takes_sample(dataset)) for dataset in datasets]
     write_text(PAGE, page(gathered, comparison))
     logger.info("report: wrote %s (%.1f MB)", PAGE, PAGE.stat().st_size / 1e6)
     return PAGE

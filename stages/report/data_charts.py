@@ -48,15 +48,17 @@ def shares(head: Mapping[str, Any]) -> dict[str, dict[str, float]]:
 
 
 def class_balance(name: str, head: Mapping[str, Any]) -> Figure:
-    """Draw the shares of a head's classes: a bar for the first part, marks for the others; rare ones together."""
+    """Draw the shares of a head's classes: a bar for the first part, marks for the others; the rare ones not.
+
+    What the rare ones hold together may be many times what any of the others holds, which it would squash.
+    """
     by_class, parts = shares(head), list(head)
     first = parts[0]
     order = sorted(by_class, key=lambda label: -by_class[label][first])
     is_long = len(order) > TOP_CLASSES + 1
     top, rest = (order[:TOP_CLASSES], order[TOP_CLASSES:]) if is_long else (order, [])
     table = {label: by_class[label] for label in top}
-    if rest:
-        table[f"{len(rest)} others"] = {part: sum(by_class[label][part] for label in rest) for part in parts}
+    of_rest = ", ".join(f"{100 * sum(by_class[label][part] for label in rest):.1f}% of {part}" for part in parts)
     rows = [
         {"class": label, "part": part, "share": round(share, 6)}
         for label, of_part in table.items()
@@ -69,7 +71,8 @@ def class_balance(name: str, head: Mapping[str, Any]) -> Figure:
         f"Share of each class, of the rows to which the head applies: bars {first}, marks {' and '.join(parts[1:])}."
         + (f" The {TOP_CLASSES} most frequent of {len(order)} classes; all are in the table." if rest else ""),
         {"data": {"values": rows}, "height": 20 * len(table), **_bars_and_marks(parts)},
-        f"The largest class in {first} is {biggest} with {100 * by_class[biggest][first]:.1f}%; {seen}.",
+        f"The largest class in {first} is {biggest} with {100 * by_class[biggest][first]:.1f}%; {seen}."
+        + (f" The {len(rest)} that are not drawn hold {of_rest}." if rest else ""),
     )
 
 
@@ -127,9 +130,9 @@ def by_kind(columns: Sequence[ColumnRange]) -> dict[str, list[ColumnRange]]:
 
 
 def widest(columns: Sequence[ColumnRange], n: int) -> list[ColumnRange]:
-    """Return the columns that vary with values farthest from 0 as a trainer reads them."""
-    varying = by_kind(columns)["varies"]
-    return sorted(varying, key=lambda column: -max(-column.stored_low, column.stored_high))[:n]
+    """Return the columns with values farthest from 0 as a trainer reads them, of those that are finite."""
+    finite = [column for column in columns if column.kind != "not finite"]
+    return sorted(finite, key=lambda column: -max(-column.stored_low, column.stored_high))[:n]
 
 
 def column_ranges(columns: Sequence[ColumnRange]) -> Figure:
@@ -147,7 +150,7 @@ def column_ranges(columns: Sequence[ColumnRange]) -> Figure:
         "color": kind("kind", scale={"domain": kinds}),
         "tooltip": [{"field": name} for name in ("column", "kind", "low", "high")],
     }
-    highest = max(finite, key=lambda column: max(abs(column.stored_low), abs(column.stored_high)))
+    highest = widest(columns, 1)[0]
     return Figure(
         "Range of each feature column",
         "From the least to the greatest value of the train rows as a trainer reads them, on a symmetric log scale."

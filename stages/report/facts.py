@@ -89,8 +89,16 @@ class Facts:
         return [run for run in self.runs if run.stage == "process"]
 
 
-def gather(dataset: str, stages: list[StageState]) -> Facts:
-    """Return what is known of a dataset."""
+def gather(dataset: str, stages: list[StageState], takes_sample: bool = True) -> Facts:
+    """Return what is known of a dataset.
+
+    Parameters
+    ----------
+    stages
+        What DVC rebuilt and reused of it.
+    takes_sample
+        Whether its raw files are the simulated ones; if not, the last simulation is no run of this data.
+    """
     facts = Facts(dataset, stages=stages)
     folder = paths.processed_dir(dataset)
     data = Processed(folder)
@@ -104,7 +112,7 @@ def gather(dataset: str, stages: list[StageState]) -> Facts:
     facts.figures = _try(facts, lambda: own_figures(dataset, folder), "the dataset's own figures") or []
     facts.model = _try(facts, lambda: read_model(dataset), "the trained model")
     facts.generations = _try(facts, lambda: read_generations(dataset), "generations") or []
-    facts.runs = _runs(dataset)
+    facts.runs = [run for run in _runs(dataset) if takes_sample or run.stage != "simulate"]
     if not (facts.columns or facts.packed) and folder.is_dir():
         facts.missing.append(f"Feature ranges: no array of features in {folder}.")
     facts.missing += _missing_from_logs(facts)

@@ -29,13 +29,17 @@ two sides, and ``balance``, from red through neutral to blue.
 
 import importlib
 import importlib.util
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from stages.core import paths
 from stages.processed.reader import read_json
+
+SHORT_NAME = 12  # names up to this length are shown whole
+SHORT_CUT = 6  # characters, fewer are not worth a mark in their place
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,48 @@ def readable(value: float) -> str:
     if isinstance(value, int) or (abs(value) < 1e15 and value == int(value)):
         return f"{value:,.0f}"
     return f"{value:,.0f}" if 1000 <= abs(value) < 1e15 else f"{value:.4g}"
+
+
+def short_names(names: Sequence[str], most: int = 24) -> dict[str, str]:
+    """Return what to call things on an axis: each name without what all begin or end with, then without its middle.
+
+    A name stays whole where it would be that of another.
+
+    Parameters
+    ----------
+    most
+        Longest name, in characters.
+
+    Examples
+    --------
+    >>> list(short_names(["worker_1/run_2025.txt", "worker_20/run_2025.txt"]).values())
+    ['worker_1…', 'worker_20…']
+    >>> list(short_names(["a_long_folder_of_games/one.csv", "b/two.txt"], 16).values())
+    ['a_lon…es/one.csv', 'b/two.txt']
+    """
+    n_before, n_after = _common(names, 1), _common([name[::-1] for name in names], 1)
+    shown = {}
+    for name in names:
+        own = name[n_before : len(name) - n_after]
+        shown[name] = _without_middle(f"{'…' * (n_before > 0)}{own}{'…' * (n_after > 0)}", most)
+    times = Counter(shown.values())
+    return {name: short if times[short] == 1 else name for name, short in shown.items()}
+
+
+def _common(names: Sequence[str], n_left: int) -> int:
+    """Return how many characters all of several names begin with, up to the last mark between words among them."""
+    if len(names) < 2 or max(map(len, names)) <= SHORT_NAME:
+        return 0
+    first, last = min(names), max(names)  # what these two begin with, all between them do
+    most = min(map(len, names)) - n_left
+    n_same = next((i for i in range(most) if first[i] != last[i]), most)
+    n_cut = max((i for i in range(n_same) if first[i] in "/. "), default=-1) + 1
+    return n_cut if n_cut >= SHORT_CUT else 0
+
+
+def _without_middle(name: str, most: int) -> str:
+    n_end = 2 * (most - 1) // 3  # names of files differ in their ends
+    return name if len(name) <= most else f"{name[: most - 1 - n_end]}…{name[-n_end:]}"
 
 
 def merge_report(dataset: str) -> dict[str, Any]:

@@ -33,10 +33,10 @@ MOST_WORKERS = 8
 
 @dataclass(frozen=True)
 class Counts:
-    """How far a piece of work is; `n_rows` is None where rows are not counted."""
+    """How far a piece of work is; `n_units` is None where its end is not known, `n_rows` where rows are not counted."""
 
     n_done: int
-    n_units: int
+    n_units: int | None
     n_rows: int | None
 
 
@@ -173,12 +173,14 @@ class Display(Generic[P]):
         shown = [f"  {worker}: {what}" for worker, what in list(busy.items())[:MOST_WORKERS]]
         if len(busy) > MOST_WORKERS:
             shown.append(f"  and {len(busy) - MOST_WORKERS} more workers")
-        shown += [f"  {_bar(counts)} {self._speed(counts)}", f"  {self._memory()}"]
+        shown += [f"  {_bar(counts)}{self._speed(counts)}", f"  {self._memory()}"]
         return [printable(line) for line in shown]
 
     def _speed(self, counts: Counts) -> str:
         """Return how much is done, how fast, and the time left."""
         seconds = time.monotonic() - self._started
+        if counts.n_units is None:
+            return f"{self._progress.noun}: {counts.n_done:,}, {_clock(seconds)} so far"
         done = f"{counts.n_done:,}/{counts.n_units:,}, {counts.n_done / seconds:,.0f} {self._progress.noun}/s"
         rows = "" if counts.n_rows is None else f", {counts.n_rows / seconds:,.0f} rows/s"
         if not counts.n_done:
@@ -217,8 +219,10 @@ class Display(Generic[P]):
 
 
 def _bar(counts: Counts) -> str:
+    if counts.n_units is None:
+        return ""
     n_full = BAR_WIDTH * counts.n_done // max(1, counts.n_units)
-    return "━" * n_full + "─" * (BAR_WIDTH - n_full)
+    return "━" * n_full + "─" * (BAR_WIDTH - n_full) + " "
 
 
 def _clock(seconds: float) -> str:

@@ -4,8 +4,11 @@ import itertools
 import json
 import shutil
 
+import numpy as np
 import pytest
 
+from stages.datasets.hex.report import duplicates
+from stages.datasets.hex.report.tally import Tally
 from stages.report import __main__ as command
 from stages.report import facts, lock, logs
 from stages.report.figure import Figure
@@ -193,6 +196,21 @@ def test_chart_that_cannot_be_drawn_says_so_and_spares_the_others(browser, works
     assert show(browser, workspace / "other") == 2
     assert browser.execute_script(MARKS)["Chart: good"] == 1
     assert "cannot be drawn" in browser.execute_script('return document.getElementById("chart-1").textContent')
+
+
+@pytest.mark.parametrize("width", [PHONE, DESK])
+def test_files_of_workers_can_be_told_apart(browser, tmp_path, width):
+    """On the axis of duplicates by file each worker has its number, as drawn."""
+    names = [f"worker_{i}/selfplay_20250101_000000.trmph:000000000" for i in range(14)]
+    drawn = duplicates(Tally(None, None, None, np.full(14, 20), names), dict.fromkeys(names, 1))
+    (tmp_path / "data/reports").mkdir(parents=True)
+    text = page([facts.Facts("hex", figures=[drawn])], lock.Comparison(why_not="none"))
+    (tmp_path / "data/reports/index.html").write_text(text, encoding="utf-8")
+    show(browser, tmp_path, width)
+    labels = browser.execute_script(
+        'return [...document.querySelectorAll(".role-axis-label text")].map((text) => text.textContent)'
+    )
+    assert {f"worker_{i}…" for i in range(14)} <= set(labels)
 
 
 def test_page_can_be_read_by_keyboard_and_reader(browser, workspace):

@@ -18,9 +18,13 @@ from stages.core import arrays, paths
 from stages.core.errors import ExpectedError
 from stages.core.fields import NamedField
 from stages.core.params import SplitParams
+from stages.core.part_files import PARTS
+from stages.differences.compare import ClassShift, ColumnShift, Difference
+from stages.differences.drift import Drifted, PartDrift
+from stages.differences.units import GroupChanges, UnitChanges
 from stages.pipeline.lock import STATES, StageState, differences
 from stages.report import __main__ as command
-from stages.report import bundle, columns, data_charts, facts, figure, lock, logs, markup, run_charts
+from stages.report import bundle, columns, data_charts, drift_charts, facts, figure, lock, logs, markup, run_charts
 from stages.report.figure import Figure, own_figures
 from stages.report.page import page, section
 from stages.runtime.memory_log import LogEntry
@@ -179,11 +183,12 @@ def test_dataset_with_two_feature_fields_and_no_report_module(write_toy):
 
 
 def test_dataset_without_labels_and_masks_says_so():
-    """There are no empty charts."""
+    """There are no empty charts, and no warnings."""
     sizes = {"rows": {"train": 8, "val": 1, "test": 1}, "groups": {"train": 4, "val": 1, "test": 1}}
     bare, charts = facts.Facts("bars", stats={**sizes, "labels": {}, "legal_actions": {}}), markup.Charts()
     assert "no labels" in section("classes", facts=bare, charts=charts)
     assert "no masks" in section("legal", facts=bare, charts=charts)
+    assert "note" not in section("classes", facts=bare, charts=charts) + section("legal", facts=bare, charts=charts)
     assert charts.specs == {}
 
 
@@ -223,6 +228,33 @@ def facts_named(name):
         packed={name: (2, 3)},
         figures=[Figure(name, name, {"data": {"values": [{name: name}]}}, name)],
         stages=[StageState(name, state, (name,)) for state in STATES],
+        drift=[
+            PartDrift(
+                name,
+                (1, 1),
+                (1, 1),
+                (9, 9),
+                can_tell=True,
+                found=[
+                    Drifted("feature", name, 0.3, 0.001, (0.0, 1.0), (1.0, 1.0)),
+                    Drifted("label", name, 0.3, 0.001, (0.1,), (0.2,), name),
+                ],
+            )
+        ],
+        changes=Difference(
+            name,
+            name,
+            name,
+            UnitChanges(1, 1, [name], [name], [name]),
+            dict.fromkeys(PARTS, (1, 2)),
+            dict.fromkeys(PARTS, (1, 2)),
+            GroupChanges(moved={"train -> val": 1}, examples=["1"]),
+            settings={name: (name, 1)},
+            classes=[ClassShift(name, 1, 2, 0.1, name, (0.1, 0.2), [name], [name])],
+            new_columns=[name],
+            columns=[ColumnShift(name, name, 0.3, (0.0, 1.0), (1.0, 1.0))],
+            notes=[name],
+        ),
         missing=[name],
     )
 
@@ -442,6 +474,42 @@ def test_lock_is_compared_with_the_last_commit(here):
     assert [(entry.state, entry.differs) for entry in lock.compare().of("a")] == [("rebuilt", ("in",))]
 
 
+@pytest.mark.slow
+def test_what_changed_in_the_data_since_the_commit_is_a_table(here, finished, dvc):
+    """Where a stage that makes data was rebuilt; where all are reused nothing is looked at."""
+    folders = "data/manifests/splendor/batches", "data/processed/splendor"
+    for name in folders:
+        shutil.copytree(finished / name, here / name)
+    subprocess.run(["git", "init", "-q"], check=True)
+    dvc("init", "-q")
+    for name, stage_name in zip(folders, ("discover@splendor", "split@splendor"), strict=True):
+        dvc("stage", "add", "-q", "-n", stage_name.partition("@")[0], "-o", name, "true")
+    dvc("commit", "-q", "-f")
+    text = (
+        (here / "dvc.lock")
+        .read_text()
+        .replace("  discover:", "  discover@splendor:")
+        .replace("  split:", "  split@splendor:")
+    )
+    (here / "dvc.lock").write_text(text)
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@localhost"]
+    for arguments in (["add", "dvc.lock"], ["commit", "-q", "-m", "first"]):
+        subprocess.run([*git, *arguments], check=True)
+    assert lock.changed_data("splendor", lock.compare().of("splendor")) is None
+    manifest = next(Path(folders[0]).iterdir())
+    content = json.loads(manifest.read_text())
+    gone = content["units"].pop()["key"]
+    manifest.unlink()
+    manifest.write_text(json.dumps(content))
+    found = lock.changed_data(
+        "splendor", [StageState("discover@splendor", "rebuilt"), StageState("split@splendor", "reused")]
+    )
+    assert found.units.removed == [gone]
+    shown = section("changes", changes=[found])
+    assert f"1 removed ({gone})" in shown
+    assert section("changes", changes=[]) == ""
+
+
 def test_many_stages_are_listed_up_to_a_bound():
     """A thousand rebuilt batches are counted, and listed up to the bound."""
     stages = [StageState(f"process@a-b{i:b}", "rebuilt", ("in",)) for i in range(1000)]
@@ -552,6 +620,47 @@ def test_thousands_of_columns_stay_readable():
     assert text.count("<tr>") < 2 * data_charts.MAX_COLUMNS + 100
 
 
+def test_chart_and_table_of_ranges_name_the_same_column():
+    """What is farthest from 0 leads both, though nearly all rows hold another value."""
+    rare = columns.ColumnRange("X", "rare", 0, 0, 90, 0, 1, 0, 90, 0, 0.9999)
+    usual = columns.ColumnRange("X", "usual", 1, 0, 4, 0, 1, 0, 4, 0, 0.5)
+    assert "is in rare: 0 to 90." in data_charts.column_ranges([usual, rare]).alt
+    assert [column.name for column in data_charts.widest([usual, rare], 2)] == ["rare", "usual"]
+
+
+# Drift
+
+
+def test_drift_is_told_drawn_and_listed():
+    """What is more than chance by name, with its index; of the other part that it cannot be told."""
+    found = [
+        Drifted("feature", "price", 0.31, 0.001, (3.0, 1.0), (4.5, 1.25)),
+        Drifted("label", "kind", 0.12, 0.004, (0.2,), (0.4,), "win"),
+        Drifted("feature", "other", 0.5, 0.9, (0.0, 1.0), (0.0, 1.0)),
+    ]
+    val = PartDrift("val", (80, 9), (800, 90), (60, 20), can_tell=True, found=found)
+    test = PartDrift("test", (80, 9), (80, 9), (60, 2), can_tell=False)
+    charts = markup.Charts()
+    shown = section("drift", facts=facts.Facts("x", drift=[val, test]), charts=charts)
+    assert "2 of 2 columns and 1 labels differ by more than chance, 1 of them with a large PSI" in shown
+    assert "a sample of 90 and 800 rows" in shown
+    assert "Test, 9 rows of 2 groups beside 80 of 60 in train: too few groups to tell drift from chance." in shown
+    names = [row["name"] for row in charts.specs["chart-1"]["data"]["values"]]
+    assert names == ["price", "kind"]
+    drawn, _, _ = shown.partition("The largest PSI of each part")
+    assert "3 ± 1" in drawn
+    assert "win 40.0%" in drawn
+    assert ">other<" not in drawn
+    assert drift_charts.indices([val, test]).alt == "The largest is price of val, PSI 0.310, large."
+
+
+def test_parts_without_drift_have_no_chart(finished_page):
+    """Of the finished run that is said, for each part."""
+    text = finished_page[0]
+    assert text.count("columns and 7 labels differs by more than chance.") == 2
+    assert 'aria-label="Chart: Drift"' not in text
+
+
 # Charts of the data
 
 
@@ -559,15 +668,15 @@ def head(*counts):
     return {"classes": {f"c{i}": count for i, count in enumerate(counts)}, "not_applicable": 0}
 
 
-def test_rare_classes_are_drawn_together_and_listed_alone():
-    """Of 84 classes the chart has the 20 largest and one bar for 64 others; the table has all."""
+def test_rare_classes_are_told_and_listed_and_not_drawn():
+    """Of 84 classes the chart has the 20 largest, none of which the 64 others squash; the table has all."""
     parts = {"train": head(*range(84)), "val": head(*[1] * 84)}
-    drawn = data_charts.class_balance("x", parts).spec["data"]["values"]
-    assert len({row["class"] for row in drawn}) == 21
-    assert drawn[0]["class"] == "c83"
-    rest = [row["share"] for row in drawn if row["class"] == "64 others"]
-    assert rest == [pytest.approx(sum(range(64)) / sum(range(84)), abs=1e-6), pytest.approx(64 / 84, abs=1e-6)]
-    assert sum(row["share"] for row in drawn if row["part"] == "train") == pytest.approx(1, abs=1e-4)
+    drawn = data_charts.class_balance("x", parts)
+    rows = drawn.spec["data"]["values"]
+    assert [row["class"] for row in rows if row["part"] == "train"] == [f"c{i}" for i in range(83, 63, -1)]
+    assert max(row["share"] for row in rows) == pytest.approx(83 / sum(range(84)), abs=1e-6)
+    rest = [100 * sum(range(64)) / sum(range(84)), 100 * 64 / 84]
+    assert f"The 64 that are not drawn hold {rest[0]:.1f}% of train, {rest[1]:.1f}% of val." in drawn.alt
     stats = {"rows": {"train": 1, "val": 1}, "labels": {"x": parts}}
     listed = section("classes", facts=facts.Facts("d", stats=stats), charts=markup.Charts())
     assert listed.count("data-figure=") == 2 * 84 + 2
@@ -656,7 +765,45 @@ def test_rows_of_own_figures_are_a_table_too():
     assert "<table>" not in own(Figure("t", "d", {"layer": []}))
 
 
+def test_names_on_an_axis_keep_what_tells_them_apart():
+    """Cut is what all begin or end with, then the middle; a name that would be another's stays whole."""
+    names = [f"data/selfplay/worker_{i}/selfplay_20250101_000000.trmph" for i in (1, 7, 20)]
+    assert list(figure.short_names(names).values()) == ["…worker_1…", "…worker_7…", "…worker_20…"]
+    ends = [f"selfplay_20250101_000000_worker_{i}.trmph" for i in (1, 20)]
+    assert list(figure.short_names(ends).values()) == ["selfplay…00000_worker_1…", "selfplay…0000_worker_20…"]
+    same_ends = [f"abcdefghijkl{i}{'x' * 30}mnopqrstuvw" for i in range(3)]
+    assert len(set(figure.short_names(same_ends).values())) == 3
+    assert figure.short_names(["b0", "b10"]) == {"b0": "b0", "b10": "b10"}
+    assert figure.short_names([]) == {}
+
+
 # The command
+
+
+def test_the_heading_says_of_what_the_report_is(finished_page):
+    """And so does the title of the browser's tab."""
+    assert "<h1>batchwise: splendor</h1>" in finished_page[0]
+    assert "<title>batchwise: splendor</title>" in finished_page[0]
+
+
+@pytest.mark.parametrize(("raw", "is_shown"), [("data/sample/splendor", True), ("raw", False)])
+def test_the_simulation_is_shown_while_its_sample_is_the_data(here, raw, is_shown):
+    """With games of one's own the old sample's last run is none of this data, in no section."""
+    (here / "params.yaml").write_text(
+        f"datasets: {{splendor: {{raw: {raw}, batch_size: 16}}}}\nsplit: {{}}\n"
+        "simulate: {splendor: {games: 4, seed: 1}}\n"
+    )
+    line = {"stage": "simulate", "name": "splendor", "rss_mb": 50.0}
+    append(
+        "simulate",
+        *(
+            json.dumps({**line, "time": START + i, "event": event, "n_games": 4})
+            for i, event in enumerate(("start", "end"))
+        ),
+    )
+    text = command.report(["splendor"]).read_text(encoding="utf-8")
+    assert ("Last run of the simulator" in text) == is_shown
+    assert ("simulate splendor" in text) == is_shown
 
 
 def test_unknown_dataset_is_refused(here, write_params, run):

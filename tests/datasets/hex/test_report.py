@@ -176,6 +176,7 @@ def test_what_was_left_out_is_drawn_by_file_and_reason(processed, games, monkeyp
     assert "10 of 70 games (14.3%)" in repeats.alt
     assert [row["lines"] for row in lines.spec["data"]["values"]] == [5, 1]
     assert lines.alt == "6 lines; most often: move outside the board (5)."
+    assert all(row["name"] in row["file"] or "…" in row["name"] for row in repeats.spec["data"]["values"])
     monkeypatch.setattr(report, "MAX_BARS", 1)
     rows = report.figures(processed)[-2].spec["data"]["values"]
     assert [(row["file"], row["games"]) for row in rows[2:]] == [("2 others", 20), ("2 others", 5)]

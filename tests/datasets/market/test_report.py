@@ -1,6 +1,7 @@
 """The market's figures: what they say is what the arrays hold, bounded, and drawn by Vega-Lite."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -133,6 +134,27 @@ def test_many_segments_and_instruments_stay_bounded(here, monkeypatch):
     rows = drawn[0].spec["data"]["values"]
     assert len({row["run"] for row in rows}) == 5 + 3
     assert len(drawn[0].spec["layer"][3]["data"]["values"]) == 5
+
+
+@pytest.mark.parametrize("days", [0.5, 20, 300, 900, 8 * 365])
+def test_every_label_of_a_time_axis_has_its_year(days):
+    """Of a day and of eight years, as Vega draws it; no label is there twice."""
+    vl_convert = pytest.importorskip("vl_convert", reason="vl-convert-python is not installed")
+    start = np.datetime64("2016-03-07T10:00", "ns").astype(np.int64)
+    ends = [report._text(start), report._text(start + days * report.NS_PER_DAY)]
+    spec = {"data": {"values": [{"time": end} for end in ends]}, "mark": "point", "width": 900}
+    spec["encoding"] = {"x": report._time("time", axis=report._axis(days))}
+    drawn = vl_convert.vegalite_to_svg({**spec, "$schema": "https://vega.github.io/schema/vega-lite/v6.json"})
+    labels = re.findall(r"<text[^>]*>([^<]+)</text>", drawn.partition("role-axis-label")[2])
+    assert len(labels) == len(set(labels)) >= 3
+    assert all(re.search(r"\b20[12]\d\b", label) for label in labels), labels
+
+
+def test_the_axis_of_a_price_chart_is_that_of_its_span(processed):
+    """Of the weeks of this sample: day, month and year."""
+    folder, _, _ = processed
+    axis = report.figures(folder)[0].spec["encoding"]["x"]["axis"]
+    assert axis["format"] == "%d %b %Y"
 
 
 def test_vega_lite_draws_the_figures_without_a_warning(processed):

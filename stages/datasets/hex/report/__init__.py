@@ -13,14 +13,13 @@ import numpy as np
 from stages.datasets.hex.report import board
 from stages.datasets.hex.report.tally import Position, Tally, count, positions_of_a_game
 from stages.datasets.hex.schema import CELL_NAMES, PLAYERS
-from stages.report.figure import Figure, findings, kind, merge_report, quantity
+from stages.report.figure import Figure, findings, kind, merge_report, quantity, short_names
 
 STEP = (
     4  # moves in a bar of the histogram; even, since blue wins after an odd number of moves and red after an even one
 )
 MIN_GAMES = 10  # with an opening, for its share of wins to be drawn on the board
 MAX_BARS = 20
-END_OF_NAME = "length(datum.label) > 22 ? '…' + slice(datum.label, -21) : datum.label"  # names differ in their ends
 ROOM = {"padding": 12}  # for a legend's first number, which is wider than its end of the bar
 WINNER = kind("winner", scale=board.VERSUS)
 
@@ -191,13 +190,14 @@ def duplicates(tally: Tally, by_unit: Mapping[str, int]) -> Figure:
     shown = {name: files[name] for name in order[:MAX_BARS]}
     if rest := [files[name] for name in order[MAX_BARS:]]:
         shown[f"{len(rest)} others"] = [sum(games) for games in zip(*rest, strict=True)]
+    short = short_names(list(shown))
     rows = [
-        {"file": name, "games": games, "what": what}
+        {"name": short[name], "file": name, "games": games, "what": what}
         for name, counts in shown.items()
         for what, games in zip(("kept", "dropped"), counts, strict=True)
     ]
     encoding = {
-        "y": kind("file", axis={"labelExpr": END_OF_NAME, "labelLimit": 150}),
+        "y": kind("name", axis={"labelLimit": 170}),
         "x": quantity("games", "games"),
         "color": kind("what", scale={"domain": ["kept", "dropped"]}),
         "tooltip": [{"field": name} for name in ("file", "what", "games")],

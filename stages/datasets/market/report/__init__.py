@@ -20,6 +20,7 @@ from stages.report.figure import Figure, kind, quantity
 PRICE_KEYS = ("time", "segment", "instrument", "open", "high", "low", "close")
 CHUNK_ROWS = 1 << 16
 MAX_BINS = 2400  # points of all price charts together
+NS_PER_DAY = 86_400 * 10**9
 MAX_GAPS = 150  # gaps drawn in a chart: the longest
 MAX_INSTRUMENTS = 6
 JUMP = 0.04  # the default of roll_jump
@@ -124,6 +125,7 @@ def price_chart(name: str, series: Series) -> Figure:
         # A line is broken at a gap and, since rows are left out there, between two parts.
         "run": (np.searchsorted(gaps[:, 1], bins["to"], side="right") * len(PARTS) + bins["part"]).tolist(),
     }
+    span_days = float(bins["to"].max() - bins["from"].min()) / NS_PER_DAY
     shown = f"the {MAX_GAPS} longest of {len(series.gaps):,} gaps" if len(series.gaps) > MAX_GAPS else "gaps"
     return Figure(
         f"Price of {name}",
@@ -132,7 +134,7 @@ def price_chart(name: str, series: Series) -> Figure:
         {
             "data": {"values": _records(columns)},
             "height": 260,
-            "encoding": {"x": _time("time")},
+            "encoding": {"x": _time("time", axis=_axis(span_days))},
             "layer": [*_price_layers(), *_mark_layers(bins, gaps, series.jumps)],
         },
         _price_words(name, series),
@@ -185,8 +187,15 @@ def _price_words(name: str, series: Series) -> str:
     return f"{name} lies between {low:g} and {high:g}, with {gaps} within the parts, and {n_jumps}."
 
 
-def _time(field: str) -> dict[str, Any]:
-    return {"field": field, "type": "temporal", "title": None, "scale": {"type": "utc"}}
+def _time(field: str, **more: Any) -> dict[str, Any]:
+    return {"field": field, "type": "temporal", "title": None, "scale": {"type": "utc"}, **more}
+
+
+def _axis(span_days: float) -> dict[str, Any]:
+    """Return the axis of a time that long: every label has its year."""
+    formats = ((4 * 365, "%Y"), (120, "%b %Y"), (4, "%d %b %Y"), (0, "%d %b %Y %H:%M"))
+    chosen = next(text for least, text in formats if span_days >= least)
+    return {"format": chosen, "tickCount": "year" if chosen == "%Y" else 6}
 
 
 def _text(ns: float) -> str:
