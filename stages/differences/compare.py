@@ -16,7 +16,7 @@ from stages.core.part_files import PARTS
 from stages.differences import psi
 from stages.differences.counts import ColumnCounts, Columns, count
 from stages.differences.places import DataVersion
-from stages.differences.rows import choose
+from stages.differences.rows import ChosenRows, choose
 from stages.differences.units import GroupChanges, UnitChanges, group_changes, read_groups, unit_changes
 from stages.processed import Processed
 
@@ -322,26 +322,36 @@ def _is_here(data: Processed, field_name: str) -> bool:
 
 def _shifts(before: Columns, after: Columns) -> tuple[list[ColumnShift], tuple[int, int] | None]:
     """Compare the columns that both versions of a feature have; return the rows read too, None where they are all."""
-    place = {name: i for i, name in enumerate(after.names)}
-    common = [(i, place[name]) for i, name in enumerate(before.names) if name in place]
-    if not common:
+    first, second = _common(before.names, after.names)
+    if not len(first):
         return [], None
-    first, second = (np.array(places) for places in zip(*common, strict=True))
-    chosen = [choose(side.data, len(side.names)) for side in (before, after)]
-    cuts = before.cuts(next((rows for rows in chosen[0] if rows.n_all), chosen[0][0]))
+    chosen, chosen_after = (choose(side.data, len(side.names)) for side in (before, after))
+    cuts = before.cuts(next((rows for rows in chosen if rows.n_all), chosen[0]))
     cuts_after = np.full((len(cuts), len(after.names)), np.inf)
     cuts_after[:, second] = cuts[:, first]
-    old = _all_parts([count(before, rows, cuts) for rows in chosen[0]])
-    new = _all_parts([count(after, rows, cuts_after) for rows in chosen[1]])
+    old = _all_parts([count(before, rows, cuts) for rows in chosen])
+    new = _all_parts([count(after, rows, cuts_after) for rows in chosen_after])
     index = psi.index(old.in_bins()[:, first], new.in_bins()[:, second])
     table = np.stack([index, old.mean[first], new.mean[second], old.spread[first], new.spread[second]], axis=1)
-    shifts = [
-        ColumnShift(before.field, before.names[i], values[0], (values[1], values[2]), (values[3], values[4]))
-        for i, values in zip(first.tolist(), table.tolist(), strict=True)
-    ]
-    are_all = all(rows.are_all for side in chosen for rows in side)
-    n_before, n_after = (sum(len(rows.numbers) for rows in side) for side in chosen)
-    return shifts, None if are_all else (n_before, n_after)
+    shifts = [_shift(before.field, before.names[i], *row) for i, row in zip(first, table.tolist(), strict=True)]
+    are_all = all(rows.are_all for rows in [*chosen, *chosen_after])
+    return shifts, None if are_all else (_n_rows(chosen), _n_rows(chosen_after))
+
+
+def _shift(field_name: str, name: str, *values: float) -> ColumnShift:
+    index, mean, mean_after, spread, spread_after = values
+    return ColumnShift(field_name, name, index, (mean, mean_after), (spread, spread_after))
+
+
+def _common(before: list[str], after: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the places of the names that both have, in each, int64."""
+    place = {name: i for i, name in enumerate(after)}
+    first = [i for i, name in enumerate(before) if name in place]
+    return np.array(first, np.int64), np.array([place[before[i]] for i in first], np.int64)
+
+
+def _n_rows(chosen: list[ChosenRows]) -> int:
+    return sum(len(rows.numbers) for rows in chosen)
 
 
 def _all_parts(counts: list[ColumnCounts]) -> ColumnCounts:

@@ -126,6 +126,46 @@ class ColumnCounts:
         return -np.diff(np.concatenate([top, above, np.zeros_like(top)]), axis=0)
 
 
+class _Sums:
+    """What was counted by now, of values as they are read.
+
+    Parameters
+    ----------
+    n_clusters
+        How many clusters there are.
+    cuts
+        float32 (cuts, columns): of values as they are read.
+    """
+
+    def __init__(self, n_clusters: int, cuts: np.ndarray) -> None:
+        n_cuts, width = cuts.shape
+        self._cuts = cuts
+        self._n_rows = np.zeros(n_clusters, np.int64)
+        self._above = np.zeros((n_cuts, n_clusters, width), np.int64)
+        self._total, self._square = np.zeros((n_clusters, width)), np.zeros(width)
+
+    def add(self, rows: np.ndarray, cluster: np.ndarray) -> None:
+        """Count some rows, (n, columns), and the cluster of each, ascending."""
+        if not len(rows):
+            return
+        starts = np.flatnonzero(np.diff(cluster, prepend=-1))
+        own = cluster[starts]
+        self._n_rows += np.bincount(cluster, minlength=len(self._n_rows))
+        self._total[own] += np.add.reduceat(rows, starts, axis=0, dtype=np.float64)
+        self._square += np.square(rows, dtype=np.float64).sum(axis=0)
+        for i, cut in enumerate(self._cuts):
+            self._above[i, own] += np.add.reduceat(rows > cut, starts, axis=0, dtype=np.int32)
+
+    def result(self, mean: np.ndarray, scale: np.ndarray) -> ColumnCounts:
+        """Return the counts; with the inverse of the standardisation, in raw units."""
+        n_all = max(1, int(self._n_rows.sum()))
+        own_mean = self._total.sum(axis=0) / n_all
+        with np.errstate(invalid="ignore"):  # of columns with values that are not finite
+            spread = np.sqrt(np.maximum(self._square / n_all - own_mean**2, 0.0))
+        total = self._total * scale + self._n_rows[:, None] * mean
+        return ColumnCounts(self._n_rows, self._above, total, own_mean * scale + mean, spread * scale)
+
+
 def count(columns: Columns, chosen: ChosenRows, cuts: np.ndarray, cluster: np.ndarray | None = None) -> ColumnCounts:
     """Count the chosen rows.
 
@@ -137,31 +177,12 @@ def count(columns: Columns, chosen: ChosenRows, cuts: np.ndarray, cluster: np.nd
         int64 (k,): the cluster of each chosen row, from 0; None puts all into one.
     """
     cluster = np.zeros(len(chosen.numbers), np.int64) if cluster is None else cluster
-    n_clusters, width = int(cluster.max(initial=0)) + 1, len(columns.names)
     valid = is_valid(columns.data, chosen, columns.field)
     cuts_as_read = ((cuts - columns.mean) / columns.scale).astype(np.float32)
-    n_rows = np.zeros(n_clusters, np.int64)
-    above = np.zeros((len(cuts), n_clusters, width), np.int64)
-    total, square = np.zeros((n_clusters, width)), np.zeros(width)
+    sums = _Sums(int(cluster.max(initial=0)) + 1, cuts_as_read)
     for place, piece in columns.pieces(chosen):
         kept = np.arange(len(piece)) if valid is None else np.flatnonzero(valid[place])
         own = cluster[place][kept]
         order = np.argsort(own, kind="stable")
-        rows, own = piece[kept[order]], own[order]
-        if not len(rows):
-            continue
-        starts = np.flatnonzero(np.diff(own, prepend=-1))
-        n_rows += np.bincount(own, minlength=n_clusters)
-        total[own[starts]] += np.add.reduceat(rows, starts, axis=0, dtype=np.float64)
-        square += np.square(rows, dtype=np.float64).sum(axis=0)
-        for i, cut in enumerate(cuts_as_read):
-            above[i, own[starts]] += np.add.reduceat(rows > cut, starts, axis=0, dtype=np.int32)
-    mean, spread = _moments(total.sum(axis=0), square, int(n_rows.sum()))
-    raw_total = total * columns.scale + n_rows[:, None] * columns.mean
-    return ColumnCounts(n_rows, above, raw_total, mean * columns.scale + columns.mean, spread * columns.scale)
-
-
-def _moments(total: np.ndarray, square: np.ndarray, n_rows: int) -> tuple[np.ndarray, np.ndarray]:
-    mean = total / max(1, n_rows)
-    with np.errstate(invalid="ignore"):  # of columns with values that are not finite
-        return mean, np.sqrt(np.maximum(square / max(1, n_rows) - mean**2, 0.0))
+        sums.add(piece[kept[order]], own[order])
+    return sums.result(columns.mean, columns.scale)

@@ -171,6 +171,9 @@ def test_a_seeded_shift_is_large_and_first(stores, tmp_path):
     assert (column.field, column.name, column.size) == ("grid", "grid 5", "large")
     assert column.mean[1] == pytest.approx(column.mean[0] / 2 + 15_000, abs=1)
     assert column.spread[1] == pytest.approx(column.spread[0] / 2, rel=1e-3)
+    assert column.shift == pytest.approx((column.mean[1] - column.mean[0]) / column.spread[0])
+    assert replace(column, spread=(0.0, 1.0)).shift == float("inf")
+    assert replace(column, psi=0.0, mean=(0.0, 0.3 * column.spread[0])).size == "moderate"
     assert (found.new_columns, found.lost_columns) == (["new"], ["r"])
     assert found.units.changed is None
     assert f"1 of {found.n_columns:,} columns: grid 5" in found.large()

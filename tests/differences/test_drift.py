@@ -30,9 +30,14 @@ def test_a_planted_shift_in_one_feature_is_found_and_nothing_else(tmp_path):
 
 
 def test_another_spread_alone_is_found(tmp_path):
-    """The mean stays where it was."""
-    values, groups = grouped(np.random.default_rng(4))
-    values["test"][:, 2] *= 5
+    """The mean of each group stays where it was."""
+    rng = np.random.default_rng(4)
+    values, groups = grouped(rng)
+    for part, spread in zip(PARTS, (1, 1, 3), strict=True):
+        own = rng.normal(0, spread, len(groups[part]))
+        for group in np.unique(groups[part]):
+            own[groups[part] == group] -= own[groups[part] == group].mean()
+        values[part][:, 2] = own
     assert drifted(write_parts(tmp_path / "p", {"X": values}, groups)) == {"val": [], "test": ["X 2"]}
 
 
@@ -140,6 +145,10 @@ def test_rows_that_are_not_valid_do_not_count(stores):
         assert one[0] == other[0]
         assert one[1:] == pytest.approx(other[1:], rel=1e-4, abs=1e-5, nan_ok=True)
         assert np.isfinite(one[2:]).all()
+    data = Processed(stores["float32"])
+    is_valid = data.keys("train", ["valid_wide"])["valid_wide"] == 1
+    expected = np.load(stores["float32"] / "wide_train.npy")[is_valid, 0].std() * data.fit("wide")[1][0]
+    assert next(one[3] for one in found[0] if one[0] == "v") == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_largest_of_many_columns_is_what_has_to_be_beaten():
