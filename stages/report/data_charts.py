@@ -79,7 +79,7 @@ def class_balance(name: str, head: Mapping[str, Any]) -> Figure:
 def _bars_and_marks(parts: list[str]) -> dict[str, Any]:
     colour = kind("part", scale={"domain": parts})
     shape = kind("part", scale={"domain": parts, "range": ["square", "circle", "diamond"]})
-    x = quantity("share", "share", axis={"format": ".0%"})
+    x = quantity("share", "share", axis={"format": ".2~%"})
     encoding = {"y": kind("class"), "x": x, "color": colour}
     marks = {"type": "point", "filled": True, "size": 65, "opacity": 1, "style": "edged"}
     is_first = f"datum.part === {parts[0]!r}"
