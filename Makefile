@@ -97,14 +97,17 @@ lock: $(READY)  ## Pin all packages of pyproject.toml in .requirements.txt, each
 	@$(VENV)/bin/python -m uv --quiet pip compile --universal --python-version 3.11 $(PINNED) --generate-hashes \
 		--no-annotate --no-header --no-emit-index-url --no-emit-find-links --output-file .requirements.txt pyproject.toml
 
+# A file of tests stays in one process; tests/conftest.py says which come first.
+PARALLEL := --numprocesses auto --dist loadfile --no-loadscope-reorder
+
 test: $(READY)  ## Run the tests, without those marked slow
-	@python -m pytest -m 'not slow' --numprocesses auto --dist loadfile
+	@python -m pytest -m 'not slow' $(PARALLEL)
 
 test-slow: $(READY)  ## Run the tests marked slow: real DVC repositories, kills, remotes
-	@python -m pytest -m 'slow and not train' --numprocesses auto --dist loadfile
+	@python -m pytest -m 'slow and not train' $(PARALLEL)
 
 test-train: $(TEST_TORCH)  ## Install torch, and run the tests that need it
-	@python -m pytest -m train --numprocesses auto --dist loadfile
+	@python -m pytest -m train $(PARALLEL)
 
 test-all: test test-slow test-train  ## Run all tests
 

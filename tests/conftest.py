@@ -23,6 +23,15 @@ from tests.helpers.stores import split_both, write_merged
 from tests.helpers.verbs import FROM_RAW
 
 KNOBS = ("JOBS", "BACKEND", "DASK_SCHEDULER", "MEMORY_GB", "LOG", "DVC_STAGE")
+LONGEST = (  # files of tests, those that take longest first: begun last, they would leave other cores idle at the end
+    "pipeline/test_pythons.py",
+    "generations/test_iterate.py",
+    "commands/test_sweep.py",
+    "training/test_kills.py",
+    "pipeline/test_kills.py",
+    "commands/test_verify.py",
+    "pipeline/test_incremental.py",
+)
 NEED_GPU_KEY = "need_gpu"
 NEED_GPU = pytest.StashKey[int]()  # tests that were left out for want of a GPU
 TOY_FIELDS = {
@@ -50,7 +59,8 @@ def pytest_configure():
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config, items):
-    """Leave out what needs a GPU where there is none; of what `-m` and the like have chosen."""
+    """Leave out what needs a GPU where there is none, of what `-m` and the like have chosen; put the longest first."""
+    items.sort(key=_place)  # stable
     left_out = [item for item in items if item.get_closest_marker("gpu")]
     if not left_out or _has_gpu():
         return
@@ -72,6 +82,12 @@ def pytest_terminal_summary(terminalreporter, config):
     """Say in one line how many tests were left out for want of a GPU."""
     if n_tests := config.stash.get(NEED_GPU, 0):
         terminalreporter.write_line(f"{n_tests} tests need a GPU that torch can use and were not run: there is none")
+
+
+def _place(item):
+    """Return the place of a test's file among the longest ones, behind them for all others."""
+    name = item.path.relative_to(Path(__file__).parent).as_posix()
+    return LONGEST.index(name) if name in LONGEST else len(LONGEST)
 
 
 def _has_gpu():

@@ -32,6 +32,7 @@ from stages.training.settings import Recipe, read_recipe
 from stages.training.task import Task
 from stages.training.tasks import task_class
 from stages.training.weights import WEIGHTS
+from tests.helpers.sweeps import Sweeps, make_sweeps
 
 REFERENCE = ROOT.parent / "shared/reference"
 CPU_LIMITS_S = {"splendor": 30, "hex": 120}
@@ -241,6 +242,20 @@ def nothing() -> Iterator[Line]:
     yield at_most("s of a training pipeline with nothing to do", seconds(command, ROOT), 3)
 
 
+def queued() -> Iterator[Line]:
+    """A sweep of short trainings beside the training alone, in a clone with 40 games of Splendor."""
+    rates = [0.01, 0.02, 0.03, 0.04]
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        sweeps = Sweeps(make_sweeps(folder), folder / "second", {"lr": rates})
+        sweep_s = seconds([sys.executable, "-m", "stages.commands.sweep", "splendor"], sweeps.folder)
+        training_s = seconds([sys.executable, "-m", "stages.train", "splendor"], sweeps.folder)
+        n_experiments = len(sweeps.experiments())
+    if n_experiments != len(rates):
+        raise RuntimeError(f"{n_experiments} experiments ended well, expected {len(rates)}")
+    yield at_most("s of a queued experiment beyond its training", sweep_s / n_experiments - training_s, 10)
+
+
 def large_hex() -> Iterator[Line]:
     """3,000 games of hex, as the sample's are played."""
     params = _params()
@@ -328,6 +343,7 @@ SECTIONS = {
     "feed": feed,
     "kept": kept,
     "nothing": nothing,
+    "queued": queued,
     "references": references,
     "rugs": large_rugs,
     "hex": large_hex,

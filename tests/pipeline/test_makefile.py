@@ -105,7 +105,7 @@ def test_every_variable_of_a_recipe_is_tested():
     text = (REPOSITORY / "Makefile").read_text()
     recipes = "".join(line for line in text.splitlines(keepends=True) if line.startswith("\t"))
     assert set(re.findall(r"\$\$\{?([A-Z]+)", recipes)) == {"DATASET", *(name for _, name in OF_ONE_VALUE)}
-    assert set(re.findall(r"\$\((\w+)\)", recipes)) <= {"VENV", "PYTHON", "MAKEFILE_LIST", "PINNED"}
+    assert set(re.findall(r"\$\((\w+)\)", recipes)) <= {"VENV", "PYTHON", "MAKEFILE_LIST", "PINNED", "PARALLEL"}
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The whole sample is the same bytes under every Python of this machine, and without the processor's newest kernels."""
+"""The whole sample is the same bytes under every Python of this machine, and in other surroundings."""
 
 import hashlib
 import json
@@ -72,28 +72,37 @@ def outputs(folder, python, **variables):
     return {path: md5(folder / path) for path in recorded()}
 
 
-def test_another_python_makes_what_dvc_lock_records(tmp_path, subtests):
-    pythons = other_pythons()
-    if not pythons:
-        pytest.skip("no other Python from 3.11 to 3.13 with venv and pip is on this machine")
-    for version, path in pythons.items():
-        with subtests.test(version):
-            environment = tmp_path / version
-            subprocess.run([path, "-m", "venv", environment], check=True)
-            pip = [environment / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-            subprocess.run([*pip, "--constraint", pinned_versions(tmp_path), *PACKAGES], check=True)
-            (tmp_path / f"run-{version}").mkdir()
-            assert outputs(tmp_path / f"run-{version}", environment / "bin/python") == recorded()
-
-
-def test_other_surroundings_make_what_dvc_lock_records(tmp_path):
-    """Without SIMD kernels, in another zone, locale and umask, with another hash seed, with two processes."""
+def other_surroundings():
+    """Return variables: no SIMD kernels, another zone, locale and hash seed, two processes."""
     from numpy._core._multiarray_umath import __cpu_dispatch__, __cpu_features__
 
     kernels = " ".join(name for name in __cpu_dispatch__ if __cpu_features__.get(name))
-    variables = {"NPY_DISABLE_CPU_FEATURES": kernels, "TZ": "Asia/Tokyo", "LC_ALL": "C", "PYTHONHASHSEED": "7"}
+    place = {"TZ": "Asia/Tokyo", "LC_ALL": "C", "PYTHONHASHSEED": "7"}
+    return {"NPY_DISABLE_CPU_FEATURES": kernels, **place, "BACKEND": "loky", "JOBS": "2"}
+
+
+@pytest.fixture
+def other_umask():
     before = os.umask(0o077)
-    try:
-        assert outputs(tmp_path, sys.executable, **variables, BACKEND="loky", JOBS="2") == recorded()
-    finally:
-        os.umask(before)
+    yield
+    os.umask(before)
+
+
+def with_packages(version, path, folder):
+    """Make an environment of a Python with what the verbs import, in the pinned versions; return its interpreter."""
+    environment = folder / version
+    subprocess.run([path, "-m", "venv", environment], check=True)
+    pip = [environment / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "--constraint", pinned_versions(folder), *PACKAGES], check=True)
+    return environment / "bin/python"
+
+
+def test_every_python_and_other_surroundings_make_what_dvc_lock_records(tmp_path, subtests, other_umask):
+    """The first other Python, or where there is none this one, works in other surroundings, the rest as it comes."""
+    pythons, variables = other_pythons(), other_surroundings()
+    for version, path in (pythons or {"": sys.executable}).items():
+        with subtests.test(version or "this Python"):
+            python = with_packages(version, path, tmp_path) if version else path
+            (tmp_path / f"run-{version}").mkdir()
+            assert outputs(tmp_path / f"run-{version}", python, **variables) == recorded()
+            variables = {}
