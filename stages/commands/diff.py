@@ -75,6 +75,20 @@ def versions(typed: str) -> tuple[str, str]:
     return names[0], (names[1] if len(names) > 1 else "")
 
 
+def wants_json() -> bool:
+    """Say whether the environment variable ``JSON`` is yes.
+
+    Raises
+    ------
+    ExpectedError
+        When it is neither yes, no nor empty.
+    """
+    value = os.environ.get("JSON", "") or "no"
+    if value not in ("yes", "no"):
+        raise ExpectedError(f"JSON: {value!r}, expected yes or no")
+    return value == "yes"
+
+
 def main() -> int:
     """Run the command."""
     parser = cli.parser("commands.diff", "Say what differs between two versions of the datasets.")
@@ -84,9 +98,10 @@ def main() -> int:
     arguments = parser.parse_args()
 
     def action() -> None:
+        is_json = arguments.json or wants_json()
         datasets = [name for typed in arguments.dataset for name in typed.split()]
         found, lines = differences(*versions(arguments.rev), datasets)
-        if arguments.json or os.environ.get("JSON") == "yes":
+        if is_json:
             content = {"datasets": [one.to_json() for one in found], "notes": lines}
             sys.stdout.write(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
             return

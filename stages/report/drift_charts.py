@@ -19,7 +19,8 @@ def sentence(drift: PartDrift) -> str:
     if not drift.can_tell:
         return f"{head}: too few groups to tell drift from chance."
     n_labels = sum(one.kind == "label" for one in drift.found)
-    looked_at = f"{len(drift.found) - n_labels:,} columns and {n_labels:,} labels"
+    labels = "1 label" if n_labels == 1 else f"{n_labels:,} labels"
+    looked_at = f"{len(drift.found) - n_labels:,} columns and {labels}"
     found = drift.drifted()
     if not found:
         return f"{head}: none of {looked_at} differs by more than chance."

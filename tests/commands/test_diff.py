@@ -49,6 +49,15 @@ def test_rev_is_one_version_or_two(typed, expected):
     assert diff.versions(typed) == expected
 
 
+@pytest.mark.parametrize(("typed", "expected"), [("", False), ("no", False), ("yes", True)])
+def test_json_is_yes_or_no(monkeypatch, typed, expected):
+    monkeypatch.setenv("JSON", typed)
+    assert diff.wants_json() == expected
+    monkeypatch.setenv("JSON", "1")
+    with pytest.raises(ExpectedError, match="JSON: '1', expected yes or no"):
+        diff.wants_json()
+
+
 def test_three_versions_are_refused():
     with pytest.raises(ExpectedError, match=r"REV: 'a b c' names 3 versions, expected one or two"):
         diff.versions("a b c")

@@ -41,7 +41,7 @@ def test_another_spread_alone_is_found(tmp_path):
     assert drifted(write_parts(tmp_path / "p", {"X": values}, groups)) == {"val": [], "test": ["X 2"]}
 
 
-@pytest.mark.parametrize("seeds", [range(3), pytest.param(range(3, 30), marks=pytest.mark.slow)], ids=["few", "many"])
+@pytest.mark.parametrize("seeds", [range(3), pytest.param(range(3, 16), marks=pytest.mark.slow)], ids=["few", "many"])
 def test_nothing_is_reported_on_shuffled_parts(tmp_path, seeds):
     """Of 30 columns, whose rows depend on their groups: as if each row were new, most would drift."""
     n_found = 0

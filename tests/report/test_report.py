@@ -642,7 +642,7 @@ def test_drift_is_told_drawn_and_listed():
     test = PartDrift("test", (80, 9), (80, 9), (60, 2), can_tell=False)
     charts = markup.Charts()
     shown = section("drift", facts=facts.Facts("x", drift=[val, test]), charts=charts)
-    assert "2 of 2 columns and 1 labels differ by more than chance, 1 of them with a large PSI" in shown
+    assert "2 of 2 columns and 1 label differ by more than chance, 1 of them with a large PSI" in shown
     assert "a sample of 90 and 800 rows" in shown
     assert "Test, 9 rows of 2 groups beside 80 of 60 in train: too few groups to tell drift from chance." in shown
     names = [row["name"] for row in charts.specs["chart-1"]["data"]["values"]]
