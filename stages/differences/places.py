@@ -125,7 +125,8 @@ def _recorded(name: str) -> tuple[str, str]:
         if not commit:
             what = "a folder without data/processed" if Path(name).is_dir() else "neither a commit of git nor a folder"
             raise ExpectedError(f"REV: {name!r} is {what}, expected such as HEAD~1, a branch, or a folder with arrays")
-        shown, text = f"{name} ({commit[:7]})", git.show(commit, f"./{lock.LOCK}")
+        shown = name if commit.startswith(name) else f"{name} ({commit[:7]})"
+        text = git.show(commit, f"./{lock.LOCK}")
     if not text:
         raise ExpectedError(
             f"{shown}: no {lock.LOCK}, expected the record of a run; name another commit or `dvc repro`"

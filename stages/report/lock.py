@@ -50,7 +50,7 @@ def changed_data(dataset: str, stages: Sequence[StageState]) -> Difference | Non
         When the data of the last commit are neither in DVC's cache nor on the remote.
     """
     made = [stage for stage in stages if verbs.parsed(stage.name).verb in ("discover", "split")]
-    if all(stage.state == "reused" for stage in made):
+    if not any(stage.state == "rebuilt" for stage in made):  # what is new has nothing to be compared with
         return None
     with opened("HEAD", [dataset]) as before, opened("") as now:
         return compare_data(before, now, dataset) if before.has(dataset) and now.has(dataset) else None

@@ -496,6 +496,7 @@ def test_what_changed_in_the_data_since_the_commit_is_a_table(here, finished, dv
     for arguments in (["add", "dvc.lock"], ["commit", "-q", "-m", "first"]):
         subprocess.run([*git, *arguments], check=True)
     assert lock.changed_data("splendor", lock.compare().of("splendor")) is None
+    assert lock.changed_data("splendor", [StageState("split@splendor", "new")]) is None
     manifest = next(Path(folders[0]).iterdir())
     content = json.loads(manifest.read_text())
     gone = content["units"].pop()["key"]
