@@ -147,15 +147,20 @@ def choose_by_prior(
     scores = np.where(is_candidate, priors, -np.inf)
     is_contested = np.bincount(below.parent[is_candidate], minlength=n)[below.parent] > 1
     asked = np.flatnonzero(is_candidate & is_contested & ~below.is_over)
-    if len(asked):
-        red_wins = evaluator.value(below.boards[asked], below.movers[asked]).astype(np.float64)
-        wins = np.where(movers[below.parent[asked]] == RED, red_wins, 1 - red_wins)
-        scores[asked] += (search.value_weight or 0) * _logits(wins)
+    scores[asked] += (search.value_weight or 0) * _value_logits(below, asked, evaluator)
     scores[below.is_over] = np.inf
     best = np.maximum.reduceat(scores, np.flatnonzero(_is_first(below)))
     is_best = scores == best[below.parent]
     _, first = np.unique(below.parent[is_best], return_index=True)
     return below.cell[is_best][first]
+
+
+def _value_logits(below: Level, asked: np.ndarray, evaluator: Evaluator) -> np.ndarray:
+    """Return the logits of "the side that moved here wins" of some nodes, float64 (n,)."""
+    if not len(asked):
+        return np.empty(0)
+    red_wins = evaluator.value(below.boards[asked], below.movers[asked]).astype(np.float64)
+    return _logits(np.where(below.movers[asked] == RED, 1 - red_wins, red_wins))
 
 
 def _candidates(below: Level, priors: np.ndarray, draw: Draw, least_prior: float) -> np.ndarray:
