@@ -36,6 +36,10 @@ class FileDialect:
         What numbers may have beside digits, such as ``$KMB``; K, M, B and T multiply.
     scale
         What prices are multiplied by.
+    lot
+        What volumes are multiplied by.
+    day
+        The day, such as 2024-03-04, whose midnight times are milliseconds since; empty where they are not.
     time_format
         As in `schema.Format`; empty for all that `times` knows.
     zone
@@ -69,6 +73,8 @@ class FileDialect:
     decimal: str = "."
     words: str = ""
     scale: float = 1.0
+    lot: float = 1.0
+    day: str = ""
     time_format: str = ""
     zone: str = "UTC"
     is_days: bool = False
