@@ -147,3 +147,11 @@ def test_a_file_gives_the_bars_that_were_written(tmp_path, name, is_newest_first
     factors = [1, 1, 1, 1, FACTORS.get(name, 1)]
     np.testing.assert_allclose(values, np.array(ROWS) * factors + thousand, rtol=1e-15)
     assert table.findings == ()
+
+
+@pytest.mark.parametrize(("name", "encoding"), [("japan", "cp932"), ("tdx", "gb18030"), ("eastmoney", "gb18030")])
+def test_names_in_the_letters_of_the_place(name, encoding):
+    """Words of a header tell the encoding where it is not UTF-8; the bars themselves are ASCII."""
+    lines = first_lines(content_of(name).decode().encode(encoding), "A.csv", "")
+    assert [layout.id for layout in layouts.TABLE if layouts.fits(layout, lines)] == [name]
+    assert lines.lower == first_lines(content_of(name), "A.csv", "").lower
