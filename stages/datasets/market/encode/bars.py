@@ -156,8 +156,8 @@ def _rows(content: bytes, unit: Unit) -> tuple[Rows, np.ndarray, np.ndarray, int
         is_own = no_rows.start >= own
         others.append((no_rows.start[is_own], no_rows.line[is_own], no_rows.why[is_own]))
         n_before += int((table.start < own).sum())
-        n_lines_before += piece.count(b"\n", 0, own)
-        n_lines += piece.count(b"\n") if len(pieces) > 1 else 0
+        n_lines_before += rows.n_lines(piece[:own])
+        n_lines += rows.n_lines(piece) if len(pieces) > 1 else 0
         time, fault = rows.utc(table.ns, table.is_utc, table.fault, dialect.zone)[:2]
         tables.append(table)
         times.append(time)

@@ -4,7 +4,7 @@ discover finds it once and writes it into the context of each unit; process read
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 NO_COLUMN = -1
@@ -90,7 +90,7 @@ class FileDialect:
     def to_json(self) -> dict[str, Any]:
         """Return it as plain JSON values: what differs from the defaults, without what only discover needs."""
         defaults = {one.name: one.default for one in fields(self) if not one.metadata}
-        found = asdict(self)
+        found = vars(self)
         kept = {name: found[name] for name, default in defaults.items() if found[name] != default}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in kept.items()}
 
