@@ -128,6 +128,25 @@ def test_a_file_fits_its_own_layout_only(name):
     assert [layout.id for layout in layouts.TABLE if layouts.fits(layout, lines)] == [name]
 
 
+# The same in other words: id, name of the file, two lines or more.
+VARIANTS = {
+    "raw text in UTC": ("interactive_brokers_raw", "A", "20240304-14:30:00,51,52,50,51,880,51,4\n20240304-14:31:00,51,52,50,51,880,51,4"),
+    "raw text, epochs": ("interactive_brokers_raw_days", "A", "1709562600,51,52,50,51,880,51,4\n1709562660,51,52,50,51,880,51,4"),
+    "raw text, dates among epochs": ("interactive_brokers_raw_days", "A", "20240304,51,52,50,51,880,51,4\n1709649000,51,52,50,51,880,51,4"),
+    "a day from midnight on": ("lean_of_day", "20240304_trade", "0,51,52,50,51,88\n60000,51,52,50,51,88\n86340000,51,52,50,51,88"),
+    "weeks in tabs": ("tdx", "600001", "600001 示例 周线 不复权\n日期\t开盘\t最高\t最低\t收盘\t成交量\n2024/03/08\t5\t6\t4\t5\t12"),
+    "minutes": ("tdx", "600001", "600001 示例 5分钟线\n日期,时间,开盘,最高,最低,收盘,成交量\n2024/03/08,0935,5,6,4,5,12"),
+    "an indicator of that name": ("tradingview", "A", "time,open,high,low,close,5日线\n1709562600,51,52,50,51,50"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_variants_fit_one_layout(variant):
+    expected, name, content = VARIANTS[variant]
+    lines = first_lines(content.encode(), f"{name}.csv", "")
+    assert [layout.id for layout in layouts.TABLE if layouts.fits(layout, lines)] == [expected]
+
+
 @pytest.mark.parametrize("is_newest_first", [False, True])
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_gives_the_bars_that_were_written(tmp_path, name, is_newest_first):

@@ -15,7 +15,7 @@ SEPARATORS = ("\t", ";", ",")
 NUMBER_OR_TIME = re.compile(r"[+-]?\d.*")
 TITLE_WORDS = "日线|周线|月线|分钟线"  # TDX says the length of bars above the header
 DROPPED = re.compile(
-    rf"(?i)[^,;\t]*cryptodatadownload[^,;\t]*|disclaimer[^,;\t]*|sep=.|(?!.*开盘).*(?:{TITLE_WORDS}).*"
+    rf"(?i)[^,;\t]*cryptodatadownload[^,;\t]*|disclaimer[^,;\t]*|sep=.|[^,;\t]*(?:{TITLE_WORDS})[^,;\t]*"
 )
 OTHER_ENCODINGS = {"gb18030": ("日期", "开盘"), "cp932": ("日付", "始値")}  # words of a header that tell them
 SERVER_ERROR = b"Exceeded the daily hits limit"  # of Stooq

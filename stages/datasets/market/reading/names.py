@@ -76,7 +76,7 @@ def name_of(path: str, rule: str | None = None) -> FileName:
 
 
 def day_of(path: str) -> str:
-    """Return the day that the name of a file says, or else that of the folder next to it, empty for none.
+    """Return the day that the name of a file says, or else that of the nearest folder with one, empty for none.
 
     Examples
     --------
