@@ -5,7 +5,6 @@ fit; a file with a header line that fits none is read by the names of its column
 looked at, so it costs the same for any length of file.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from stages.core.errors import BadUnit
 from stages.core.units import Source
 from stages.datasets.base.raw import read_source
 from stages.datasets.market import schema
-from stages.datasets.market.reading import layouts, names, rows, segments, times
+from stages.datasets.market.reading import first_times, layouts, names, rows, segments
 from stages.datasets.market.reading.columns import BarColumns, no_volume, place_of, plain_columns, volume_of
 from stages.datasets.market.reading.dialect import NO_COLUMN, FileDialect
 from stages.datasets.market.reading.first_lines import FirstLines, first_lines
@@ -30,10 +29,8 @@ ALIASES = {"llow": "low"}
 PLAIN = "csv"  # what a file is called that is read by the names of its columns
 OWN = "its own settings"
 LEAST_GOOD = 0.9  # of the first bars whose low and high must be what they say
-PLACE = re.compile(r" ([A-Za-z]+(?:/[A-Za-z_]+)+)[\s\"]*$")  # a zone behind a time
 LEAST_NAMES = 2  # of the columns of a bar: with fewer a header is none of bars
 NEAREST = 3
-DAY_NS = times.DAY_NS
 LARGE_PRICE = 10_000
 ADJUSTED = "前复权"  # of TDX, in the line above the header
 T = TypeVar("T")
@@ -206,13 +203,12 @@ class _Case:
         table = rows.parse(self.content[first : lines.start[-1]], dialect)[0]
         self._bar_check(layout, table)
         self._price_check(layout, wanted, table)
-        time = _some_times(table, dialect, self.content[first : lines.start[-1]])
+        time = first_times.some_times(table, dialect, self.content[first : lines.start[-1]])
         steps = np.abs(np.diff(time))
-        is_days = bool(len(time)) and not dialect.day and _are_days(time, steps, body, columns.time)
-        bar_ns = segments.bar_length_of(steps)
-        end = bar_ns if layout.stamp == "end" and not is_days else 0
+        is_days = bool(len(time)) and not dialect.day and first_times.are_days(time, steps, body, columns.time)
+        end = segments.bar_length_of(steps) if layout.stamp == "end" and not is_days else 0
         shift = round(wanted.shift_minutes * segments.MINUTE) - end
-        dialect = replace(dialect, is_days=is_days, shift_ns=0 if is_days and not wanted.shift_minutes else shift)
+        dialect = replace(dialect, is_days=is_days, shift_ns=shift)
         note = "" if name == PLAIN else _note(dialect, layout, end, lines.title)
         return Recognised(dialect, int(time.min(initial=np.iinfo(np.int64).max)), note)
 
@@ -248,7 +244,7 @@ class _Case:
 
     def _zone(self, layout: BarLayout, body: list[list[str]], columns: BarColumns) -> str:
         """Return the zone of times that name none: what they say first, then the settings, then the layout."""
-        named = _named_zone(body, columns.time)
+        named = first_times.named_zone(body, columns.time)
         known = layout.zone or _below(layout.zones, self.lines)
         return named or self.settings.time_zone or known or self.options.time_zone
 
@@ -342,35 +338,6 @@ def _below(pairs: layouts.Pairs[T], lines: FirstLines) -> T | None:
     """Return what counts below one of the folders that a file lies in, the innermost first."""
     known = dict(pairs)
     return next((known[folder] for folder in reversed(lines.folders) if folder in known), None)
-
-
-def _named_zone(body: Sequence[Sequence[str]], columns: tuple[int, ...]) -> str:
-    """Return the zone that stands behind all of the first times, empty for none or several."""
-    texts = [row[columns[-1]] for row in body if columns[-1] < len(row)]
-    found = {match[1] if (match := PLACE.search(text)) else "" for text in texts}
-    return times.zone_of(found.pop()) if len(found) == 1 else ""
-
-
-def _some_times(table: Rows, dialect: FileDialect, content: bytes) -> np.ndarray:
-    """Return the times of some rows as they stand on the wall, int64; slashes in the order that reads more of them."""
-    other = rows.parse(content, dialect, not dialect.is_month_first)[0] if table.is_slash.any() else table
-    counts = [int((one.fault & rows.TIME == 0).sum()) for one in (table, other)]
-    chosen = other if counts[1] > counts[0] and not dialect.is_order_known else table
-    return chosen.ns[chosen.fault & rows.TIME == 0]
-
-
-def _are_days(time: np.ndarray, steps: np.ndarray, body: Sequence[Sequence[str]], columns: tuple[int, ...]) -> bool:
-    """Say whether bars are of a day or more and their times are dates: of one bar the text tells."""
-    texts = [" ".join(row[at] for at in columns if at < len(row)) for row in body]
-    has_clock = any(":" in text for text in texts)
-    if len(time) == 1:
-        return not has_clock and len(texts[0].strip()) <= len("Mar 04, 2024")
-    return bool(np.median(steps) >= schema.LEAST_DAY_NS) and _all_midnight(texts, time)
-
-
-def _all_midnight(texts: Sequence[str], time: np.ndarray) -> bool:
-    is_written = all(":" not in text or " 00:00" in text or "T00:00" in text for text in texts)
-    return is_written and (any(":" in text for text in texts) or bool((time % DAY_NS == 0).all()))
 
 
 def _described(name: str) -> str:
