@@ -34,6 +34,7 @@ def told(folder, options, caplog):
         (DAYS, {"instruments": {"NQ": NEW_YORK}}, f"{ONE}time_zone", "dates"),
         (ON_WALL, {"instruments": {"NQ": DAY_FIRST}}, f"{ONE}date_order", "8/1/2024"),
         (ON_WALL, {"instruments": {"NQ": {"volume": "tick"}}}, f"{ONE}volume", "no column of ticks"),
+        (ON_WALL, {"instruments": {"NQ": {"volume": "none", "lot": 100}}}, f"{ONE}lot", "no volume is taken"),
         (OFFSETS, NEW_YORK, "time_zone", "name their offset"),
         (ON_WALL, {**NEW_YORK, "instruments": {"NQ": NEW_YORK}}, "time_zone", "of an instrument"),
         (ON_WALL, {"formats": {"ours": OURS}}, "formats.ours", "none fits it"),

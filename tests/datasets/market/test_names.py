@@ -8,7 +8,7 @@ import pytest
 from stages.core.errors import BadUnit, ExpectedError
 from stages.datasets.market.encode.bars import read_bars
 from stages.datasets.market.find import find
-from stages.datasets.market.reading.names import name_of
+from stages.datasets.market.reading.names import day_of, name_of
 from tests.helpers.market_bars import write_bars
 
 NAMES = {
@@ -27,6 +27,10 @@ NAMES = {
     "aapl.us.txt": "AAPL",
     "ES 12-06.Last.txt": "ES_12-06",
     "NASDAQ 100 Historical Data.csv": "NASDAQ_100",
+    "20240304_abc_minute_trade.csv": "ABC",
+    "minute/abc/20240304_trade.csv": "abc",
+    "SH#600062.txt": "600062",
+    "31#01093.txt": "01093",
     "ES/5min.csv": "ES",
     "raw/ES/2024-03.csv": "ES",
     "NQ/NQ.csv": "NQ",
@@ -36,6 +40,22 @@ NAMES = {
 @pytest.mark.parametrize("path", NAMES)
 def test_names_of_vendors(path):
     assert name_of(path).instrument == NAMES[path]
+
+
+@pytest.mark.parametrize(
+    ("path", "day"),
+    [
+        ("20240304_abc_minute_trade.csv", "2024-03-04"),
+        ("20240305/20240304.csv", "2024-03-04"),
+        ("20240305/2024/abc.csv", "2024-03-05"),
+        ("120240304.csv", ""),
+        ("20240230_abc.csv", ""),
+        ("EURUSD_20240230_20240304.csv", "2024-03-04"),
+    ],
+)
+def test_the_day_of_a_name(path, day):
+    """The file's own name first; eight digits that are no date are none."""
+    assert day_of(path) == day
 
 
 def test_a_rule_of_the_user():

@@ -170,6 +170,58 @@ def test_no_volume_is_refused_until_it_is_said(tmp_path, template):
     assert np.isfinite(found["strategic"]).all()
 
 
+LOTS = {
+    "eastmoney": ("日期,股票代码,开盘,收盘,最高,最低,成交量", "{t},600001,{o},{c},{h},{l},{v}", "%Y-%m-%d"),
+    "tushare": ("ts_code,trade_date,open,high,low,close,vol", "600001.SH,{t},{o},{h},{l},{c},{v}.0", "%Y%m%d"),
+}
+
+
+@pytest.mark.parametrize(("setting", "lot"), [({}, 100), ({"lot": 1}, 1), ({"lot": 10}, 10)])
+@pytest.mark.parametrize("kind", LOTS)
+def test_volume_in_lots(tmp_path, caplog, kind, setting, lot):
+    """Of 100 shares where the writer is known for it, which is told; a setting says it otherwise."""
+    header, template, time = LOTS[kind]
+    text = template.format(t="{t}", o="100", h="120", l="90", c="110", v="{v}")
+    days = [(np.datetime64("2024-03-04") + i).item().strftime(time) for i in range(5)]
+    lines = [text.format(t=day, v=12003 + i) for i, day in enumerate(days)]
+    folder = write_bars(tmp_path, lines, header=header)
+    with caplog.at_level(logging.INFO):
+        _, values = bars_of(folder, {"instruments": {"NQ": setting}})
+    assert values[:, 4].tolist() == [(12003 + i) * lot for i in range(5)]
+    told = {100: ", volume in lots of 100", 1: "", 10: ", volume in lots of 10"}[lot]
+    assert f"NQ.csv: read as {kind}{told}\n" in f"{caplog.messages[0]}\n"
+
+
+RAW = {
+    "UTC": ("20240304-{t}", "00:00"),
+    "two blanks": ("20240304  {t}", "00:00"),
+    "a zone": ("20240304 {t} US/Eastern", "05:00"),
+}
+
+
+@pytest.mark.parametrize("kind", RAW)
+def test_raw_text_of_interactive_brokers(tmp_path, kind):
+    """A dash before the clock is UTC, whatever zone is set; the volume is taken as it stands."""
+    template, first = RAW[kind]
+    lines = [f"{template.format(t=f'00:{i:02}:00')},100,120,90,110,88{i:02},105,7" for i in range(9)]
+    folder = write_bars(tmp_path, lines[1:], header=lines[0])
+    table, values = bars_of(folder, {"time_zone": "UTC"})
+    assert str(table.time[0].astype("datetime64[ns]"))[:16] == f"2024-03-04T{first}"
+    assert values[:, 4].tolist() == [8800 + i for i in range(9)]
+    if kind == "UTC":
+        table, _ = bars_of(folder, {"time_zone": "Asia/Tokyo"})
+        assert str(table.time[0].astype("datetime64[ns]"))[:16] == f"2024-03-04T{first}"
+
+
+def test_raw_days_of_interactive_brokers(tmp_path):
+    """Eight digits are a date, also where others of the file are epochs of ten."""
+    stamps = ["20240304", "20240305", "1709683200", "20240307", "20240308"]
+    lines = [f"{stamp},100,120,90,110,5,105,7" for stamp in stamps]
+    table, _ = bars_of(write_bars(tmp_path, lines[1:], header=lines[0]))
+    days = table.time.astype("datetime64[ns]").astype("datetime64[D]").astype(str).tolist()
+    assert days == [f"2024-03-0{day}" for day in range(4, 9)]
+
+
 NO_TABLES = {
     "web": (b"<!DOCTYPE html>\n<html></html>\n", "a page of HTML or XML"),
     "lfs": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a pointer of git-lfs"),

@@ -53,6 +53,7 @@ def parse(*texts, **options):
         ("20240108T", "2024-01-08T00:00", False),
         ("20240108 013000", "2024-01-08T01:30", False),
         ("20240108  01:30:00", "2024-01-08T01:30", False),
+        ("20240108-01:30:00", "2024-01-08T01:30", True),
         ("08-Jan-2024", "2024-01-08T00:00", False),
         ("Jan 08, 2024", "2024-01-08T00:00", False),
         ("8/1/2024 1:30 PM", "2024-01-08T13:30", False),
@@ -88,6 +89,8 @@ def test_layouts(text, expected, is_utc):
             "2024-01-08 24:01",
             "24-01-2024",
             "08-Foo-2024",
+            "20240108-01:30",
+            "20240108-25:30:00",
         ),
     ],
 )
@@ -102,6 +105,15 @@ def test_month_first():
     assert stamps.ns.tolist() == [ns(datetime(2024, 8, 1, 1, 30)), ns(datetime(2024, 8, 13, 1, 30))]
     assert stamps.is_time.all()
     assert stamps.is_slash.all()
+
+
+def test_milliseconds_since_midnight():
+    """Of a day that is told: on the wall, and none of the next day."""
+    day = ns(datetime(2024, 1, 8))
+    stamps = parse("0", "5400000", " 86399999", "86400000", "-1", "", pattern=times.SINCE_MIDNIGHT, day_ns=day)
+    assert stamps.is_time.tolist() == [True, True, True, False, False, False]
+    assert (stamps.ns[:3] - day).tolist() == [0, 5_400_000_000_000, 86_399_999_000_000]
+    assert not stamps.is_utc.any()
 
 
 @settings(max_examples=40, deadline=None)

@@ -156,8 +156,8 @@ def _rows(content: bytes, unit: Unit) -> tuple[Rows, np.ndarray, np.ndarray, int
         is_own = no_rows.start >= own
         others.append((no_rows.start[is_own], no_rows.line[is_own], no_rows.why[is_own]))
         n_before += int((table.start < own).sum())
-        n_lines_before += piece.count(b"\n", 0, own)
-        n_lines += piece.count(b"\n") if len(pieces) > 1 else 0
+        n_lines_before += rows.n_lines(piece[:own])
+        n_lines += rows.n_lines(piece) if len(pieces) > 1 else 0
         time, fault = rows.utc(table.ns, table.is_utc, table.fault, dialect.zone)[:2]
         tables.append(table)
         times.append(time)
@@ -190,7 +190,7 @@ def _filled(time: np.ndarray, fault: np.ndarray, n_before: int) -> np.ndarray:
 
 def _lines_left_out(unit: int, no_rows: NoRows) -> list[Finding]:
     """Return a finding for each reason why lines are no rows."""
-    found = {why: no_rows.line[no_rows.why == why] for why in np.unique(no_rows.why).tolist()}
+    found = {why: no_rows.line[no_rows.why == why] for why in sorted(set(no_rows.why.tolist()))}
     return [Finding(unit, rows.NO_ROWS[why], len(lines), int(lines.min()) + 1) for why, lines in found.items()]
 
 
@@ -239,10 +239,12 @@ class _Faults:
 
     def findings(self, unit: int, backward: Sequence[int] | None) -> list[Finding]:
         """Return a finding for each reason that applies; `backward` is what discover counted, count and line."""
-        found = {reason: self.fault & bit > 0 for bit, reason in rows.REASONS.items() if (self.fault & bit).any()}
-        chosen = {reason: np.flatnonzero(is_wrong) for reason, is_wrong in found.items()}
-        _, left_out, is_same = self._repeated()
-        chosen |= {SAME: left_out[is_same], DIFFERENT: left_out[~is_same], JUMP: self.jumps}
+        seen = int(np.bitwise_or.reduce(self.fault))
+        chosen = {reason: np.flatnonzero(self.fault & bit) for bit, reason in rows.REASONS.items() if seen & bit}
+        if len(self.timeline.repeated):
+            _, left_out, is_same = self._repeated()
+            chosen |= {SAME: left_out[is_same], DIFFERENT: left_out[~is_same]}
+        chosen |= {JUMP: self.jumps}
         is_good = self.fault == 0
         for reason, is_so in ((REPAIRED, self.table.is_repaired), (LARGE, self.table.volume >= rows.EXACT)):
             chosen |= {reason: np.flatnonzero(is_so & is_good)} if is_so.any() else {}

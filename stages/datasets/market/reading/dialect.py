@@ -4,7 +4,7 @@ discover finds it once and writes it into the context of each unit; process read
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 NO_COLUMN = -1
@@ -36,6 +36,10 @@ class FileDialect:
         What numbers may have beside digits, such as ``$KMB``; K, M, B and T multiply.
     scale
         What prices are multiplied by.
+    lot
+        What volumes are multiplied by.
+    day
+        The day, such as 2024-03-04, whose midnight times are milliseconds since; empty where they are not.
     time_format
         As in `schema.Format`; empty for all that `times` knows.
     zone
@@ -69,6 +73,8 @@ class FileDialect:
     decimal: str = "."
     words: str = ""
     scale: float = 1.0
+    lot: float = 1.0
+    day: str = ""
     time_format: str = ""
     zone: str = "UTC"
     is_days: bool = False
@@ -84,7 +90,7 @@ class FileDialect:
     def to_json(self) -> dict[str, Any]:
         """Return it as plain JSON values: what differs from the defaults, without what only discover needs."""
         defaults = {one.name: one.default for one in fields(self) if not one.metadata}
-        found = asdict(self)
+        found = vars(self)
         kept = {name: found[name] for name, default in defaults.items() if found[name] != default}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in kept.items()}
 

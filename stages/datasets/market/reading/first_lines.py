@@ -13,7 +13,11 @@ FIRST_ROWS = 50
 BOM = b"\xef\xbb\xbf"
 SEPARATORS = ("\t", ";", ",")
 NUMBER_OR_TIME = re.compile(r"[+-]?\d.*")
-DROPPED = re.compile(r"(?i)[^,;\t]*cryptodatadownload[^,;\t]*|disclaimer[^,;\t]*|sep=.")
+TITLE_WORDS = "日线|周线|月线|分钟线"  # TDX says the length of bars above the header
+DROPPED = re.compile(
+    rf"(?i)[^,;\t]*cryptodatadownload[^,;\t]*|disclaimer[^,;\t]*|sep=.|[^,;\t]*(?:{TITLE_WORDS})[^,;\t]*"
+)
+OTHER_ENCODINGS = {"gb18030": ("日期", "开盘"), "cp932": ("日付", "始値")}  # words of a header that tell them
 SERVER_ERROR = b"Exceeded the daily hits limit"  # of Stooq
 
 
@@ -23,8 +27,8 @@ class FirstLines:
 
     Attributes
     ----------
-    name
-        The file's name in lower case, without folders and ending.
+    path
+        The file's path below the raw folder.
     separator
         What stands between cells: a tab if the first line has one, else a semicolon, else a comma.
     raw, lower
@@ -35,15 +39,28 @@ class FirstLines:
         First byte of each of these lines; at the end, that behind the last one.
     text
         The first line.
+    title
+        The last of the lines above these that name no columns, empty for none.
     """
 
-    name: str
+    path: str
     separator: str
     raw: list[list[str]]
     lower: list[list[str]]
     second_line: str
     start: list[int]
     text: str
+    title: str = ""
+
+    @property
+    def name(self) -> str:
+        """The file's name in lower case, without folders and ending."""
+        return PurePosixPath(plain_name(self.path)).stem.lower()
+
+    @property
+    def folders(self) -> list[str]:
+        """The folders that the file lies in, in lower case, the innermost last."""
+        return self.path.lower().split("/")[:-1]
 
     @property
     def is_headered(self) -> bool:
@@ -71,12 +88,15 @@ def first_lines(content: bytes, path: str, where: str, separator: str = "") -> F
         When the file is no text of lines, with what it is.
     """
     refuse_other_kinds(content, where)
+    encoding, title = _encoding(content), ""
     lines: list[tuple[int, str]] = []
     offset = len(BOM) if content.startswith(BOM) else 0
     for line in content[offset:].split(b"\n"):
-        text = line.decode("utf-8", "replace").strip("\r\n \t")
-        if text and not (not lines and DROPPED.fullmatch(text.strip('"'))):
-            lines.append((offset, line.decode("utf-8", "surrogateescape").strip("\r")))
+        text = line.decode(encoding, "replace").strip("\r\n \t")
+        if not lines and DROPPED.fullmatch(text.strip('"')):
+            title = text
+        elif text:
+            lines.append((offset, line.decode(encoding, "surrogateescape").strip("\r")))
         offset += len(line) + 1
         if len(lines) > FIRST_ROWS:
             break
@@ -88,9 +108,21 @@ def first_lines(content: bytes, path: str, where: str, separator: str = "") -> F
     separator = separator or next((mark for mark in SEPARATORS if mark in unquoted), ",")
     raw = [[cell.strip() for cell in cells_of(text.encode("utf-8", "surrogateescape"), separator)] for text in texts]
     lower = [[cell.strip(' "').lower() for cell in row] or [""] for row in raw]
-    name = PurePosixPath(plain_name(path)).stem.lower()
     second = texts[1].lower() if len(texts) > 1 else ""
-    return FirstLines(name, separator, raw, lower, second, [*(start for start, _ in lines), stop], texts[0][:200])
+    starts = [*(start for start, _ in lines), stop]
+    return FirstLines(path, separator, raw, lower, second, starts, texts[0][:200], title)
+
+
+def _encoding(content: bytes) -> str:
+    """Return how the letters of a file are written: UTF-8, or one of `OTHER_ENCODINGS` if that shows its words."""
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        for encoding, words in OTHER_ENCODINGS.items():
+            text = content[:HEAD_BYTES].decode(encoding, "replace")
+            if all(word in text for word in words):
+                return encoding
+    return "utf-8"
 
 
 def refuse_other_kinds(content: bytes, where: str) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from stages.core.errors import ExpectedError
 from stages.datasets.market import schema
 from stages.datasets.market.reading import layouts
+from stages.datasets.market.reading.dialect import NO_COLUMN
 from stages.datasets.market.reading.pieces import Part, Pieces
 from stages.datasets.market.schema import Instrument, Options
 
@@ -97,6 +98,8 @@ def _of_instrument(settings: Instrument, one: Read) -> Iterator[tuple[str, str]]
         yield "date_order", "no date of it is like 8/1/2024"
     if settings.volume == TICKS and not any(part.dialect.has_ticks for part in one.parts):
         yield "volume", "it has no column of ticks beside that of the volume"
+    if settings.lot and all(part.dialect.values[-1] == NO_COLUMN for part in one.parts):
+        yield "lot", "no volume is taken from it"
     if settings.calendar and not one.has_days:
         yield "calendar", NO_DAYS
 

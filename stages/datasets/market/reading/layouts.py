@@ -9,8 +9,9 @@ Of a row, what must hold:
 - `kind`: ``headered``, the first cell of the first line is neither a number nor a time; or ``headerless``;
 - `first`, `second`: patterns of the first two cells, of a headerless file in each of the first three lines;
 - `begins`: the first cells; `has`, `one_of`, `lacks`: cells anywhere, all, one at least or none of them;
-- `second_line`: a pattern of the whole second line; `cells`: how many cells a line may have; `separator`;
-- `name`: a pattern of the file's name; `hook`: what cannot be said so.
+- `title`: a pattern of the line above the header; `second_line`: one of the whole second line;
+- `cells`: how many cells a line may have; `separator`; `name`: a pattern of the file's name;
+- `hook`: what cannot be said so.
 
 And how it is read: where time, prices and volume stand, by name or by position (of several volumes the first that is
 there), how many lines the header has, and what differs from a plain CSV. Cells and names are compared in lower case.
@@ -19,14 +20,21 @@ there), how many lines the header has, and what differs from a plain CSV. Cells 
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
-from stages.datasets.market.reading.first_lines import FirstLines
+from stages.datasets.market.reading.first_lines import TITLE_WORDS, FirstLines
 
 HEADERED, HEADERLESS = "headered", "headerless"
 Columns = tuple[str | int, ...]
+T = TypeVar("T")
 NAMED = ("open", "high", "low", "close")
 SECOND = (1, 2, 3, 4)
 BEHIND_TIME = (2, 3, 4, 5)
+Pairs = tuple[tuple[str, T], ...]
+LEAN_SCALES = (("equity", 1e-4), ("option", 1e-4))
+LEAN_ZONES = (("usa", "America/New_York"), ("fxcm", "Etc/GMT+5"), ("oanda", "UTC"), ("crypto", "UTC"))
+LEAN_MS = r"0|(?:[1-7]?\d{1,4}|8[0-5]\d{3}|86[0-3]\d\d)000"  # of a day, whole seconds: no date has such a number
+BID = "prices of the bid, of quotes"
 TRADINGVIEW = ["time", *NAMED]
 YAHOO_NAMES = ("open", "high", "low", "close", "adj close", "volume")
 
@@ -36,7 +44,9 @@ class BarLayout:
     """One way to write bars; see the module for what the attributes mean.
 
     `stamp` is what a time stands for, the ``begin`` or the ``end`` of its bar; `date_order` that of its dates with
-    slashes, where it is certain; `words` as in `FileDialect`; `note` is told when a file is read so.
+    slashes, where it is certain; `words` and `lot` as in `FileDialect`; `scales` and `zones` are what counts of files
+    below a folder; `is_of_day`, that times are milliseconds since the midnight of the day that the file's name says;
+    `note` is told when a file is read so.
     """
 
     id: str
@@ -51,6 +61,7 @@ class BarLayout:
     has: tuple[str, ...] = ()
     one_of: tuple[str, ...] = ()
     lacks: tuple[str, ...] = ()
+    title: str = ""
     second_line: str = ""
     cells: tuple[int, ...] = ()
     separator: str = ""
@@ -65,6 +76,10 @@ class BarLayout:
     words: str = ""
     adjusted: str = ""
     scale: float = 1.0
+    scales: Pairs[float] = ()
+    zones: Pairs[str] = ()
+    lot: float = 1.0
+    is_of_day: bool = False
     note: str = ""
 
 
@@ -151,7 +166,9 @@ TABLE = (
     BarLayout("interactive_brokers_wap", "API scripts of Interactive Brokers", HEADERED, ("date",), NAMED, ("volume",),
            has=("date", "wap", "count")),
     BarLayout("interactive_brokers_raw", "Interactive Brokers, raw text", HEADERLESS, (0,), SECOND, (5,),
-           first=r"\d{8} {1,2}\d\d:\d\d:\d\d(?: [a-z_/]+)?", separator=","),
+           first=r"\d{8} {1,2}\d\d:\d\d:\d\d(?: [a-z_/]+)?|\d{8}-\d\d:\d\d:\d\d", separator=","),
+    BarLayout("interactive_brokers_raw_days", "Interactive Brokers, raw text, days or epochs", HEADERLESS, (0,), SECOND,
+           (5,), first=r"\d{8}|\d{10}", cells=(8,), separator=","),
     BarLayout("alpha_vantage", "Alpha Vantage, adjusted days", HEADERED, ("timestamp",), NAMED, ("volume",),
            has=("timestamp",), one_of=("adjusted_close", "adjusted close"), adjusted="adjusted_close"),
     BarLayout("alpha_vantage_json", "Alpha Vantage, keys of its JSON", HEADERED, (0,),
@@ -192,14 +209,23 @@ TABLE = (
     BarLayout("kibot_days", "Kibot, days", HEADERLESS, (0,), SECOND, (5,), first=r"\d\d/\d\d/\d{4}", cells=(6,),
            separator=",", date_order="month_first"),
     BarLayout("lean", "QuantConnect LEAN, hours and days", HEADERLESS, (0,), SECOND, (5,), first=r"\d{8} \d\d:\d\d",
-           cells=(6,), separator=",", note="prices are taken as they are; those of US equities are times 10,000"),
+           cells=(6,), separator=",", scales=LEAN_SCALES, zones=LEAN_ZONES),
+    BarLayout("lean_quotes", "QuantConnect LEAN, hours and days of quotes", HEADERLESS, (0,), SECOND,
+           first=r"\d{8} \d\d:\d\d", cells=(11,), separator=",", scales=LEAN_SCALES, zones=LEAN_ZONES, note=BID),
+    BarLayout("lean_of_day", "QuantConnect LEAN, minutes of a day", HEADERLESS, (0,), SECOND, (5,), first=LEAN_MS,
+           cells=(6,), separator=",", scales=LEAN_SCALES, zones=LEAN_ZONES, is_of_day=True),
+    BarLayout("lean_of_day_quotes", "QuantConnect LEAN, minutes of a day of quotes", HEADERLESS, (0,), SECOND,
+           first=LEAN_MS, cells=(11,), separator=",", scales=LEAN_SCALES, zones=LEAN_ZONES, is_of_day=True, note=BID),
     BarLayout("pine", "TradingView, Pine seeds", HEADERLESS, (0,), SECOND, (5,), first=r"\d{8}[Tt]", cells=(6,),
            separator=","),
     # Exchanges whose pages have other words.
+    BarLayout("tdx", "TDX (通达信)", HEADERED, ("日期", "时间"), ("开盘", "最高", "最低", "收盘"), ("成交量",),
+           first="日期", has=("开盘", "收盘"), title=rf".*(?:{TITLE_WORDS}).*", zone="Asia/Shanghai", stamp="end",
+           date_order="month_first"),
     BarLayout("eastmoney", "akshare, Eastmoney", HEADERED, ("日期",), ("开盘", "最高", "最低", "收盘"), ("成交量",),
-           has=("日期", "开盘", "收盘")),
+           has=("日期", "开盘", "收盘"), title=rf"(?!.*(?:{TITLE_WORDS})).*", lot=100),
     BarLayout("tushare", "Tushare", HEADERED, ("trade_date",), NAMED, ("vol",),
-           has=("ts_code", "trade_date"), ticker="ts_code"),
+           has=("ts_code", "trade_date"), ticker="ts_code", lot=100),
     BarLayout("japan", "Exchanges of Japan", HEADERED, (0,), ("始値", "高値", "安値", "終値"), ("出来高",),
            first="日付", has=("始値", "高値", "安値", "終値")),
     BarLayout("nse", "NSE of India", HEADERED, ("date",), NAMED, ("volume",), has=("series", "prev. close")),
@@ -214,6 +240,8 @@ def conditions(layout: BarLayout, lines: FirstLines) -> list[tuple[str, bool]]:
     asked += _of_cells(layout, lines)
     if layout.kind == HEADERED:
         asked += _of_header(layout, lines.lower[0])
+    if layout.title:
+        asked.append((f"a line above like {layout.title!r}", bool(re.fullmatch(layout.title, lines.title))))
     if layout.second_line:
         is_so = bool(re.match(layout.second_line, lines.second_line))
         asked.append((f"a second line like {layout.second_line!r}", is_so))

@@ -1,7 +1,9 @@
 """The path of a file of bars -> the instrument that it holds, its bars' length and its period, as far as names say."""
 
+import contextlib
 import re
 from dataclasses import dataclass
+from datetime import date
 from pathlib import PurePosixPath
 
 from stages.core.errors import BadUnit
@@ -21,9 +23,12 @@ VENDORS = (
     r"(?P<name>[a-z0-9^]+)(?:\.[a-z]{2}|_[a-z]{2}_(?P<bars>[dwm]))",  # Stooq
     r"(?P<name>.+?) (?:historical data|stock price history)",  # Investing.com
     r"(?P<name>[a-z0-9]+ \d\d-\d\d)\.(?:last|bid|ask)",  # NinjaTrader
+    r"(?P<year>\d{4})\d{4}_(?P<name>[^_]+)_(?P<bars>(?:second|minute)_(?:trade|quote))",  # LEAN
+    r"(?:[a-z]{2}|\d\d)#(?P<name>[a-z0-9]+)",  # TDX
 )
 COPY = re.compile(r" \(\d+\)$|_sorted$")
-WORD = rf"(?:{BARS}|\d{{4}}(?:[-_]?\d\d){{0,2}}|ohlcv?|bars|data|prices|candles)"
+WORD = rf"(?:{BARS}|\d{{4}}(?:[-_]?\d\d){{0,2}}|ohlcv?|bars|data|prices|candles|trade|quote)"
+DAY = re.compile(r"(?<!\d)(\d{4})-?(\d\d)-?(\d\d)(?!\d)")
 NAMELESS = re.compile(rf"(?i){WORD}(?:[-_ .]{WORD})*")
 
 
@@ -68,6 +73,24 @@ def name_of(path: str, rule: str | None = None) -> FileName:
             f"rename the file, or set {WHERE}.instrument"
         )
     return found
+
+
+def day_of(path: str) -> str:
+    """Return the day that the name of a file says, or else that of the nearest folder with one, empty for none.
+
+    Examples
+    --------
+    >>> day_of("spy/20240304_spy_minute_trade.csv")
+    '2024-03-04'
+    >>> day_of("2024-03-04/spy.csv"), day_of("20241399/spy.csv")
+    ('2024-03-04', '')
+    """
+    whole = PurePosixPath(path)
+    for text in (whole.stem, *reversed(whole.parent.parts)):
+        for year, month, day in DAY.findall(text):
+            with contextlib.suppress(ValueError):
+                return date(int(year), int(month), int(day)).isoformat()
+    return ""
 
 
 def _by_rule(path: str, rule: str) -> FileName:

@@ -105,8 +105,7 @@ class Pieces:
         dialect = part.dialect
         order = MONTH_FIRST if dialect.is_month_first else DAY_FIRST
         readings = {} if dialect.is_order_known else {name: _Reading() for name in (DAY_FIRST, MONTH_FIRST)}
-        n_lines = 1 + read_source(self._raw_dir, Source(part.path, 0, dialect.header_bytes)).count(b"\n")
-        for offset, content in self._blocks(part, where):
+        for offset, n_lines, content in self._blocks(part, where):
             table, cells, no_rows = rows.parse(content, dialect, order == MONTH_FIRST)
             self._note_no_rows(part.path, no_rows, offset, n_lines)
             for name, reading in readings.items():
@@ -117,7 +116,6 @@ class Pieces:
             self._note_times(part.path, table)
             if len(table.ns):
                 yield self._piece(table, part.base + offset, n_lines)
-            n_lines += content.count(b"\n")
         _refuse_uncertain(readings, self._instrument, where)
 
     def parts_read(self) -> list[Part]:
@@ -146,20 +144,21 @@ class Pieces:
         if table.is_slash.any():
             self.with_slashes.add(path)
 
-    def _blocks(self, part: Part, where: str) -> Iterator[tuple[int, bytes]]:
-        """Yield whole lines, about a block at a time, with the place of the first byte in the file."""
-        start, rest, n_lines = part.dialect.header_bytes, b"", 2
+    def _blocks(self, part: Part, where: str) -> Iterator[tuple[int, int, bytes]]:
+        """Yield the first byte in the file, the first line, from 1, and whole lines, about a block at a time."""
+        start, rest = part.dialect.header_bytes, b""
+        n_lines = 1 + rows.n_lines(read_source(self._raw_dir, Source(part.path, 0, start)))
         while True:
             offset = start + len(rest)
             block = read_source(self._raw_dir, Source(part.path, offset, min(offset + BLOCK_BYTES, part.size)))
             content = rest + block
             cut = content.rfind(b"\n") + 1 if block else len(content)
-            if cut:
-                yield start, content[:cut]
+            lines, rest = content[:cut], content[cut:]
+            if lines:
+                yield start, n_lines, lines
             if not block:
                 return
-            n_lines += content.count(b"\n")
-            start, rest = start + cut, content[cut:]
+            start, n_lines = start + cut, n_lines + rows.n_lines(lines)
             _refuse_long(len(rest), n_lines, where)
 
     def _refuse_long_lines(self, content: bytes, n_lines: int, where: str) -> None:

@@ -5,10 +5,10 @@ fit; a file with a header line that fits none is read by the names of its column
 looked at, so it costs the same for any length of file.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from stages.core.errors import BadUnit
 from stages.core.units import Source
 from stages.datasets.base.raw import read_source
 from stages.datasets.market import schema
-from stages.datasets.market.reading import layouts, rows, segments, times
+from stages.datasets.market.reading import first_times, layouts, names, rows, segments
 from stages.datasets.market.reading.columns import BarColumns, no_volume, place_of, plain_columns, volume_of
 from stages.datasets.market.reading.dialect import NO_COLUMN, FileDialect
 from stages.datasets.market.reading.first_lines import FirstLines, first_lines
@@ -29,10 +29,11 @@ ALIASES = {"llow": "low"}
 PLAIN = "csv"  # what a file is called that is read by the names of its columns
 OWN = "its own settings"
 LEAST_GOOD = 0.9  # of the first bars whose low and high must be what they say
-PLACE = re.compile(r" ([A-Za-z]+(?:/[A-Za-z_]+)+)[\s\"]*$")  # a zone behind a time
 LEAST_NAMES = 2  # of the columns of a bar: with fewer a header is none of bars
 NEAREST = 3
-DAY_NS = times.DAY_NS
+LARGE_PRICE = 10_000
+ADJUSTED = "前复权"  # of TDX, in the line above the header
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -114,8 +115,8 @@ class _Case:
 
     def _cut(self, one: Format) -> "_Case":
         """Return the case with the first lines cut as a format of the user says."""
-        lines = first_lines(self.content, self.lines.name, self.where, _character(one.separator)) or self.lines
-        return replace(self, lines=replace(lines, name=self.lines.name))
+        lines = first_lines(self.content, self.lines.path, self.where, _character(one.separator)) or self.lines
+        return replace(self, lines=lines)
 
     def _fits(self, one: Format) -> bool:
         """Say whether a format of the user can be that of the file: all columns that it names are there."""
@@ -187,8 +188,8 @@ class _Case:
             at = place_of(header, layout.ticker)
             found = {row[at] for row in self.lines.lower[n_header:] if at is not None and at < len(row)}
         if len(found - {""}) > 1:
-            names = ", ".join(sorted(found)[:3])
-            self._refuse(f"{len(found)} tickers ({names}), expected one a file")
+            some = ", ".join(sorted(found)[:3])
+            self._refuse(f"{len(found)} tickers ({some}), expected one a file")
 
     def _read(
         self, name: str, n_header: int, wanted: Format, columns: BarColumns, layout: BarLayout | None
@@ -201,14 +202,14 @@ class _Case:
         dialect = replace(self._dialect(layout, wanted, columns, body, first), layout=name)
         table = rows.parse(self.content[first : lines.start[-1]], dialect)[0]
         self._bar_check(layout, table)
-        time = _some_times(table, dialect, self.content[first : lines.start[-1]])
+        self._price_check(layout, wanted, table)
+        time = first_times.some_times(table, dialect, self.content[first : lines.start[-1]])
         steps = np.abs(np.diff(time))
-        is_days = bool(len(time)) and _are_days(time, steps, body, columns.time)
-        bar_ns = segments.bar_length_of(steps)
-        end = bar_ns if layout.stamp == "end" and not is_days else 0
+        is_days = bool(len(time)) and not dialect.day and first_times.are_days(time, steps, body, columns.time)
+        end = segments.bar_length_of(steps) if layout.stamp == "end" and not is_days else 0
         shift = round(wanted.shift_minutes * segments.MINUTE) - end
-        dialect = replace(dialect, is_days=is_days, shift_ns=0 if is_days and not wanted.shift_minutes else shift)
-        note = "" if name == PLAIN else _note(dialect, layout, end)
+        dialect = replace(dialect, is_days=is_days, shift_ns=shift)
+        note = "" if name == PLAIN else _note(dialect, layout, end, lines.title)
         return Recognised(dialect, int(time.min(initial=np.iinfo(np.int64).max)), note)
 
     def _dialect(
@@ -229,15 +230,33 @@ class _Case:
             added=columns.added,
             decimal=wanted.decimal or self._decimal(body, columns.values[:4]),
             words=layout.words,
-            scale=layout.scale,
+            scale=wanted.price_scale or _below(layout.scales, lines) or layout.scale,
+            lot=wanted.lot or layout.lot,
+            day=self._day() if layout.is_of_day and not wanted.time_format else "",
             time_format=wanted.time_format or "",
-            zone=_named_zone(body, columns.time) or settings.time_zone or layout.zone or self.options.time_zone,
+            zone=self._zone(layout, body, columns),
             has_negative=self.options.negative_prices,
             is_month_first=(settings.date_order or layout.date_order) == schema.MONTH_FIRST,
             is_order_known=bool(settings.date_order or layout.date_order),
             header=tuple(filter(None, map(line_of, self.content[:first].split(b"\n")))),
             has_ticks=columns.has_ticks,
         )
+
+    def _zone(self, layout: BarLayout, body: list[list[str]], columns: BarColumns) -> str:
+        """Return the zone of times that name none: what they say first, then the settings, then the layout."""
+        named = first_times.named_zone(body, columns.time)
+        known = layout.zone or _below(layout.zones, self.lines)
+        return named or self.settings.time_zone or known or self.options.time_zone
+
+    def _day(self) -> str:
+        """Return the day of a file with milliseconds since midnight."""
+        day = names.day_of(self.lines.path)
+        if not day:
+            self._refuse(
+                f"times such as {self.lines.raw[0][0]!r} are milliseconds since midnight, and neither the name of the "
+                "file nor a folder says of which day, expected one like 20240304; rename it"
+            )
+        return day
 
     def _adjusted(self, header: list[str], layout: BarLayout, wanted: Format) -> int:
         """Return the column of the adjusted close, if prices are to be scaled by it."""
@@ -282,6 +301,18 @@ class _Case:
                 f"{is_range.sum()} bars, expected bars"
             )
 
+    def _price_check(self, layout: BarLayout, wanted: Format, table: Rows) -> None:
+        """Refuse large prices of a layout that has whole numbers of 1e-4 in some folders, and lies in none of them."""
+        if not layout.scales or wanted.price_scale or _below(layout.scales, self.lines):
+            return
+        prices = table.close[np.isfinite(table.close)]
+        if len(prices) and np.median(prices) > LARGE_PRICE:
+            folders = " or ".join(f"{folder}/" for folder, _ in layout.scales)
+            self._refuse(
+                f"prices such as {np.median(prices):,.0f} may be whole numbers of 0.0001 and lie not below {folders}, "
+                f"expected to know; set {self.key}.price_scale to 0.0001 or 1"
+            )
+
     def _refuse(self, what: str) -> None:
         hint = "" if self.key in what or "; " in what else f"; correct it, or set {self.key}.columns or .format"
         raise BadUnit(f"{self.where}:1: {what}{hint}")
@@ -303,33 +334,10 @@ class _Case:
         )
 
 
-def _named_zone(body: Sequence[Sequence[str]], columns: tuple[int, ...]) -> str:
-    """Return the zone that stands behind all of the first times, empty for none or several."""
-    texts = [row[columns[-1]] for row in body if columns[-1] < len(row)]
-    found = {match[1] if (match := PLACE.search(text)) else "" for text in texts}
-    return times.zone_of(found.pop()) if len(found) == 1 else ""
-
-
-def _some_times(table: Rows, dialect: FileDialect, content: bytes) -> np.ndarray:
-    """Return the times of some rows as they stand on the wall, int64; slashes in the order that reads more of them."""
-    other = rows.parse(content, dialect, not dialect.is_month_first)[0] if table.is_slash.any() else table
-    counts = [int((one.fault & rows.TIME == 0).sum()) for one in (table, other)]
-    chosen = other if counts[1] > counts[0] and not dialect.is_order_known else table
-    return chosen.ns[chosen.fault & rows.TIME == 0]
-
-
-def _are_days(time: np.ndarray, steps: np.ndarray, body: Sequence[Sequence[str]], columns: tuple[int, ...]) -> bool:
-    """Say whether bars are of a day or more and their times are dates: of one bar the text tells."""
-    texts = [" ".join(row[at] for at in columns if at < len(row)) for row in body]
-    has_clock = any(":" in text for text in texts)
-    if len(time) == 1:
-        return not has_clock and len(texts[0].strip()) <= len("Mar 04, 2024")
-    return bool(np.median(steps) >= schema.LEAST_DAY_NS) and _all_midnight(texts, time)
-
-
-def _all_midnight(texts: Sequence[str], time: np.ndarray) -> bool:
-    is_written = all(":" not in text or " 00:00" in text or "T00:00" in text for text in texts)
-    return is_written and (any(":" in text for text in texts) or bool((time % DAY_NS == 0).all()))
+def _below(pairs: layouts.Pairs[T], lines: FirstLines) -> T | None:
+    """Return what counts below one of the folders that a file lies in, the innermost first."""
+    known = dict(pairs)
+    return next((known[folder] for folder in reversed(lines.folders) if folder in known), None)
 
 
 def _described(name: str) -> str:
@@ -340,7 +348,7 @@ def _described(name: str) -> str:
     return f"{name} ({layout.source}: stamps at the bar's {layout.stamp}{zone})"
 
 
-def _note(dialect: FileDialect, layout: BarLayout, end_ns: int) -> str:
+def _note(dialect: FileDialect, layout: BarLayout, end_ns: int, title: str) -> str:
     """Return what is told of a file that is not a plain CSV."""
     said = [f"read as {dialect.layout}"]
     if not dialect.is_days and dialect.zone != "UTC":
@@ -349,4 +357,10 @@ def _note(dialect: FileDialect, layout: BarLayout, end_ns: int) -> str:
         said.append(f"stamps of the end of {end_ns / segments.MINUTE:g} min are moved to its beginning")
     if dialect.values[4] == NO_COLUMN:
         said.append("no volume is taken: 0")
+    if dialect.scale != 1:
+        said.append(f"prices times {dialect.scale:g}")
+    if dialect.lot != 1:
+        said.append(f"volume in lots of {dialect.lot:g}")
+    if ADJUSTED in title:
+        said.append("prices are adjusted backwards: old ones may be 0 or less, which negative_prices allows")
     return ", ".join([*said, *([layout.note] if layout.note else [])])

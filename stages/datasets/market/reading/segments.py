@@ -55,6 +55,9 @@ def timeline(time: np.ndarray, is_bad: np.ndarray) -> Timeline:
     is_bad
         bool (N,).
     """
+    if not is_bad.any() and bool((time[1:] > time[:-1]).all()):  # as a clean file has it
+        row = np.arange(len(time))
+        return Timeline(row, row, row[:0], np.zeros(len(time), np.int64))
     is_sorted = bool((time[1:] >= time[:-1]).all())
     order = np.arange(len(time)) if is_sorted else np.argsort(time, kind="stable")
     is_bad = is_bad if is_sorted else is_bad[order]

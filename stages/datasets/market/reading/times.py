@@ -6,10 +6,11 @@ Read are, with one or two digits for the hour, `24:00` as the next midnight, and
   with points or slashes: `2024.01.08 01:00`, `2024/1/8`;
 - with slashes: `8/1/2024 1:00`, `08/01/2024 01:00:00`: the day first, or the month first where that is said;
 - the day first with points: `08.01.2024 01:00:00.000`; with the name of the month: `08-Jan-2024`, `Jan 08, 2024`;
-- digits alone: `20240108`, `20240108 010000`, `20240108 01:00`;
+- digits alone: `20240108`, `20240108 010000`, `20240108 01:00`; with a dash before the clock, `20240108-01:00:00`, UTC;
 - epochs by their number of digits: 9 or 10 seconds, 13 milliseconds, 16 microseconds, 19 nanoseconds;
 - any of these with a clock, and the name of the file's zone behind it: `20240108 09:30:00 US/Eastern`;
-- whatever `schema.time_formats.pattern_of` makes of a format such as `%d.%m.%y %H:%M`.
+- whatever `schema.time_formats.pattern_of` makes of a format such as `%d.%m.%y %H:%M`;
+- milliseconds since midnight, of a day that something else says.
 
 Blanks around them are nothing. Times of one layout (the text with each digit replaced by 0) are read together; a file
 has a few layouts, so the cost is that of some vector operations a digit. The years 1900 to 2199 count as readable.
@@ -43,11 +44,13 @@ _CLOCK = r"(?P<hour>00?):(?P<minute>00)(?::(?P<sec>00)(?:\.(?P<fraction>0{1,9}))
 _ZONE = r"(?: ?GMT|)(?P<zone>Z|[+-](?P<zone_hour>00?)(?::?(?P<zone_minute>00))?)"
 _PLACE = r" (?P<place>[A-Za-z]+(?:/[A-Za-z_]+)+)"
 _DIGITS = r"(?P<hour1>00)(?P<minute1>00)(?P<sec1>00)?"
+_DASHED = r"(?P<year6>0000)(?P<month6>00)(?P<day6>00)(?P<zone1>-)(?P<hour2>00):(?P<minute2>00):(?P<sec2>00)"
 _EPOCH = r"(?P<epoch_s>0{9,10})(?:\.0+)?|(?P<epoch_ms>0{13})|(?P<epoch_us>0{16})|(?P<epoch_ns>0{19})"
 LAYOUT = re.compile(
-    rf"[ \t]*(?:(?:{'|'.join(_DATES)})(?:(?:[ T]|  +)(?:{_CLOCK}(?:{_ZONE}|{_PLACE})?|{_DIGITS}))?|{_EPOCH})"
+    rf"[ \t]*(?:(?:{'|'.join(_DATES)})(?:(?:[ T]|  +)(?:{_CLOCK}(?:{_ZONE}|{_PLACE})?|{_DIGITS}))?|{_DASHED}|{_EPOCH})"
     r"[ \t]*".encode()
 )
+SINCE_MIDNIGHT = re.compile(rb"[ \t]*(?P<since_midnight>0{1,8})[ \t]*")
 NO_NUMBERS = (
     "zone",
     "first",
@@ -110,12 +113,15 @@ class Manner:
         Whether the clock's text counts, whatever offset stands behind it.
     zone
         The only zone whose name may stand behind a time.
+    day_ns
+        Midnight on the wall, ns since 1970, that times of `SINCE_MIDNIGHT` are counted from.
     """
 
     pattern: re.Pattern[bytes] = LAYOUT
     is_month_first: bool = False
     is_on_wall: bool = False
     zone: str = ""
+    day_ns: int = 0
 
 
 def parse(cells: pa.Array, manner: Manner) -> Stamps:
@@ -148,9 +154,12 @@ def _parse_width(text: np.ndarray, rows: np.ndarray | None, manner: Manner, stam
         is_slash = "first" in spans
         epoch = next((name for name in spans if name.startswith("epoch_")), None)
         own = digits if chosen is None else digits[:, chosen]
-        ns, is_time = (
-            _epochs(own, epoch, spans[epoch]) if epoch else _nanoseconds(own, spans, _constants(layout, spans))
-        )
+        if epoch:
+            ns, is_time = _epochs(own, epoch, spans[epoch])
+        elif "since_midnight" in spans:
+            ns, is_time = _since_midnight(own, spans["since_midnight"], manner.day_ns)
+        else:
+            ns, is_time = _nanoseconds(own, spans, _constants(layout, spans))
         target: np.ndarray | slice = slice(None) if chosen is None else chosen
         if rows is not None:
             target = rows[target]
@@ -213,12 +222,25 @@ def _by_layout(layouts: np.ndarray) -> Iterator[tuple[bytes, np.ndarray | None]]
 
 def _epochs(digits: np.ndarray, name: str, span: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Return nanoseconds since 1970 and whether they lie in the years of which epochs are read."""
-    number = np.zeros(digits.shape[1], np.int64)
-    for row in digits[slice(*span)]:
-        number = number * 10 + row
+    number = _whole(digits, span)
     unit = EPOCHS[name.removeprefix("epoch_")]
     is_time = (number >= FIRST_EPOCH_NS // unit) & (number < STOP_EPOCH_NS // unit)
     return np.where(is_time, number * unit, 0), is_time
+
+
+def _since_midnight(digits: np.ndarray, span: tuple[int, int], day_ns: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return nanoseconds since 1970 of milliseconds since a midnight, and whether they lie in that day."""
+    since_ns = _whole(digits, span) * EPOCHS["ms"]
+    is_time = since_ns < DAY_NS
+    return np.where(is_time, day_ns + since_ns, 0), is_time
+
+
+def _whole(digits: np.ndarray, span: tuple[int, int]) -> np.ndarray:
+    """Return the number that up to 19 digits are, int64 (n,)."""
+    number = np.zeros(digits.shape[1], np.int64)
+    for row in digits[slice(*span)]:
+        number = number * 10 + row
+    return number
 
 
 def _nanoseconds(

@@ -91,6 +91,8 @@ class Format:
         Whether prices are scaled by the adjusted close.
     shift_minutes
         What is added to each time as it stands in the file, for stamps of a bar's end or of a server's clock.
+    price_scale, lot
+        What prices and volumes are multiplied by; None is as recognised.
     """
 
     columns: dict[str, str] = field(default_factory=dict)
@@ -102,6 +104,8 @@ class Format:
     volume: Literal["real", "tick", "none"] | None = None
     adjusted: bool = False
     shift_minutes: float = 0.0
+    price_scale: Annotated[float, Must(lambda factor: factor > 0, "more than 0")] | None = None
+    lot: Annotated[float, Must(lambda factor: factor > 0, "more than 0")] | None = None
 
     def faults(self) -> Iterator[Fault]:
         """Yield the columns that bars do not have."""
