@@ -97,7 +97,7 @@ play: $(READY)  ## Play hex against the newest network, or let a Hex program do 
 sweep: $(TORCH)  ## Train with each combination of settings that `sweep` in params.yaml lists, and rank them
 	@set -f; exec python -m stages.commands.sweep -- $$DATASET
 
-# All extras but those with torch.
+# All extras but those with torch, and those that only skipped tests need.
 PINNED := $(addprefix --extra ,cluster report look test remote rl calendars bench dev build)
 
 lock: $(READY)  ## Pin all packages of pyproject.toml in .requirements.txt, each with the hashes of its files

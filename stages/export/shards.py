@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from stages.export.columns import ExportColumns
 
-GROUP_BYTES = 24 << 20  # of a row group in memory; of 1,308 columns smaller ones make footers of tens of MB
+GROUP_BYTES = 16 << 20  # of a row group in memory; of 1,308 columns smaller ones make footers of tens of MB
 
 
 @dataclass(frozen=True)

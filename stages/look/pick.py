@@ -61,7 +61,9 @@ def pick(part: PartRows, wanted: str, condition: Condition | None = None, seed: 
 
 def _at_most(n_rows: int) -> int:
     if n_rows > MOST:
-        raise ExpectedError(f"ROWS asks for more than {MOST:,} rows, expected at most so many; stages.frame gives them all")
+        raise ExpectedError(
+            f"ROWS asks for more than {MOST:,} rows, expected at most so many; stages.frame gives them all"
+        )
     return n_rows
 
 

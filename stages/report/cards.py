@@ -47,6 +47,10 @@ SPLIT_DOCS = {  # of the keys that split adds to the dataset's own
 }
 
 
+MEMBERS_NOTE = (
+    "Names are those of the loader: `label_<head>` and `mask_<head>` are the member `<head>` of `labels_<part>.npz` "
+    "and `masks_<part>.npz`, keys are members of `keys_<part>.npz`."
+)
 STORED_NOTE = "; stored as merged, the loader standardises it: (value - `mean`) / `scale` of `normalizer.npz`"
 
 
@@ -168,14 +172,7 @@ def _columns(dataset: str, fields: Sequence[NamedField]) -> Iterator[CardColumn]
         if is_feature and data.standard(field, header):
             docs[field] += STORED_NOTE
         chunks = arrays.npy_chunks(path, 1) if is_feature else arrays.member_chunks(path, header, 1)
-        name = field if is_feature else _member(field, path.name)
-        yield CardColumn(name, header.dtype, header.shape[1:], docs[field], next(chunks)[0].copy(), bits.get(field))
-
-
-def _member(field: str, file_name: str) -> str:
-    """Return how a trainer opens a field that lies in a file with others: ``labels/noble``."""
-    role = next(role for role in part_files.MEMBER_ROLES if file_name == part_files.members(role, PARTS[0]))
-    return f"{role}s/{field.removeprefix(f'{role}_')}"
+        yield CardColumn(field, header.dtype, header.shape[1:], docs[field], next(chunks)[0].copy(), bits.get(field))
 
 
 def _dataset_info(dataset: str, found: Mapping[str, Any], columns: Sequence[CardColumn]) -> str:
@@ -206,7 +203,7 @@ def _splits_table(dataset: str, found: Mapping[str, Any]) -> str:
 
 def _arrays_table(columns: Sequence[CardColumn]) -> str:
     rows = [(f"`{column.name}`", column.dtype.name, _shape(column), column.doc) for column in columns]
-    return markdown_table(("array", "dtype", "shape of a row", "meaning"), rows)
+    return f"{markdown_table(('array', 'dtype', 'shape of a row', 'meaning'), rows)}\n\n{MEMBERS_NOTE}"
 
 
 def _shape(column: CardColumn) -> str:

@@ -66,7 +66,11 @@ def test_times_are_compared_with_text(arrays_of):
     rows = PartRows(arrays_of("market"), "train")
     time = rows.read("time", slice(0, None)).view("datetime64[ns]")
     middle = np.datetime64("2024-01-15T09:30")
-    for text in ("time < '2024-01-15 09:30'", "time < '2024-01-15T09:30Z'", f"time < {middle.astype('M8[ns]').view(int)}"):
+    for text in (
+        "time < '2024-01-15 09:30'",
+        "time < '2024-01-15T09:30Z'",
+        f"time < {middle.astype('M8[ns]').view(int)}",
+    ):
         assert chosen(text, rows) == np.flatnonzero(time < middle).tolist()
     instrument = rows.read("instrument", slice(0, None))
     assert chosen("instrument == 'NQ'", rows) == np.flatnonzero(instrument == b"NQ").tolist()

@@ -83,5 +83,5 @@ def test_a_dataset_or_part_that_is_not_there_is_told(stores, here):
 def test_fields_of_different_lengths_are_told(store_folders):
     folder = store_folders["float32"]
     np.save(folder / "left_train.npy", np.load(folder / "left_train.npy")[1:])
-    with pytest.raises(DamagedFile, match="different numbers of rows: .*left"):
+    with pytest.raises(DamagedFile, match=r"different numbers of rows: .*left"):
         PartRows(folder, "train")

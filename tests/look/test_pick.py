@@ -51,7 +51,7 @@ def test_rows_by_number_keep_their_order(rows):
 
 @pytest.mark.parametrize("wanted", ["x", "-1", "1:2:3", "1,x", "", "3.5", ","])
 def test_what_is_no_rows_is_told(rows, wanted):
-    with pytest.raises(ExpectedError, match="ROWS is .*, expected a number as 10"):
+    with pytest.raises(ExpectedError, match=r"ROWS is .*, expected a number as 10"):
         picked(rows, wanted)
 
 
@@ -59,5 +59,7 @@ def test_rows_that_are_not_there_or_too_many_are_told(rows):
     with pytest.raises(ExpectedError, match=f"row {rows.n_rows}, expected 0..{rows.n_rows - 1}"):
         picked(rows, f"3,{rows.n_rows}")
     for wanted in ("1001", "0:1001", "0," * 1001, "2000", "5:"):
-        with pytest.raises(ExpectedError, match="more than 1,000 rows, expected at most so many; stages.frame gives them all"):
+        with pytest.raises(
+            ExpectedError, match=r"more than 1,000 rows, expected at most so many; stages.frame gives them all"
+        ):
             picked(rows, wanted)
