@@ -12,7 +12,8 @@ import yaml
 from stages.core import paths
 from stages.core.arrays import DamagedFile
 from stages.core.errors import ExpectedError
-from stages.export.columns import ExportColumns, hf_feature
+from stages.export.columns import ExportColumns
+from stages.look import hub
 from stages.report import cards
 
 LOAD_SECTION = "\n## How to load\n"
@@ -57,7 +58,7 @@ def text(
         }
     ]
     front["dataset_info"] = {
-        "features": [hf_feature(name, feature) for name, feature in zip(names, features, strict=True)],
+        "features": [hub.entry(name, feature) for name, feature in zip(names, features, strict=True)],
         "splits": [dict(split) for split in splits],
         "dataset_size": size,
     }

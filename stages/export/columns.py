@@ -17,14 +17,13 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
-from stages.look import Choice, LookField, PartRows
+from stages.look import Choice, LookField, PartRows, hub
 from stages.look.columns import numbered
 from stages.look.part import UNIT
 
 Format = Literal["parquet", "hf"]
 FORMATS: tuple[Format, ...] = ("parquet", "hf")
 FIRST_ROW = "first_row"
-MOST_AXES = 5  # of an array that Hugging Face knows as one, from two on
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class ExportColumns:
     schema
         Arrow's fields of them.
     features
-        By column what Hugging Face calls its type: a name of a dtype, or an object as in ``dataset_info``.
+        By column what Hugging Face calls its type, as hub.py has it.
     row_bytes
         About the bytes of a row in memory.
     arrays
@@ -116,8 +115,8 @@ class Exported:
 
     def _label(self, field: LookField, classes: Sequence[str]) -> ExportColumns:
         if self.form == "hf":
-            feature = {"class_label": {"names": dict(zip(map(str, range(len(classes))), classes, strict=True))}}
-            return self._one(field, pa.int64(), feature, lambda values: pa.array(values.astype(np.int64)))
+            made = hub.class_label(classes)
+            return self._one(field, pa.int64(), made, lambda values: pa.array(values.astype(np.int64)))
         names = pa.array(classes, pa.string())
         kind = pa.dictionary(pa.int16(), pa.string())
         return self._one(field, kind, None, lambda values: _dictionary(values, pa.int16(), names))
@@ -132,7 +131,7 @@ class Exported:
     def _flat(self, field: LookField) -> ExportColumns:
         kind = self._type(field)
         schema = tuple(pa.field(name, kind) for name in field.columns)
-        features = (_hf_array(kind, ()),) * len(schema)
+        features = (hub.array(str(kind)),) * len(schema)
 
         def arrays(rows: slice | np.ndarray) -> list[pa.Array]:
             columns = np.ascontiguousarray(self._taken(field, rows).T)
@@ -156,7 +155,7 @@ class Exported:
             flat = pa.array(np.ascontiguousarray(values).reshape(-1)).cast(kind)
             return [_lists(flat, shape)]
 
-        return ExportColumns((column,), (_hf_array(kind, shape),), row_bytes, arrays)
+        return ExportColumns((column,), (hub.array(str(kind), shape),), row_bytes, arrays)
 
     def _windows(self, field: LookField) -> ExportColumns:
         shape = (self.window_rows, *field.shape)
@@ -171,34 +170,6 @@ class Exported:
 
     def _first_row(self) -> ExportColumns:
         return ExportColumns((pa.field(FIRST_ROW, pa.int64()),), ("int64",), 8, lambda rows: [pa.array(rows)])
-
-
-def hf_feature(name: str, feature: Any) -> dict[str, Any]:
-    """Return an entry of ``dataset_info.features`` in a card's front matter."""
-    own = feature if isinstance(feature, dict) and "list" in feature else {"dtype": feature}
-    return {"name": name, **own}
-
-
-def hf_schema_feature(feature: Any) -> dict[str, Any]:
-    """Return a feature as `datasets` keeps it in the metadata of a Parquet file."""
-    if isinstance(feature, str):
-        return {"dtype": feature, "_type": "Value"}
-    if "list" in feature:
-        return {"feature": hf_schema_feature(feature["list"]), "length": feature["length"], "_type": "List"}
-    [(kind, entry)] = feature.items()
-    if kind == "class_label":
-        return {"names": list(entry["names"].values()), "_type": "ClassLabel"}
-    return {**entry, "_type": f"Array{kind[len('array')]}D"}
-
-
-def _hf_array(kind: pa.DataType, shape: Sequence[int]) -> Any:
-    """Return what Hugging Face calls lists of a shape."""
-    dtype = {"float": "float32", "double": "float64"}.get(str(kind), str(kind))
-    if not shape:
-        return dtype
-    if 2 <= len(shape) <= MOST_AXES:
-        return {f"array{len(shape)}_d": {"shape": list(shape), "dtype": dtype}}
-    return {"list": _hf_array(kind, shape[1:]), "length": shape[0]}
 
 
 def _list_type(kind: pa.DataType, shape: Sequence[int]) -> pa.DataType:

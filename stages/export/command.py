@@ -21,9 +21,9 @@ from stages.core.files import atomic_dir
 from stages.core.params import load
 from stages.core.part_files import PARTS
 from stages.export import card
-from stages.export.columns import FORMATS, ExportColumns, Exported, Format, hf_schema_feature
+from stages.export.columns import FORMATS, ExportColumns, Exported, Format
 from stages.export.shards import shards, write
-from stages.look import PartRows
+from stages.look import PartRows, hub
 from stages.runtime import cli
 
 EXPORT_DIR = Path("data/export")
@@ -118,7 +118,7 @@ def _metadata(columns: list[ExportColumns], exported: Exported) -> dict[str, str
     found = {"batchwise": json.dumps(said)}
     if exported.form == "hf":
         names = [field.name for column in columns for field in column.schema]
-        features = [hf_schema_feature(feature) for column in columns for feature in column.features]
+        features = [hub.in_schema(feature) for column in columns for feature in column.features]
         found["huggingface"] = json.dumps({"info": {"features": dict(zip(names, features, strict=True))}})
     return found
 

@@ -9,8 +9,8 @@ card can be checked. Placeholders:
   ``max_bad_units``, and the ``train``, ``val``, ``test`` shares and ``seed`` of the split;
 - ``rows``, ``groups``, ``units``, ``batches``, ``bad_units``, ``duplicate_groups``, ``duplicate_rows``,
   ``rows_<part>``, ``groups_<part>``, ``input_dim`` and ``standardised``, the number of feature columns;
-- ``size_category`` and ``dataset_info``, YAML for the front matter: features (name, dtype, shape of a row) and splits
-  (examples, bytes);
+- ``size_category`` and ``dataset_info``, YAML for the front matter: features (types as `datasets` reads them) and
+  splits (examples, bytes);
 - Markdown tables: ``splits_table``, ``arrays_table``, ``labels_table``, ``legal_table``, and from merge's report
   ``duplicates_table`` (units with the most duplicates) and ``findings_table`` (what was wrong within units);
 - ``example``, the keys and labels of the first train row.
@@ -32,6 +32,7 @@ from stages.core.fields import NamedField, read_fields
 from stages.core.files import write_text
 from stages.core.params import Params, load
 from stages.core.part_files import PARTS
+from stages.look import hub
 from stages.processed import Processed
 from stages.processed.reader import read_json
 from stages.runtime import cli
@@ -178,15 +179,22 @@ def _columns(dataset: str, fields: Sequence[NamedField]) -> Iterator[CardColumn]
 def _dataset_info(dataset: str, found: Mapping[str, Any], columns: Sequence[CardColumn]) -> str:
     """Return the front matter's `dataset_info`: features and splits, as YAML."""
     info = {
-        "features": [
-            {"name": column.name, "dtype": column.dtype.name, "shape": list(column.shape)} for column in columns
-        ],
+        "features": [hub.entry(column.name, _hub_type(dataset, column)) for column in columns],
         "splits": [
             {"name": part, "num_examples": found["rows"][part], "num_bytes": _part_bytes(dataset, part)}
             for part in PARTS
         ],
     }
     return yaml.safe_dump({"dataset_info": info}, sort_keys=False, default_flow_style=None, width=120).rstrip()
+
+
+def _hub_type(dataset: str, column: CardColumn) -> Any:
+    """Return the type of an array in the words of Hugging Face, bits unpacked and labels with their classes."""
+    classes = Processed(paths.processed_dir(dataset)).label_mappings().get(column.name.removeprefix("label_"))
+    if column.name.startswith("label_") and classes:
+        return hub.class_label(list(classes))
+    dtype = "string" if column.dtype.kind == "S" else column.dtype.name
+    return hub.array(dtype, column.bits or column.shape)
 
 
 def _part_bytes(dataset: str, part: str) -> int:

@@ -54,18 +54,22 @@ def test_splits_are_those_of_the_arrays(written):
 
 
 def test_features_are_those_of_the_arrays(written):
-    """Name, dtype and shape of a row of everything a trainer can open, and nothing else."""
+    """Name, dtype and shape of a row of everything a trainer can open, and nothing else; labels with their classes."""
     expected = []
+    classes = json.loads(Path("data/processed/splendor/label_mappings.json").read_text())
     for part in ("X", "labels", "masks", "keys"):
         found = np.load(next(Path("data/processed/splendor").glob(f"{part}_train.np?")))
         prefix = {"labels": "label_", "masks": "mask_"}.get(part, "")
-        members = {"X": found} if part == "X" else {f"{prefix}{name}": found[name] for name in found if name != "units"}
-        expected += [
-            {"name": name, "dtype": array.dtype.name, "shape": list(array.shape[1:])} for name, array in members.items()
-        ]
+        members = {"": found} if part == "X" else {name: found[name] for name in found if name != "units"}
+        for name, array in members.items():
+            said = {"list": array.dtype.name, "length": array.shape[-1]}
+            if part == "labels":
+                said = {"dtype": {"class_label": {"names": {str(i): one for one, i in classes[name].items()}}}}
+            elif array.ndim == 1:
+                said = {"dtype": array.dtype.name}
+            expected.append({"name": f"{prefix}{name}" or "X", **said})
+            assert tables(written)[f"{prefix}{name}" or "X"][0] == array.dtype.name
     assert front_matter(written)["dataset_info"]["features"] == expected
-    for entry in expected:
-        assert tables(written)[entry["name"]][0] == entry["dtype"]
 
 
 def test_totals_and_classes_are_those_of_the_arrays(written):
