@@ -163,10 +163,11 @@ def unusual(part: PartRows, rows: np.ndarray) -> list[str]:
             values.append(part.read(field.name, rows).reshape(len(rows), -1))
     if not names:
         return [WITHOUT] * len(rows)
-    return [_far(names, *own) for own in zip(np.hstack(scores), np.hstack(values), strict=True)]
+    return [far(names, *own) for own in zip(np.hstack(scores), np.hstack(values), strict=True)]
 
 
-def _far(names: Sequence[str], scores: np.ndarray, values: np.ndarray) -> str:
+def far(names: Sequence[str], scores: np.ndarray, values: np.ndarray) -> str:
+    """Return the columns whose scores lie farthest from 0, a line each: name, value and score."""
     order = np.argsort(-np.abs(scores), kind="stable")[:MOST_FEATURES].tolist()
     shown = [place for place in order if abs(scores[place]) >= LEAST_SCORE]
     return "\n".join(f"{names[place]} {values[place]:.5g} ({scores[place]:+.1f})" for place in shown)
