@@ -4,6 +4,7 @@ The front matter is written here, with the YAML that the pipeline has anyway, so
 whatever is installed beside it; huggingface_hub's DatasetCardData and `datasets` read it back without a loss.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,8 @@ from stages.core.errors import ExpectedError
 from stages.export.columns import ExportColumns
 from stages.look import hub
 from stages.report import cards
+
+logger = logging.getLogger("batchwise")
 
 LOAD_SECTION = "\n## How to load\n"
 HOW_TO_LOAD = """
@@ -81,6 +84,7 @@ def card_text(dataset: str) -> str:
         committed = paths.card(dataset)
         if not committed.is_file():
             raise ExpectedError(str(error)) from None
+        logger.warning("%s is the card of the export, as it was committed: %s", committed, error)
         return committed.read_text(encoding="utf-8")
 
 

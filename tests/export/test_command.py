@@ -172,6 +172,20 @@ def test_the_card_says_types_files_and_rows(at_home):
     assert "data/processed" not in text[text.index("## How to load") :]
 
 
+def test_without_merged_arrays_the_committed_card_is_taken_and_that_is_said(at_home, caplog):
+    (at_home / "data/merged").rename(at_home / "data/away")
+    (at_home / "data/cards").mkdir()
+    try:
+        with pytest.raises(ExpectedError, match=r"fields.json: not found"):
+            export("rugs", ExportSettings("hf"))
+        (at_home / "data/cards/rugs.md").write_text("---\nlicense: mit\n---\n\n# Committed\n")
+        text = (export("rugs", ExportSettings("hf")) / "README.md").read_text()
+    finally:
+        (at_home / "data/away").rename(at_home / "data/merged")
+    assert "# Committed\n\n## How to load" in text
+    assert "data/cards/rugs.md is the card of the export" in caplog.text
+
+
 @pytest.mark.slow
 def test_the_command_exports_all_datasets_and_says_where(run, at_home):
     done = run("export", "", "hf", cwd=at_home)
