@@ -14,6 +14,16 @@ SIMULATE ?=
 DATASET ?=
 PART ?= train
 ROW ?= 0
+# For show: 10 random rows, :10 the first ones, 5:15 or 3,7; which ones, as "action_type == 'build'"; another draw.
+ROWS ?=
+WHERE ?=
+SEED ?=
+# For export: parquet or hf; raw: features as they were before split standardised them; a feature whose windows are the
+# rows; most MB of a file (default: 500).
+FORMAT ?=
+VALUES ?=
+WINDOW ?=
+SHARD_MB ?=
 # A raw file, for predict.
 FILE ?=
 # ours or theirs: whose version of a raw file counts that both sides of a merge changed.
@@ -39,6 +49,7 @@ JSON ?=
 # Recipes take these from their environment, as the text that was typed: neither make nor the shell reads `$(...)`, `;`
 # or `*` in it, and after `--` no program takes it for an option. `set -f` leaves only blanks to divide at.
 TYPED := JOBS MEMORY_GB BACKEND DASK_SCHEDULER LOG SIMULATE DATASET PART ROW FILE TAKE REMOTE URL NAME KILLS MODEL HTP COLOUR GENERATIONS REV JSON
+TYPED += ROWS WHERE SEED FORMAT VALUES WINDOW SHARD_MB
 $(foreach name,$(TYPED),$(eval override $(name) := $$(value $(name))))
 export $(TYPED)
 export PATH := $(abspath $(VENV))/bin:$(PATH)
@@ -47,7 +58,7 @@ TORCH := $(VENV)/.torch
 TEST_TORCH := $(VENV)/.test-torch
 
 .DEFAULT_GOAL := help
-.PHONY: help setup preprocess lock test test-slow test-train test-all torture train sweep play predict iterate check lint format bench bench-train bench-iterate status plan diff report verify repair remote push pull merge work dag trace slim clean dataset
+.PHONY: help setup preprocess lock test test-slow test-train test-all torture train sweep play predict iterate check lint format bench bench-train bench-iterate status plan diff report verify repair remote push pull merge work dag trace show export slim clean dataset
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -89,8 +100,8 @@ play: $(READY)  ## Play hex against the newest network, or let a Hex program do 
 sweep: $(TORCH)  ## Train with each combination of settings that `sweep` in params.yaml lists, and rank them
 	@set -f; exec python -m stages.commands.sweep -- $$DATASET
 
-# All extras but those with torch.
-PINNED := $(addprefix --extra ,cluster report test remote rl calendars bench dev build)
+# All extras but those with torch, and those that only skipped tests need.
+PINNED := $(addprefix --extra ,cluster report look test remote rl calendars bench dev build)
 
 lock: $(READY)  ## Pin all packages of pyproject.toml in .requirements.txt, each with the hashes of its files
 	@$(VENV)/bin/python -m pip install --quiet uv
@@ -181,6 +192,12 @@ dag: $(READY)  ## Draw the stages
 
 trace: $(READY)  ## Name the raw file and line of a row: make trace DATASET=splendor PART=train ROW=123
 	@exec python -m stages.commands.trace -- "$$DATASET" "$$PART" "$$ROW"
+
+show: $(READY)  ## Show rows as a table: make show DATASET=hex PART=val ROWS=:5 WHERE="ply > 9"; alone it lists what there is
+	@exec python -m stages.commands.show -- "$$DATASET" "$$PART" "$$ROWS" "$$WHERE" "$$SEED"
+
+export: $(READY)  ## Write data/export/: make export FORMAT=parquet DATASET=hex, or hf for load_dataset of Hugging Face
+	@exec python -m stages.export -- "$$DATASET" "$$FORMAT" "$$VALUES" "$$WINDOW" "$$SHARD_MB"
 
 slim: $(READY)  ## Drop workspace copies of intermediate and merged arrays; DVC's cache keeps them
 	@set -f; exec python -m stages.commands.slim -- $$DATASET

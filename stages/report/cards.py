@@ -9,8 +9,8 @@ card can be checked. Placeholders:
   ``max_bad_units``, and the ``train``, ``val``, ``test`` shares and ``seed`` of the split;
 - ``rows``, ``groups``, ``units``, ``batches``, ``bad_units``, ``duplicate_groups``, ``duplicate_rows``,
   ``rows_<part>``, ``groups_<part>``, ``input_dim`` and ``standardised``, the number of feature columns;
-- ``size_category`` and ``dataset_info``, YAML for the front matter: features (name, dtype, shape of a row) and splits
-  (examples, bytes);
+- ``size_category`` and ``dataset_info``, YAML for the front matter: features (types as `datasets` reads them) and
+  splits (examples, bytes);
 - Markdown tables: ``splits_table``, ``arrays_table``, ``labels_table``, ``legal_table``, and from merge's report
   ``duplicates_table`` (units with the most duplicates) and ``findings_table`` (what was wrong within units);
 - ``example``, the keys and labels of the first train row.
@@ -32,6 +32,7 @@ from stages.core.fields import NamedField, read_fields
 from stages.core.files import write_text
 from stages.core.params import Params, load
 from stages.core.part_files import PARTS
+from stages.look import hub
 from stages.processed import Processed
 from stages.processed.reader import read_json
 from stages.runtime import cli
@@ -47,6 +48,10 @@ SPLIT_DOCS = {  # of the keys that split adds to the dataset's own
 }
 
 
+MEMBERS_NOTE = (
+    "Names are those of the loader: `label_<head>` and `mask_<head>` are the member `<head>` of `labels_<part>.npz` "
+    "and `masks_<part>.npz`, keys are members of `keys_<part>.npz`."
+)
 STORED_NOTE = "; stored as merged, the loader standardises it: (value - `mean`) / `scale` of `normalizer.npz`"
 
 
@@ -168,28 +173,28 @@ def _columns(dataset: str, fields: Sequence[NamedField]) -> Iterator[CardColumn]
         if is_feature and data.standard(field, header):
             docs[field] += STORED_NOTE
         chunks = arrays.npy_chunks(path, 1) if is_feature else arrays.member_chunks(path, header, 1)
-        name = field if is_feature else _member(field, path.name)
-        yield CardColumn(name, header.dtype, header.shape[1:], docs[field], next(chunks)[0].copy(), bits.get(field))
-
-
-def _member(field: str, file_name: str) -> str:
-    """Return how a trainer opens a field that lies in a file with others: ``labels/noble``."""
-    role = next(role for role in part_files.MEMBER_ROLES if file_name == part_files.members(role, PARTS[0]))
-    return f"{role}s/{field.removeprefix(f'{role}_')}"
+        yield CardColumn(field, header.dtype, header.shape[1:], docs[field], next(chunks)[0].copy(), bits.get(field))
 
 
 def _dataset_info(dataset: str, found: Mapping[str, Any], columns: Sequence[CardColumn]) -> str:
     """Return the front matter's `dataset_info`: features and splits, as YAML."""
     info = {
-        "features": [
-            {"name": column.name, "dtype": column.dtype.name, "shape": list(column.shape)} for column in columns
-        ],
+        "features": [hub.entry(column.name, _hub_type(dataset, column)) for column in columns],
         "splits": [
             {"name": part, "num_examples": found["rows"][part], "num_bytes": _part_bytes(dataset, part)}
             for part in PARTS
         ],
     }
     return yaml.safe_dump({"dataset_info": info}, sort_keys=False, default_flow_style=None, width=120).rstrip()
+
+
+def _hub_type(dataset: str, column: CardColumn) -> Any:
+    """Return the type of an array in the words of Hugging Face, bits unpacked and labels with their classes."""
+    classes = Processed(paths.processed_dir(dataset)).label_mappings().get(column.name.removeprefix("label_"))
+    if column.name.startswith("label_") and classes:
+        return hub.class_label(list(classes))
+    dtype = "string" if column.dtype.kind == "S" else column.dtype.name
+    return hub.array(dtype, column.bits or column.shape)
 
 
 def _part_bytes(dataset: str, part: str) -> int:
@@ -206,7 +211,7 @@ def _splits_table(dataset: str, found: Mapping[str, Any]) -> str:
 
 def _arrays_table(columns: Sequence[CardColumn]) -> str:
     rows = [(f"`{column.name}`", column.dtype.name, _shape(column), column.doc) for column in columns]
-    return markdown_table(("array", "dtype", "shape of a row", "meaning"), rows)
+    return f"{markdown_table(('array', 'dtype', 'shape of a row', 'meaning'), rows)}\n\n{MEMBERS_NOTE}"
 
 
 def _shape(column: CardColumn) -> str:

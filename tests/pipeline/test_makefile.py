@@ -42,6 +42,8 @@ OF_ONE_VALUE = [
     ("remote", "URL"),
     ("diff", "REV"),
     ("diff", "DATASET"),
+    *(("show", name) for name in ("DATASET", "PART", "ROWS", "WHERE", "SEED")),
+    *(("export", name) for name in ("DATASET", "FORMAT", "VALUES", "WINDOW", "SHARD_MB")),
 ]
 KNOBS = ["JOBS", "MEMORY_GB", "BACKEND", "DASK_SCHEDULER", "LOG", "SIMULATE", "TAKE", "REMOTE", "KILLS", "GENERATIONS"]
 KNOBS += ["MODEL", "HTP", "COLOUR", "JSON"]
@@ -104,7 +106,7 @@ def test_every_variable_of_a_recipe_is_tested():
     """A target that takes another one is to be added above."""
     text = (REPOSITORY / "Makefile").read_text()
     recipes = "".join(line for line in text.splitlines(keepends=True) if line.startswith("\t"))
-    assert set(re.findall(r"\$\$\{?([A-Z]+)", recipes)) == {"DATASET", *(name for _, name in OF_ONE_VALUE)}
+    assert set(re.findall(r"\$\$\{?([A-Z_]+)", recipes)) == {"DATASET", *(name for _, name in OF_ONE_VALUE)}
     assert set(re.findall(r"\$\((\w+)\)", recipes)) <= {"VENV", "PYTHON", "MAKEFILE_LIST", "PINNED", "PARALLEL"}
 
 

@@ -54,17 +54,22 @@ def test_splits_are_those_of_the_arrays(written):
 
 
 def test_features_are_those_of_the_arrays(written):
-    """Name, dtype and shape of a row of everything a trainer can open, and nothing else."""
+    """Name, dtype and shape of a row of everything a trainer can open, and nothing else; labels with their classes."""
     expected = []
+    classes = json.loads(Path("data/processed/splendor/label_mappings.json").read_text())
     for part in ("X", "labels", "masks", "keys"):
         found = np.load(next(Path("data/processed/splendor").glob(f"{part}_train.np?")))
-        members = {"X": found} if part == "X" else {f"{part}/{name}": found[name] for name in found if name != "units"}
-        expected += [
-            {"name": name, "dtype": array.dtype.name, "shape": list(array.shape[1:])} for name, array in members.items()
-        ]
+        prefix = {"labels": "label_", "masks": "mask_"}.get(part, "")
+        members = {"": found} if part == "X" else {name: found[name] for name in found if name != "units"}
+        for name, array in members.items():
+            said = {"list": array.dtype.name, "length": array.shape[-1]}
+            if part == "labels":
+                said = {"dtype": {"class_label": {"names": {str(i): one for one, i in classes[name].items()}}}}
+            elif array.ndim == 1:
+                said = {"dtype": array.dtype.name}
+            expected.append({"name": f"{prefix}{name}" or "X", **said})
+            assert tables(written)[f"{prefix}{name}" or "X"][0] == array.dtype.name
     assert front_matter(written)["dataset_info"]["features"] == expected
-    for entry in expected:
-        assert tables(written)[entry["name"]][0] == entry["dtype"]
 
 
 def test_totals_and_classes_are_those_of_the_arrays(written):
@@ -95,9 +100,9 @@ def test_totals_and_classes_are_those_of_the_arrays(written):
 def test_the_example_is_the_first_row_of_train(written):
     """Keys and labels as `numpy.load` gives them."""
     keys, labels = (np.load(f"data/processed/splendor/{name}_train.npz") for name in ("keys", "labels"))
-    assert f"\nkeys/game_id: {keys['game_id'][0]}\n" in written
+    assert f"\ngame_id: {keys['game_id'][0]}\n" in written
     for head in labels:
-        assert f"\nlabels/{head}: {labels[head][0]}\n" in written
+        assert f"\nlabel_{head}: {labels[head][0]}\n" in written
 
 
 def test_a_card_says_whether_its_data_are_simulated(written):
