@@ -24,11 +24,13 @@ def trace(dataset: str, params: DatasetParams, part: str, row: int) -> str:
     Raises
     ------
     ExpectedError
-        When the part has no such row, or the arrays are not there.
+        When the part has no row or not this one, or the arrays are not there.
     """
     data = Processed(paths.processed_dir(dataset))
     keys = data.keys(part)
     n_rows = len(keys["unit"])
+    if not n_rows:
+        raise ExpectedError(f"{dataset} {part}: no rows, expected some; add data or change split in params.yaml")
     if not 0 <= row < n_rows:
         raise ExpectedError(f"{dataset} {part}: row {row}, expected 0..{n_rows - 1}")
     key = str(keys[UNIT_TABLE][keys["unit"][row]])

@@ -387,6 +387,16 @@ def test_a_sound_part_has_no_fault(part):
     assert faults(part()) == []
 
 
+def test_a_part_without_rows_lies_on_no_wrong_side_of_a_boundary(tmp_path):
+    times = {"train": ["2024-01-01", "2024-02-01"], "val": [], "test": ["2024-02-28"]}
+    for name, days in times.items():
+        ns = np.array(days, "datetime64[ns]").astype(np.int64)
+        arrays.save_npz(tmp_path / f"keys_{name}.npz", {"time": [ns]})
+    boundaries = {"val": "2024-02-02T00:00:00Z", "test": "2024-03-01T00:00:00Z"}
+    (found,) = verify.time_faults(Processed(tmp_path), boundaries)
+    assert found.startswith(f"{tmp_path}/keys_test.npz: a row lies beyond")
+
+
 def test_a_group_in_two_parts_is_named(part):
     found = faults(part(), {2: "train"})
     assert found == [f"{part()}/keys_val.npz: group 0000000000000002 is in train and val, expected one part"]
