@@ -24,7 +24,9 @@ from stages.runtime import cli, memory_log
 from stages.runtime.memory_log import LogEntry
 from stages.runtime.text import printable
 
-COLUMNS = ("dataset", "units", "run", "reused", "train rows", "val rows", "test rows", "peak MB", "seconds", "arrays")
+COUNTS = ("units", "run", "reused", "train rows", "val rows", "test rows", "left out", "peak MB", "seconds")
+COLUMNS = ("dataset", *COUNTS, "arrays")
+NAMED = 20  # units left out that the terminal names
 
 
 def preprocess(params: Params, datasets: Sequence[str]) -> None:
@@ -45,6 +47,7 @@ def preprocess(params: Params, datasets: Sequence[str]) -> None:
         _dvc_repro(simulated)
     for dataset in datasets:
         discover(dataset, params.datasets[dataset])
+        _has_told(dataset)
         lock.tidy(dataset, manifests.read_batch_list(dataset))
     if simulates:
         _dvc_repro([verbs.stage_name("split", dataset) for dataset in datasets])
@@ -54,6 +57,12 @@ def preprocess(params: Params, datasets: Sequence[str]) -> None:
         lock.tidy(dataset, manifests.read_batch_list(dataset))
     lock.keep_copy()
     witness.remember()
+
+
+def _has_told(dataset: str) -> None:
+    """Keep discover as a stage of DVC from telling again what was just told of the same raw files."""
+    name = f"{cli.TOLD}discover".upper()
+    os.environ[name] = f"{os.environ.get(name, '')} {dataset}".strip()
 
 
 def may_simulate() -> bool:
@@ -93,20 +102,44 @@ def table_row(dataset: str, entries: Sequence[LogEntry]) -> tuple[str, ...]:
     mine = [entry for entry in entries if entry.name.partition("-")[0] == dataset]
     n_run = len({entry.name for entry in mine if entry.stage == "process" and entry.event == "end"})
     peak = f"{max(entry.number('peak_mb') or 0 for entry in mine):,.0f}" if mine else "-"
+    where = f"{paths.processed_dir(dataset)}/"
+    n_bad = f"{read_report(dataset)['bad_units']['count']:,}"
     n_reused = len(manifests.read_batch_list(dataset)) - n_run
     rows = [f"{count:,}" for count in stats["rows"].values()]
-    where = f"{paths.processed_dir(dataset)}/"
-    return (dataset, f"{stats['units']:,}", str(n_run), str(n_reused), *rows, peak, f"{_seconds(mine):.1f}", where)
+    return (
+        dataset,
+        f"{stats['units']:,}",
+        str(n_run),
+        str(n_reused),
+        *rows,
+        n_bad,
+        peak,
+        f"{_seconds(mine):.1f}",
+        where,
+    )
 
 
 def left_out(dataset: str) -> list[str]:
-    """Return the line that says how many units of a dataset are left out, and why the first one is; none if none is."""
+    """Return the lines that say how many units of a dataset are left out, and why each is; none if none is."""
     bad = read_report(dataset)["bad_units"]
     if not bad["count"]:
         return []
     count = "1 unit is" if bad["count"] == 1 else f"{bad['count']:,} units are"
-    first = printable(bad["list"][0]["reason"])
-    return [f"{dataset}: {count} left out, see {paths.report(dataset)}; the first: {first}\n"]
+    lines = [f"{dataset}: {count} left out, see {paths.report(dataset)}:\n"]
+    lines += [f"  {printable(one['unit'])}: {printable(one['reason'])}\n" for one in bad["list"][:NAMED]]
+    n_more = len(bad["list"]) - NAMED
+    return [*lines, f"  and {n_more:,} more\n"] if n_more > 0 else lines
+
+
+def planted(params: Params, dataset: str) -> list[str]:
+    """Return the line that says that a sample holds defects on purpose, if it does."""
+    simulated = params.simulate.get(dataset) or {}
+    if not (params.takes_sample(dataset) and simulated.get("defects")):
+        return []
+    key = f"simulate.{dataset}.defects"
+    return [
+        f"{dataset}: its sample holds what goes wrong in real recordings, on purpose ({key}); lines above tell of it\n"
+    ]
 
 
 def _seconds(entries: Iterable[LogEntry]) -> float:
@@ -138,9 +171,10 @@ def main() -> int:
         entries = read_logs(started)
         rows = [COLUMNS, *(table_row(dataset, entries) for dataset in datasets)]
         total = time.time() - started
-        sys.stdout.write(f"\n{layout(rows)}\n\n`run` and `reused` count batches. ")
+        sys.stdout.write(f"\n{layout(rows)}\n\n`run` and `reused` count batches, `left out` units. ")
         sys.stdout.write(f"In all {total:.1f} s, of which {total - _seconds(entries):.1f} s DVC and start-up.\n")
         sys.stdout.writelines(line for dataset in datasets for line in left_out(dataset))
+        sys.stdout.writelines(line for dataset in datasets for line in planted(params, dataset))
 
     return cli.on_datasets("commands.preprocess", "Run the whole pipeline.", action)
 

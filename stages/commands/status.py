@@ -17,7 +17,7 @@ from stages.core.params import DatasetParams, Params
 from stages.datasets import base
 from stages.pipeline import dvc, internals, merges, verbs
 from stages.runtime import cli
-from stages.runtime.text import printable
+from stages.runtime.text import counted, printable
 
 MISSING = ("deleted", "not in cache")
 
@@ -226,7 +226,7 @@ def is_discover_alone(runs: Sequence[StaleStage]) -> bool:
 
 def _size(raw: Changes) -> str:
     found = [unit for some in raw.batches.values() for unit in some]
-    return f"{raw.n_units:,} {units.noun(found)} in {len(raw.batches)} batches"
+    return f"{raw.n_units:,} {units.noun(found)} in {counted(len(raw.batches), 'batch', 'batches')}"
 
 
 def _raw_lines(raw: Changes) -> list[str]:
