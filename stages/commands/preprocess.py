@@ -5,6 +5,7 @@ the batch lists up to date, so that `dvc repro` sees the right batches from its 
 table it prints from the logs of this run and from stats.json.
 """
 
+import logging
 import os
 import sys
 import time
@@ -20,9 +21,12 @@ from stages.core.params import Params
 from stages.discover import discover
 from stages.pipeline import dvc, lock, merges, verbs
 from stages.processed import Processed
+from stages.report import cards
 from stages.runtime import cli, memory_log
 from stages.runtime.memory_log import LogEntry
 from stages.runtime.text import printable
+
+logger = logging.getLogger("batchwise")
 
 COUNTS = ("units", "run", "reused", "train rows", "val rows", "test rows", "left out", "peak MB", "seconds")
 COLUMNS = ("dataset", *COUNTS, "arrays")
@@ -131,6 +135,20 @@ def left_out(dataset: str) -> list[str]:
     return [*lines, f"  and {n_more:,} more\n"] if n_more > 0 else lines
 
 
+def write_cards(datasets: Sequence[str]) -> None:
+    """Bring the data card of each dataset up to date, so that none is committed that is of older arrays."""
+    for dataset in datasets:
+        path = paths.card(dataset)
+        before = path.read_bytes() if path.is_file() else b""
+        try:
+            cards.write(dataset)
+        except (ExpectedError, OSError) as error:
+            logger.warning("preprocess: no data card: %s", error)
+            continue
+        if path.read_bytes() != before:
+            logger.info("preprocess: %s is up to date now, commit it", path)
+
+
 def planted(params: Params, dataset: str) -> list[str]:
     """Return the line that says that a sample holds defects on purpose, if it does."""
     simulated = params.simulate.get(dataset) or {}
@@ -170,6 +188,7 @@ def main() -> int:
         preprocess(params, datasets)
         entries = read_logs(started)
         rows = [COLUMNS, *(table_row(dataset, entries) for dataset in datasets)]
+        write_cards(datasets)
         total = time.time() - started
         sys.stdout.write(f"\n{layout(rows)}\n\n`run` and `reused` count batches, `left out` units. ")
         sys.stdout.write(f"In all {total:.1f} s, of which {total - _seconds(entries):.1f} s DVC and start-up.\n")

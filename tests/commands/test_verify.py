@@ -352,6 +352,16 @@ def test_a_run_that_was_never_recorded_is_refused(clone_of):
     )
 
 
+def test_a_fresh_clone_is_one_line_and_not_a_fault_for_each_output(tmp_path, run):
+    for name in ("params.yaml", "dvc.yaml", "dvc.lock"):
+        shutil.copy(REPOSITORY / name, tmp_path)
+    done = run("commands.verify", "hex", "rugs", cwd=tmp_path)
+    expected = (
+        "hex, rugs: nothing is here, expected arrays to verify; `make preprocess` makes them, `make pull` brings them"
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"error: {expected}\n")
+
+
 # In process, on a part made by hand.
 
 

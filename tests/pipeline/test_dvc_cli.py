@@ -1,5 +1,9 @@
 """DVC without the lines that mean nothing here, and what discover tells once and not twice."""
 
+import logging
+import shutil
+from pathlib import Path
+
 import pytest
 
 from stages.commands import preprocess
@@ -69,3 +73,18 @@ def test_units_that_are_left_out_are_named_with_their_reasons(monkeypatch):
     assert lines[1:3] == ["  u0: u0.csv:3: torn\n", "  u1: u1.csv:3: torn\n"]
     assert lines[-1] == "  and 2 more\n"
     assert len(lines) == 22
+
+
+def test_a_run_brings_the_data_card_up_to_date_and_tells_of_a_new_one(finished, tmp_path, monkeypatch, caplog):
+    """Again, nothing is told; without arrays a warning says so."""
+    shutil.copytree(finished, tmp_path / "run")
+    monkeypatch.chdir(tmp_path / "run")
+    with caplog.at_level(logging.INFO, "batchwise"):
+        preprocess.write_cards(["splendor"])
+        assert "data/cards/splendor.md is up to date now, commit it" in caplog.text
+        assert "60" in Path("data/cards/splendor.md").read_text()
+        caplog.clear()
+        preprocess.write_cards(["splendor"])
+        assert not caplog.text
+        preprocess.write_cards(["toy"])
+        assert "no data card: " in caplog.text
