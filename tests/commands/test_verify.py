@@ -27,6 +27,7 @@ from tests.helpers.clones import (
     type_cures,
 )
 from tests.helpers.merged_fields import sealed
+from tests.helpers.places import REPOSITORY
 from tests.helpers.stores import STORES
 
 DATASET = "splendor"
