@@ -182,22 +182,6 @@ def test_with_a_raw_folder_of_ones_own_and_no_simulation_all_is_clean(clone):
     assert not (clone.folder / "data/sample/splendor").exists()
 
 
-def test_outputs_of_an_experiment_are_of_another_version_and_checkout_brings_back_those_of_the_lock(clone, finished):
-    names = ("params.yaml", "dvc.lock")
-    before = {name: (clone.folder / name).read_text() for name in names}
-    edit(clone, "params.yaml", "seed: 42", "seed: 7")
-    clone.repro()
-    assert clone.arrays() != finished.arrays()
-    for name, text in before.items():
-        (clone.folder / name).write_text(text)
-    (line,) = status(clone)
-    assert line.startswith("outputs are of another version than dvc.lock: data/metrics/splendor, data/plots/splendor")
-    assert line.endswith("; `dvc checkout` brings those of dvc.lock")
-    clone.run("dvc", "checkout", "--quiet")
-    assert status(clone) == [up_to_date(clone)]
-    assert clone.arrays() == finished.arrays()
-
-
 def test_after_slim_nothing_is_to_be_run_and_the_next_change_is_still_estimated(clone, finished):
     clone.run(sys.executable, "-m", "stages.commands.slim")
     first, second = status(clone)
