@@ -210,19 +210,21 @@ def status(dataset: str, params: Params, known: Mapping[str, list[Any]]) -> str:
     missing = sorted({path for stage in runs for path in stage.missing})
     if missing:
         lines.append(f"missing: {', '.join(missing[:3])}{' ...' if len(missing) > 3 else ''}; `dvc repro` makes them")
-    if not lines and is_discover_alone(runs):
-        lines.append("other bytes in the raw folder hold the same input; discover looks at them once more")
-    elif not lines and (others := _of_another_version(runs)):
-        some = f"{', '.join(others[:3])}{' ...' if len(others) > 3 else ''}"
-        lines.append(f"outputs are of another version than dvc.lock: {some}; `dvc checkout` brings those of dvc.lock")
-    elif not lines and runs:
-        lines.append(f"the last run did not finish: {_stages([stage.verb for stage in runs])}")
-    if not lines:
-        lines.append(f"up to date, {_size(raw)}")
+    lines = lines or [_without_edit(runs) if runs else f"up to date, {_size(raw)}"]
     n_cached = len({path for stage in stale if stage.is_cached for path in stage.missing if _is_array(path)})
     if n_cached:
         lines.append(f"{n_cached} outputs are in DVC's cache only; a run takes them from there when it needs them")
     return "".join(f"{dataset}: {printable(line)}\n" for line in lines)
+
+
+def _without_edit(runs: Sequence[StaleStage]) -> str:
+    """Say why stages are out of date though no raw file, code or param changed and nothing is missing."""
+    if is_discover_alone(runs):
+        return "other bytes in the raw folder hold the same input; discover looks at them once more"
+    if others := _of_another_version(runs):
+        some = f"{', '.join(others[:3])}{' ...' if len(others) > 3 else ''}"
+        return f"outputs are of another version than dvc.lock: {some}; `dvc checkout` brings those of dvc.lock"
+    return f"the last run did not finish: {_stages([stage.verb for stage in runs])}"
 
 
 def _of_another_version(runs: Sequence[StaleStage]) -> list[str]:
