@@ -66,8 +66,7 @@ def write_starts(
                 sink.append(found)
             counts[name][part] = len(found)
         if tells:
-            filled = [part for part, n_rows in zip(PARTS, merged.n_rows(), strict=True) if n_rows]
-            _tell_of_none(name, wanted, {part: counts[name][part] for part in filled}, longest)
+            _tell_of_none(name, wanted, _of_filled(merged, counts[name]), longest)
             _tell_of_series(name, merged, np.concatenate(begins))
     return counts
 
@@ -79,6 +78,11 @@ def _require_features(merged: Merged, names: Iterable[str]) -> None:
         if name not in features:
             known = ", ".join(sorted(features))
             raise ExpectedError(f"params.yaml: split.windows: no feature {name!r}, expected one of: {known}")
+
+
+def _of_filled(merged: Merged, counts: Mapping[str, int]) -> dict[str, int]:
+    """Return the counts of the parts that have rows."""
+    return {part: counts[part] for part, n_rows in zip(PARTS, merged.n_rows(), strict=True) if n_rows}
 
 
 def _tell_of_none(name: str, wanted: Window, counts: Mapping[str, int], longest: Mapping[str, int]) -> None:
