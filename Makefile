@@ -1,50 +1,34 @@
-# Variables to set on the command line, for example `make preprocess JOBS=4 DATASET=splendor`:
-VENV ?= .venv
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
-# Workers (default: all cores), memory budget (default: three quarters of the machine), threading, loky or dask, the
-# address of the Dask scheduler, log level.
-JOBS ?=
-MEMORY_GB ?=
-BACKEND ?=
-DASK_SCHEDULER ?=
-LOG ?=
-# no: take the raw folders as they are, whatever params.yaml says of sample data.
-SIMULATE ?=
-# Datasets of params.yaml, with a blank between them; empty means all of them.
-DATASET ?=
-PART ?= train
-ROW ?= 0
-# For show: 10 random rows, :10 the first ones, 5:15 or 3,7; which ones, as "action_type == 'build'"; another draw.
-ROWS ?=
-WHERE ?=
-SEED ?=
-# For export: parquet or hf; raw: features as they were before split standardised them; a feature whose windows are the
-# rows; most MB of a file (default: 500).
-FORMAT ?=
-VALUES ?=
-WINDOW ?=
-SHARD_MB ?=
-# A raw file, for predict.
-FILE ?=
-# ours or theirs: whose version of a raw file counts that both sides of a merge changed.
-TAKE ?=
-# How often torture kills preprocess (default: 100), the other attacks in proportion; how often test-train kills trainings
-# (default: 6).
-KILLS ?=
-# yes: verify reads the objects of the remote as well.
-REMOTE ?=
-URL ?=
-# How many generations iterate makes in all (default: 3).
-GENERATIONS ?=
-NAME ?=
-# Whom play plays: a folder with weights.npz (default: the newest network of hex); yes: the protocol of Hex programs on
-# stdin and stdout; the person's colour, blue (default), who moves first, or red.
-MODEL ?=
-HTP ?=
-COLOUR ?=
-# What diff compares the workspace with: a commit or a folder (default: HEAD), or two of them; yes: as JSON.
-REV ?=
-JSON ?=
+# Variables to set on the command line, for example `make preprocess JOBS=4 DATASET=splendor`; `make help` lists them.
+DATASET ?=  ## datasets of params.yaml, with a blank between them; default: all of them
+JOBS ?=  ## workers; default: all cores
+MEMORY_GB ?=  ## memory budget in gigabytes; default: three quarters of the machine
+BACKEND ?=  ## threading, loky or dask
+DASK_SCHEDULER ?=  ## address of the scheduler, with BACKEND=dask
+LOG ?=  ## debug, info, warning or error; default: info
+SIMULATE ?=  ## no: take the raw folders as they are, whatever params.yaml says of sample data
+PART ?= train## of trace and show: train, val or test
+ROW ?= 0## of trace: the row, from 0
+FILE ?=  ## of predict: a raw file
+REV ?=  ## of diff: a commit or a folder that the workspace is compared with, or two of them; default: HEAD
+JSON ?=  ## of diff: yes tells it as JSON
+ROWS ?=  ## of show: 10 random rows, :10 the first ones, 5:15 or 3,7
+WHERE ?=  ## of show: which rows, as "action_type == 'build'"
+SEED ?=  ## of show: another draw of random rows
+FORMAT ?=  ## of export: parquet or hf
+VALUES ?=  ## of export: raw gives features as they were before split standardised them
+WINDOW ?=  ## of export: a feature whose windows are the rows
+SHARD_MB ?=  ## of export: most MB of a file; default: 500
+URL ?=  ## of remote: ssh://host/path, s3://bucket/path or a folder
+REMOTE ?=  ## of verify: yes reads the objects of the remote as well
+TAKE ?=  ## of merge: ours or theirs, whose version counts of a raw file that both sides changed
+NAME ?=  ## of dataset: the name of the new one
+GENERATIONS ?=  ## of iterate: how many in all; default: 3
+MODEL ?=  ## of play: a folder with weights.npz; default: the newest network of hex
+COLOUR ?=  ## of play: the person's, blue (who moves first) or red; default: blue
+HTP ?=  ## of play: yes speaks the protocol of Hex programs on stdin and stdout
+KILLS ?=  ## how often torture kills preprocess, default 100, and test-train kills trainings, default 6
+VENV ?= .venv## where the virtual environment is
+PYTHON ?= $(shell command -v python3.11 || command -v python3)## what makes it
 
 # Recipes take these from their environment, as the text that was typed: neither make nor the shell reads `$(...)`, `;`
 # or `*` in it, and after `--` no program takes it for an option. `set -f` leaves only blanks to divide at.
@@ -54,19 +38,39 @@ $(foreach name,$(TYPED),$(eval override $(name) := $$(value $(name))))
 export $(TYPED)
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 READY := $(VENV)/.ready
+# What a target needs beside the packages of the pipeline: the extra of that name, unless all of them are there.
+ALL := $(VENV)/.ready-all
+with = $(or $(wildcard $(ALL)),$(VENV)/.ready-$1)
 TORCH := $(VENV)/.torch
 TEST_TORCH := $(VENV)/.test-torch
+RUN := $(READY) $(if $(filter dask,$(BACKEND)),$(call with,cluster))
+
+# All extras but those with torch, and those that only skipped tests need.
+EXTRAS := cluster,report,look,test,remote,rl,calendars,bench,dev,build,install
+# uv installs in a quarter of pip's time, and keeps to the versions and hashes that .requirements.txt pins. It is the
+# machine's, or a pinned one in the environment. pip takes over where uv cannot be had or finds no index.
+UV = $(or $(shell command -v uv),$(VENV)/bin/uv)
+INSTALL = $(UV) pip install --quiet --python $(VENV)/bin/python --constraint .requirements.txt --build-constraint .requirements.txt --editable
+PIP := $(VENV)/bin/python -m pip --quiet --disable-pip-version-check install
 
 .DEFAULT_GOAL := help
 .PHONY: help setup preprocess lock test test-slow test-train test-all torture train sweep play predict iterate check lint format bench bench-train bench-iterate status plan diff report verify repair remote push pull merge work dag trace show export slim clean dataset
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@printf '\nVariables, as in make preprocess DATASET=hex JOBS=4:\n'
+	@awk -F ' [?]=.*## ' '/^[A-Z_]+ [?]=.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(READY): pyproject.toml .requirements.txt
-	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --require-hashes --requirement .requirements.txt
-	$(VENV)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@echo "Installing the pinned packages of the pipeline into $(VENV), once: 20 s, 350 MB" >&2
+	@$(PYTHON) -m venv $(VENV)
+	@command -v uv >/dev/null || { \
+		sed -n '/^uv==/,/[^\\]$$/p' .requirements.txt >$(VENV)/uv.txt && $(PIP) --require-hashes --requirement $(VENV)/uv.txt; } || true
+	@rm -f $(ALL)
+	@$(INSTALL) '.[build]' || { \
+		echo "uv could not install them, see above; pip does, all extras included: a minute or two" >&2; \
+		$(PIP) --use-pep517 --require-hashes --requirement .requirements.txt && \
+		$(PIP) --no-deps --no-build-isolation --editable . && touch $(ALL); }
 	@# DVC moves an output into its cache without a copy only if the first link type is the one that works here.
 	@$(VENV)/bin/dvc config --local cache.type >/dev/null 2>&1 \
 		|| cp --reflink=always pyproject.toml $(VENV)/.reflink 2>/dev/null \
@@ -74,17 +78,28 @@ $(READY): pyproject.toml .requirements.txt
 	@git config merge.folder.driver '"$(abspath $(VENV))/bin/python" -m stages.pipeline.merge_driver %O %A %B %P || { git merge-file -L "yours; type make merge" -L before -L theirs %A %O %B; false; }' || true
 	@touch $@
 
-$(TORCH): $(READY)
-	$(VENV)/bin/python -m pip install --quiet --no-build-isolation --editable '.[train]'
+$(ALL): $(READY)
+	@echo "Installing what tests, style checks and all other targets need, once: 20 s, 600 MB more" >&2
+	@$(INSTALL) '.[$(EXTRAS)]'
 	@touch $@
 
-$(TEST_TORCH): $(TORCH)
-	$(VENV)/bin/python -m pip install --quiet --no-build-isolation --editable '.[train,test-train]'
+$(VENV)/.ready-%: $(READY)
+	@echo "Installing what this target needs beside them, the extra $*, once" >&2
+	@$(INSTALL) '.[$*]'
+	@touch $@
+
+$(TORCH): $(READY)
+	@echo "Installing torch, once: some minutes, and gigabytes" >&2
+	@$(VENV)/bin/python -m pip install --quiet --no-build-isolation --editable '.[train]'
+	@touch $@
+
+$(TEST_TORCH): $(TORCH) $(ALL)
+	@$(VENV)/bin/python -m pip install --quiet --no-build-isolation --editable '.[train,test-train]'
 	@touch $@
 
 setup: $(READY)  ## Make the virtual environment and install the pinned packages
 
-preprocess: $(READY)  ## Make sample data if configured, run the pipeline, say what it made and where
+preprocess: $(RUN)  ## Make sample data if configured, run the pipeline, say what it made and where
 	@set -f; exec python -m stages.commands.preprocess -- $$DATASET
 
 train: $(TORCH)  ## Install torch, bring the arrays up to date, train the models and show them beside their baselines
@@ -100,21 +115,19 @@ play: $(READY)  ## Play hex against the newest network, or let a Hex program do 
 sweep: $(TORCH)  ## Train with each combination of settings that `sweep` in params.yaml lists, and rank them
 	@set -f; exec python -m stages.commands.sweep -- $$DATASET
 
-# All extras but those with torch, and those that only skipped tests need.
-PINNED := $(addprefix --extra ,cluster report look test remote rl calendars bench dev build)
-
+COMMA := ,
 lock: $(READY)  ## Pin all packages of pyproject.toml in .requirements.txt, each with the hashes of its files
-	@$(VENV)/bin/python -m pip install --quiet uv
-	@$(VENV)/bin/python -m uv --quiet pip compile --universal --python-version 3.11 $(PINNED) --generate-hashes \
-		--no-annotate --no-header --no-emit-index-url --no-emit-find-links --output-file .requirements.txt pyproject.toml
+	@$(UV) --quiet pip compile --universal --python-version 3.11 $(addprefix --extra ,$(subst $(COMMA), ,$(EXTRAS))) \
+		--generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links \
+		--output-file .requirements.txt pyproject.toml
 
 # A file of tests stays in one process; tests/conftest.py says which come first.
 PARALLEL := --numprocesses auto --dist loadfile --no-loadscope-reorder
 
-test: $(READY)  ## Run the tests, without those marked slow
+test: $(ALL)  ## Run the tests, without those marked slow
 	@python -m pytest -m 'not slow' $(PARALLEL)
 
-test-slow: $(READY)  ## Run the tests marked slow: real DVC repositories, kills, remotes
+test-slow: $(ALL)  ## Run the tests marked slow: real DVC repositories, kills, remotes
 	@python -m pytest -m 'slow and not train' $(PARALLEL)
 
 test-train: $(TEST_TORCH)  ## Install torch, and run the tests that need it
@@ -122,22 +135,22 @@ test-train: $(TEST_TORCH)  ## Install torch, and run the tests that need it
 
 test-all: test test-slow test-train  ## Run all tests
 
-torture: $(READY)  ## Attack clones with kills, full disks, flipped bits and cut pushes; takes an hour
+torture: $(ALL)  ## Attack clones with kills, full disks, flipped bits and cut pushes; takes an hour
 	@exec python -m tests.torture
 
 check: lint test  ## Check style, types and tests; changes nothing
 
-lint: $(READY)  ## Check style and types
+lint: $(ALL)  ## Check style and types
 	@ruff check .
 	@ruff format --check .
 	@mypy
 	@lint-imports --no-cache --no-logo
 
-format: $(READY)  ## Format the code
+format: $(ALL)  ## Format the code
 	@ruff format .
 	@ruff check --fix .
 
-bench: $(READY)  ## Measure CPU and memory against plain pandas and pyarrow loops
+bench: $(ALL)  ## Measure CPU and memory against plain pandas and pyarrow loops
 	@python tests/bench/bench.py
 	@python tests/bench/display.py
 	@python tests/bench/market.py
@@ -146,11 +159,11 @@ bench: $(READY)  ## Measure CPU and memory against plain pandas and pyarrow loop
 	@python tests/bench/shuffle.py
 	@python tests/bench/loader.py
 
-bench-train: $(TORCH)  ## Train, and measure it against what is demanded of it; takes half an hour
+bench-train: $(ALL) $(TORCH)  ## Train, and measure it against what is demanded of it; takes half an hour
 	@python -m stages.commands.train
 	@python tests/bench/train.py
 
-bench-iterate: $(TORCH)  ## Make three generations of hex, and measure them against what is demanded
+bench-iterate: $(ALL) $(TORCH)  ## Make three generations of hex, and measure them against what is demanded
 	@python -m stages.commands.train -- hex
 	@python tests/bench/iterate.py
 
@@ -163,28 +176,28 @@ plan: $(READY)  ## Say what a run would do and cost; runs nothing
 diff: $(READY)  ## Say what differs in the data: make diff REV=HEAD~1, of two REV="v1 v2", with JSON=yes as JSON
 	@exec python -m stages.commands.diff -- "$$REV" "$$DATASET"
 
-report: $(READY)  ## Write data/reports/index.html, a page of plots and figures, and the data cards
+report: $(call with,report)  ## Write data/reports/index.html, a page of plots and figures, and the data cards
 	@set -f; exec python -m stages.report -- $$DATASET
 
-verify: $(READY)  ## Read everything again and check bytes, rows, groups and values; with REMOTE=yes the remote too
+verify: $(if $(REMOTE),$(call with,remote),$(READY))  ## Read everything again and check bytes, rows, groups and values; with REMOTE=yes the remote too
 	@set -f; exec python -m stages.commands.verify -- $$DATASET
 
 repair: $(READY)  ## Mend what a kill left half written of DVC's own files
 	@set -f; exec python -m stages.commands.repair -- $$DATASET
 
-remote: $(READY)  ## Set the remote to share through: make remote URL=ssh://host/path, s3://bucket/path or a folder
+remote: $(call with,remote)  ## Set the remote to share through: make remote URL=ssh://host/path, s3://bucket/path or a folder
 	@exec python -m stages.commands.remote -- "$$URL"
 
-push: $(READY)  ## Send arrays and run cache to the remote, and see that all of it is there
+push: $(call with,remote)  ## Send arrays and run cache to the remote, and see that all of it is there
 	@python -m stages.commands.push
 
-pull: $(READY)  ## Get arrays and run cache from the remote; runs nothing
+pull: $(call with,remote)  ## Get arrays and run cache from the remote; runs nothing
 	@python -m stages.commands.pull
 
-merge: $(READY)  ## Join your work with what others pushed, data included; TAKE=ours or theirs where both changed a file
+merge: $(call with,remote)  ## Join your work with what others pushed, data included; TAKE=ours or theirs where both changed a file
 	@python -m stages.commands.join
 
-work: $(READY)  ## Build batches together with other machines that share the remote
+work: $(RUN) $(call with,remote)  ## Build batches together with other machines that share the remote
 	@set -f; exec python -m stages.commands.work -- $$DATASET
 
 dag: $(READY)  ## Draw the stages

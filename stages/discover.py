@@ -21,6 +21,7 @@ from stages.datasets.base.raw import read_unit
 from stages.runtime import cli
 from stages.runtime.memory_log import MemoryLog
 from stages.runtime.notes import ThreadNotes
+from stages.runtime.text import counted
 
 logger = logging.getLogger("batchwise")
 
@@ -57,8 +58,9 @@ def discover(dataset: str, params: DatasetParams) -> None:
         _keep_plan_runnable(dataset, gone)
         write_text(paths.list_changed_marker(dataset), "".join(f"{batch}\n" for batch in batches))
     logger.info(
-        "discover %s: %s units in %d batches (%d new, %d gone)",
-        *(dataset, f"{len(chosen):,}", len(batches), len(set(batches) - before), len(gone)),
+        "discover %s: %s in %s (%d new, %d gone)",
+        *(dataset, counted(len(chosen), "unit", "units"), counted(len(batches), "batch", "batches")),
+        *(len(set(batches) - before), len(gone)),
     )
     if len(batches) > MANY_BATCHES:
         logger.warning("discover %s: %d batches cost DVC seconds each; raise batch_size", dataset, len(batches))

@@ -34,6 +34,7 @@ from stages.merging.groups import Groups
 from stages.runtime import cli
 from stages.runtime.display import Display, StepProgress
 from stages.runtime.memory_log import MemoryLog
+from stages.runtime.text import counted
 
 CHUNK_BYTES = 1 << 19  # stays in a core's cache between reading, checksum and writing
 
@@ -58,7 +59,7 @@ def merge(dataset: str, max_bad_units: int) -> None:
         _refuse_too_many(dataset, batches, max_bad_units)
         table = _join_tables(batches)
         report = account(names, batches, table)
-        title = f"Merging {dataset} ({len(batches)} batches, {report['rows']:,} rows)"
+        title = f"Merging {dataset} ({counted(len(batches), 'batch', 'batches')}, {report['rows']:,} rows)"
         with Display(StepProgress(title, "fields", len(fields)), log.watch) as steps:
             log.doing = lambda: steps.doing(paths.merged_dir(dataset))
             _write(dataset, fields, batches, table, steps)

@@ -22,6 +22,7 @@ part stay in merged order, or come in the order of a hash with ``shuffle: true``
 Arrays are read and written a chunk at a time.
 """
 
+import logging
 import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
@@ -47,6 +48,8 @@ from stages.splitting.shuffle import shuffled, working_bytes
 from stages.splitting.window_starts import write_starts
 from stages.splitting.written_folder import WrittenFolder
 
+logger = logging.getLogger("batchwise")
+
 
 def split(dataset: str, params: SplitParams) -> None:
     """Write the parts of a dataset.
@@ -54,14 +57,14 @@ def split(dataset: str, params: SplitParams) -> None:
     Raises
     ------
     ExpectedError
-        When a part would be empty.
+        When train would be empty. Of an empty val or test a warning tells, and its arrays have no rows.
     DamagedFile
         When a merged file is missing, not complete or not what merge wrote.
     """
     with MemoryLog("split", dataset) as log:
         log.record("start")
         merged = open_merged(paths.merged_dir(dataset), params)
-        _refuse_empty_parts(dataset, merged, params)
+        _tell_of_empty_parts(dataset, merged, params)
         title = f"Splitting {dataset} ({int(merged.offsets[-1]):,} rows)"
         with Display(StepProgress(title, "fields", len(merged.fields)), log.watch) as steps:
             log.doing = lambda: steps.doing(paths.processed_dir(dataset))
@@ -125,16 +128,28 @@ def _in_final_order(
     return shuffled(merged, params.seed, folder, working_bytes(log.watch.budget_mb))
 
 
-def _refuse_empty_parts(dataset: str, merged: Merged, params: SplitParams) -> None:
-    counts = np.bincount(merged.part, minlength=len(PARTS))[: len(PARTS)]
-    if not counts.all() or not all(merged.n_rows()):
-        found = ", ".join(f"{name} {count}" for name, count in zip(PARTS, counts, strict=True))
-        shares = ", ".join(f"{name} {share}" for name, share in params.described().items())
-        hint = "; rows whose features look back over a boundary are in no part" if params.by == "time" else ""
-        raise ExpectedError(
-            f"{dataset}: {len(merged.part)} groups give {found}, expected some in each part; add data, "
-            f"or change split ({shares}) in params.yaml{hint}"
-        )
+def _tell_of_empty_parts(dataset: str, merged: Merged, params: SplitParams) -> None:
+    """Warn of val or test without a row, whose arrays have none then; refuse if train has none.
+
+    Raises
+    ------
+    ExpectedError
+        When train has no row: nothing can be learnt, and nothing standardised.
+    """
+    n_groups = np.bincount(merged.part, minlength=len(PARTS))[: len(PARTS)]
+    empty = [part for part, n_rows in zip(PARTS, merged.n_rows(), strict=True) if not n_rows]
+    if not empty:
+        return
+    found = ", ".join(f"{part} {count}" for part, count in zip(PARTS, n_groups, strict=True))
+    shares = ", ".join(f"{name} {share}" for name, share in params.described().items())
+    hint = "; rows whose features look back over a boundary are in no part" if params.by == "time" else ""
+    line = (
+        f"{dataset}: {len(merged.part)} groups give {found}, expected some in each part; add data, or change "
+        f"split ({shares}) in params.yaml, for this dataset alone under datasets.{dataset}.split{hint}"
+    )
+    if "train" in empty:
+        raise ExpectedError(line)
+    logger.warning("%s; until then the arrays of %s have no rows", line, " and ".join(empty))
 
 
 def main() -> int:

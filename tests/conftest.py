@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -79,7 +80,9 @@ def pytest_testnodedown(node):
 
 
 def pytest_terminal_summary(terminalreporter, config):
-    """Say in one line how many tests were left out for want of a GPU."""
+    """Say in one line why tests were skipped, and in one how many were left out for want of a GPU."""
+    if line := skip_line(report.longrepr for report in terminalreporter.stats.get("skipped", ())):
+        terminalreporter.write_line(line)
     if n_tests := config.stash.get(NEED_GPU, 0):
         terminalreporter.write_line(f"{n_tests} tests need a GPU that torch can use and were not run: there is none")
 
@@ -88,6 +91,15 @@ def _place(item):
     """Return the place of a test's file among the longest ones, behind them for all others."""
     name = item.path.relative_to(Path(__file__).parent).as_posix()
     return LONGEST.index(name) if name in LONGEST else len(LONGEST)
+
+
+def skip_line(found):
+    """Return the line that counts skipped tests by their reason, empty without one; `found` is what pytest keeps."""
+    reasons = Counter(
+        str(place[2] if isinstance(place, tuple) else place).removeprefix("Skipped: ") for place in found if place
+    )
+    counted = ", ".join(f"{n} since {reason}" for reason, n in sorted(reasons.items()))
+    return f"skipped: {counted}" if counted else ""
 
 
 def _has_gpu():

@@ -24,6 +24,7 @@ DOCUMENTS = {
 }
 README = DOCUMENTS["README.md"]
 TARGETS = set(re.findall(r"^([a-z-]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
+VARIABLES = re.findall(r"^([A-Z_]+) \?=", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
 NEW_DATASET = "stages/datasets/sensors"  # what the documents call the dataset that a user begins
 MADE_LATER = (NEW_DATASET, "data/manifests/sensors", "data/manifests/splendor/batches/")
 PATH = re.compile(r"(?<![\w./])((?:stages|tests|\.github|data/cards|data/manifests)/[\w./-]*)([<*]?)")
@@ -87,7 +88,9 @@ def test_the_readme_shows_what_make_help_prints():
     printed = subprocess.run(
         ["make", "--no-print-directory", "help"], cwd=REPOSITORY, capture_output=True, text=True, check=True
     ).stdout
-    assert printed.rstrip() in README
+    targets, _, variables = printed.partition("\n\nVariables")
+    assert targets in README
+    assert all(f"\n  {name} " in variables for name in VARIABLES)
 
 
 def test_the_table_of_datasets_has_a_row_for_each_that_is_shipped():

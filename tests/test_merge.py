@@ -32,7 +32,7 @@ def table(path):
 
 def assert_refused(result, reason):
     assert result.returncode == 1
-    errors = [line for line in result.stderr.splitlines() if " | RSS " not in line]
+    errors = [line for line in result.stderr.splitlines() if " | memory " not in line]
     assert len(errors) == 1
     assert re.match(f"error: .*{reason}", errors[0]), errors[0]
 

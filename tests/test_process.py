@@ -39,7 +39,7 @@ def in_process(batch="b"):
 def assert_refused(result, reason):
     """Check for exit code 1, one line that says why, and no left-over file."""
     assert result.returncode == 1
-    errors = [line for line in result.stderr.splitlines() if not re.match(r"Processing batch |.* \| RSS ", line)]
+    errors = [line for line in result.stderr.splitlines() if not re.match(r"Processing batch |.* \| memory ", line)]
     assert len(errors) == 1
     assert re.match(f"error: .*{reason}", errors[0]), errors[0]
     assert not [path for path in paths.intermediate_dir("splendor").rglob("*") if path.name.startswith(".")]

@@ -12,11 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages import merge, split
+from stages.commands import verify_parts
 from stages.core import paths
 from stages.core.arrays import DamagedFile
 from stages.core.errors import ExpectedError
 from stages.core.fields import NamedField
 from stages.core.params import SplitParams
+from stages.loader.part_arrays import PartArrays
+from stages.processed import Processed
 from stages.splitting import parts, stats
 from tests.helpers.verbs import FROM_RAW
 
@@ -221,15 +224,53 @@ def test_another_seed_changes_the_parts(merged, finished, write_params, run):
     assert ids[0] != ids[1]
 
 
-def test_an_empty_part_is_an_error_that_names_counts_and_cure(merged, finished, snapshot, write_params, run):
+def test_an_empty_train_part_is_an_error_that_names_counts_and_cure(merged, finished, snapshot, write_params, run):
     assert run("split", "splendor").returncode == 0
-    write_params(merged, split="train: 0.9998, val: 0.0001, test: 0.0001")
+    write_params(merged, split="train: 0.0001, val: 0.0001, test: 0.9998")
     result = run("split", "splendor")
     assert result.returncode == 1
     error = result.stderr.splitlines()[-1]
-    assert error.startswith("error: splendor: 60 groups give train 60, val 0, test 0, expected some in each part; add")
-    assert "change split (train 0.9998, val 0.0001, test 0.0001, seed 42) in params.yaml" in error
+    assert error.startswith("error: splendor: 60 groups give train 0, val 0, test 60, expected some in each part; add")
+    assert "change split (train 0.0001, val 0.0001, test 0.9998, seed 42) in params.yaml" in error
     assert snapshot("data/processed") == snapshot(finished / "data/processed")
+
+
+def test_val_and_test_without_a_group_are_a_warning_and_arrays_of_no_rows(merged, finished, write_params, run):
+    """All that reads them goes on, or says in one line that there is nothing to read."""
+    write_params(merged, split="train: 0.9998, val: 0.0001, test: 0.0001")
+    result = run("split", "splendor")
+    assert result.returncode == 0
+    [warning] = [line for line in result.stderr.splitlines() if "expected some in each part" in line]
+    assert warning.startswith("splendor: 60 groups give train 60, val 0, test 0, expected some in each part; add data")
+    assert "for this dataset alone under datasets.splendor.split" in warning
+    assert warning.endswith("until then the arrays of val and test have no rows")
+    folder, full = paths.processed_dir("splendor"), finished / paths.processed_dir("splendor")
+    for part in ("val", "test"):
+        assert x(folder, part).shape == (0, 1308)
+        assert x(folder, part).dtype == np.float32
+        for kind in ("labels", "masks", "keys"):
+            found, known = table(folder / f"{kind}_{part}.npz"), table(full / f"{kind}_{part}.npz")
+            per_row = {name: values for name, values in known.items() if name != "units"}
+            assert found.keys() == known.keys()
+            assert all(found[name].shape == (0, *rows.shape[1:]) for name, rows in per_row.items())
+            assert all(found[name].dtype == known[name].dtype for name in known)
+    data = Processed(folder)
+    assert data.stats()["rows"] == {"train": len(x(folder, "train")), "val": 0, "test": 0}
+    assert not list(data.feature("X", "val").chunks(16))
+    assert not [*verify_parts.file_faults(data), *verify_parts.part_faults(data, "val", 0, {})]
+    with pytest.raises(ExpectedError, match=r"part 'val' has no rows, expected some; add data or change split"):
+        PartArrays(folder, "val")
+    traced = run("commands.trace", "splendor", "val", "0")
+    assert traced.stderr == "error: splendor val: no rows, expected some; add data or change split in params.yaml\n"
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_with_several_chunks_and_shuffled_too_only_the_empty_parts_have_no_rows(toy, shuffle, caplog):
+    split.split("toy", SplitParams(0.9998, 0.0001, 0.0001, shuffle=shuffle))
+    assert "the arrays of val and test have no rows" in caplog.text
+    n_rows = sum(n for groups in toy.values() for _, n in groups)
+    for name in ("X", "board"):
+        assert [len(x(FOLDER, part, name)) for part in PARTS] == [n_rows, 0, 0]
 
 
 @pytest.mark.parametrize("name", ["fields.json", "groups.npz", "X.npy", "label_noble.npy"])

@@ -10,8 +10,9 @@ are merge and split after an edit that leaves the arrays as they are.
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from stages.commands.preprocess import layout, may_simulate
 from stages.commands.repair import look_first
@@ -21,6 +22,7 @@ from stages.commands.status import (
     changes,
     is_discover_alone,
     is_input,
+    known_stages,
     not_simulated,
     stale_stages,
 )
@@ -107,9 +109,9 @@ def _durations(stage: str, dataset: str) -> dict[str, tuple[float, int, float]]:
     return result
 
 
-def plan_row(dataset: str, params: Params) -> tuple[str, ...]:
-    """Return the table row of one dataset, as text."""
-    stale = stale_stages(dataset, params.takes_sample(dataset))
+def plan_row(dataset: str, params: Params, known: Mapping[str, list[Any]]) -> tuple[str, ...]:
+    """Return the table row of one dataset, as text; `known` is what `dvc.status` returns."""
+    stale = stale_stages(dataset, params.takes_sample(dataset), known)
     is_restored = _restores_sample(stale)
     raw = changes(dataset, params.dataset(dataset), is_restored)
     costs = last_costs(dataset)
@@ -163,11 +165,12 @@ def main() -> int:
         look_first(params, datasets)
         dvc.complete_params()
         rows: list[tuple[str, ...]] = [COLUMNS]
+        known = known_stages(params, datasets)
         for dataset in datasets:
             if not_simulated(dataset, params):
                 rows.append((dataset, "?", "?", "?", "?", "?", "?", "the sample is not simulated yet"))
             else:
-                rows.append(plan_row(dataset, params))
+                rows.append(plan_row(dataset, params, known))
         sys.stdout.write(f"{layout(rows)}\n\n`run` and `reuse` count batches; nothing was run.\n")
 
     return cli.on_datasets("commands.plan", "Say what a run would do and cost.", action)

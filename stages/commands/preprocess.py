@@ -5,6 +5,7 @@ the batch lists up to date, so that `dvc repro` sees the right batches from its 
 table it prints from the logs of this run and from stats.json.
 """
 
+import logging
 import os
 import sys
 import time
@@ -20,11 +21,16 @@ from stages.core.params import Params
 from stages.discover import discover
 from stages.pipeline import dvc, lock, merges, verbs
 from stages.processed import Processed
+from stages.report import cards
 from stages.runtime import cli, memory_log
 from stages.runtime.memory_log import LogEntry
 from stages.runtime.text import printable
 
-COLUMNS = ("dataset", "units", "run", "reused", "train rows", "val rows", "test rows", "peak MB", "seconds", "arrays")
+logger = logging.getLogger("batchwise")
+
+COUNTS = ("units", "run", "reused", "train rows", "val rows", "test rows", "left out", "peak MB", "seconds")
+COLUMNS = ("dataset", *COUNTS, "arrays")
+NAMED = 20  # units left out that the terminal names
 
 
 def preprocess(params: Params, datasets: Sequence[str]) -> None:
@@ -45,6 +51,7 @@ def preprocess(params: Params, datasets: Sequence[str]) -> None:
         _dvc_repro(simulated)
     for dataset in datasets:
         discover(dataset, params.datasets[dataset])
+        _has_told(dataset)
         lock.tidy(dataset, manifests.read_batch_list(dataset))
     if simulates:
         _dvc_repro([verbs.stage_name("split", dataset) for dataset in datasets])
@@ -54,6 +61,12 @@ def preprocess(params: Params, datasets: Sequence[str]) -> None:
         lock.tidy(dataset, manifests.read_batch_list(dataset))
     lock.keep_copy()
     witness.remember()
+
+
+def _has_told(dataset: str) -> None:
+    """Keep discover as a stage of DVC from telling again what was just told of the same raw files."""
+    name = f"{cli.TOLD}discover".upper()
+    os.environ[name] = f"{os.environ.get(name, '')} {dataset}".strip()
 
 
 def may_simulate() -> bool:
@@ -93,20 +106,58 @@ def table_row(dataset: str, entries: Sequence[LogEntry]) -> tuple[str, ...]:
     mine = [entry for entry in entries if entry.name.partition("-")[0] == dataset]
     n_run = len({entry.name for entry in mine if entry.stage == "process" and entry.event == "end"})
     peak = f"{max(entry.number('peak_mb') or 0 for entry in mine):,.0f}" if mine else "-"
+    where = f"{paths.processed_dir(dataset)}/"
+    n_bad = f"{read_report(dataset)['bad_units']['count']:,}"
     n_reused = len(manifests.read_batch_list(dataset)) - n_run
     rows = [f"{count:,}" for count in stats["rows"].values()]
-    where = f"{paths.processed_dir(dataset)}/"
-    return (dataset, f"{stats['units']:,}", str(n_run), str(n_reused), *rows, peak, f"{_seconds(mine):.1f}", where)
+    return (
+        dataset,
+        f"{stats['units']:,}",
+        str(n_run),
+        str(n_reused),
+        *rows,
+        n_bad,
+        peak,
+        f"{_seconds(mine):.1f}",
+        where,
+    )
 
 
 def left_out(dataset: str) -> list[str]:
-    """Return the line that says how many units of a dataset are left out, and why the first one is; none if none is."""
+    """Return the lines that say how many units of a dataset are left out, and why each is; none if none is."""
     bad = read_report(dataset)["bad_units"]
     if not bad["count"]:
         return []
     count = "1 unit is" if bad["count"] == 1 else f"{bad['count']:,} units are"
-    first = printable(bad["list"][0]["reason"])
-    return [f"{dataset}: {count} left out, see {paths.report(dataset)}; the first: {first}\n"]
+    lines = [f"{dataset}: {count} left out, see {paths.report(dataset)}:\n"]
+    lines += [f"  {printable(one['unit'])}: {printable(one['reason'])}\n" for one in bad["list"][:NAMED]]
+    n_more = len(bad["list"]) - NAMED
+    return [*lines, f"  and {n_more:,} more\n"] if n_more > 0 else lines
+
+
+def write_cards(datasets: Sequence[str]) -> None:
+    """Bring the data card of each dataset up to date, so that none is committed that is of older arrays."""
+    for dataset in datasets:
+        path = paths.card(dataset)
+        before = path.read_bytes() if path.is_file() else b""
+        try:
+            cards.write(dataset)
+        except (ExpectedError, OSError) as error:
+            logger.warning("preprocess: no data card: %s", error)
+            continue
+        if path.read_bytes() != before:
+            logger.info("preprocess: %s is up to date now, commit it", path)
+
+
+def planted(params: Params, dataset: str) -> list[str]:
+    """Return the line that says that a sample holds defects on purpose, if it does."""
+    simulated = params.simulate.get(dataset) or {}
+    if not (params.takes_sample(dataset) and simulated.get("defects")):
+        return []
+    key = f"simulate.{dataset}.defects"
+    return [
+        f"{dataset}: its sample holds what goes wrong in real recordings, on purpose ({key}); lines above tell of it\n"
+    ]
 
 
 def _seconds(entries: Iterable[LogEntry]) -> float:
@@ -137,10 +188,12 @@ def main() -> int:
         preprocess(params, datasets)
         entries = read_logs(started)
         rows = [COLUMNS, *(table_row(dataset, entries) for dataset in datasets)]
+        write_cards(datasets)
         total = time.time() - started
-        sys.stdout.write(f"\n{layout(rows)}\n\n`run` and `reused` count batches. ")
+        sys.stdout.write(f"\n{layout(rows)}\n\n`run` and `reused` count batches, `left out` units. ")
         sys.stdout.write(f"In all {total:.1f} s, of which {total - _seconds(entries):.1f} s DVC and start-up.\n")
         sys.stdout.writelines(line for dataset in datasets for line in left_out(dataset))
+        sys.stdout.writelines(line for dataset in datasets for line in planted(params, dataset))
 
     return cli.on_datasets("commands.preprocess", "Run the whole pipeline.", action)
 

@@ -33,6 +33,8 @@ def slim(dataset: str) -> list[Path]:
     folders = (paths.intermediate_dir(dataset), paths.merged_dir(dataset))
     files = {path for folder in folders for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()}
     held = _held(dataset, files)
+    found = [path.lstat() for path in held if not path.is_symlink()]
+    own = sum(one.st_blocks * 512 for one in found if one.st_nlink == 1)
     for path in held:
         path.unlink()
     kept = sorted(files - held)
@@ -40,8 +42,28 @@ def slim(dataset: str) -> list[Path]:
         logger.warning("slim %s: kept %s, which DVC's cache does not hold", dataset, path)
     for folder in folders:
         _remove_empty_folders(folder)
-    logger.info("slim %s: removed %d files of %s and %s", dataset, len(held), *folders)
+    logger.info("slim %s: removed %d files of %s and %s%s", dataset, len(held), *folders, _freed(len(held), own))
     return kept
+
+
+def _freed(n_files: int, n_bytes: int) -> str:
+    """Say what was freed; links to DVC's cache take no space, and `dvc gc` alone frees what the cache holds.
+
+    Parameters
+    ----------
+    n_files
+        How many files were removed.
+    n_bytes
+        What those of them took on the disk that were no links.
+    """
+    if not n_files:
+        return ""
+    if n_bytes:
+        return f"; {n_bytes / 1e6:,.1f} MB of copies are freed (of clones, as reflinks make them, less)"
+    return (
+        "; they were links to DVC's cache, so no space is freed: `dvc gc --workspace --all-commits` drops "
+        "from the cache what no commit uses, data/README.md says more"
+    )
 
 
 def _held(dataset: str, files: Collection[Path]) -> set[Path]:

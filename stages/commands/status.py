@@ -6,9 +6,10 @@ output that is missing here and held by DVC's cache, as after `make slim`, is no
 
 import logging
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 from stages.commands.repair import look_first
 from stages.core import manifests, paths, units
@@ -17,7 +18,7 @@ from stages.core.params import DatasetParams, Params
 from stages.datasets import base
 from stages.pipeline import dvc, internals, merges, verbs
 from stages.runtime import cli
-from stages.runtime.text import printable
+from stages.runtime.text import counted, printable
 
 MISSING = ("deleted", "not in cache")
 
@@ -128,12 +129,15 @@ class StaleStage:
         What of it changed, and what of it is missing in the workspace: paths, and params with the file's name.
     is_cached
         Nothing of it changed, and DVC's cache holds what is missing: a run takes it from there.
+    other_outs
+        Those of what changed that are its own outputs.
     """
 
     name: str
     changed: list[str]
     missing: list[str]
     is_cached: bool = False
+    other_outs: frozenset[str] = frozenset()
 
     @property
     def verb(self) -> str:
@@ -141,7 +145,7 @@ class StaleStage:
         return verbs.parsed(self.name).verb
 
 
-def stale_stages(dataset: str, takes_sample: bool) -> list[StaleStage]:
+def stale_stages(dataset: str, takes_sample: bool, known: Mapping[str, list[Any]]) -> list[StaleStage]:
     """Return the stages of a dataset that `dvc status` does not call up to date, raw data and outputs included.
 
     Parameters
@@ -150,15 +154,12 @@ def stale_stages(dataset: str, takes_sample: bool) -> list[StaleStage]:
         Its name.
     takes_sample
         Whether its raw files are simulated; if not, that stage does not count.
-
-    Raises
-    ------
-    ExpectedError
-        When `dvc status` fails.
+    known
+        What `dvc.status` returns, for all datasets.
     """
     entries = {
         name: value
-        for name, value in dvc.status().items()
+        for name, value in known.items()
         if verbs.parsed(name).dataset == dataset and (takes_sample or verbs.parsed(name).verb != "simulate")
     }
     return _mark_cached([_stale_stage(name, value) for name, value in sorted(entries.items())])
@@ -176,17 +177,19 @@ def _mark_cached(stages: list[StaleStage]) -> list[StaleStage]:
 def _stale_stage(name: str, entries: Sequence[object]) -> StaleStage:
     changed: list[str] = []
     missing: list[str] = []
+    outs: set[str] = set()
     for entry in entries:
         if not isinstance(entry, dict):
             changed.append(str(entry).removeprefix("changed "))
             continue
-        for what in entry.values():
+        for kind, what in entry.items():
+            outs.update(path for path, state in what.items() if kind == "changed outs" and state == "modified")
             for path, state in what.items():
                 is_params = isinstance(state, dict)
                 nested = {f"{path}: {key}": word for key, word in state.items()} if is_params else {path: state}
                 for item, word in nested.items():
                     (missing if word in MISSING else changed).append(item)
-    return StaleStage(name, sorted(changed), sorted(missing))
+    return StaleStage(name, sorted(changed), sorted(missing), other_outs=frozenset(outs))
 
 
 def is_input(path: str) -> bool:
@@ -194,10 +197,10 @@ def is_input(path: str) -> bool:
     return not path.startswith("data/")
 
 
-def status(dataset: str, params: Params) -> str:
-    """Return the lines that say what is out of date."""
+def status(dataset: str, params: Params, known: Mapping[str, list[Any]]) -> str:
+    """Return the lines that say what is out of date; `known` is what `dvc.status` returns."""
     raw = changes(dataset, params.dataset(dataset))
-    stale = stale_stages(dataset, params.takes_sample(dataset))
+    stale = stale_stages(dataset, params.takes_sample(dataset), known)
     runs = [stage for stage in stale if not stage.is_cached]
     if raw.is_first:
         return f"{dataset}: nothing has run here yet on these {_size(raw)}; `dvc repro` builds all\n"
@@ -207,16 +210,28 @@ def status(dataset: str, params: Params) -> str:
     missing = sorted({path for stage in runs for path in stage.missing})
     if missing:
         lines.append(f"missing: {', '.join(missing[:3])}{' ...' if len(missing) > 3 else ''}; `dvc repro` makes them")
-    if not lines and is_discover_alone(runs):
-        lines.append("other bytes in the raw folder hold the same input; discover looks at them once more")
-    elif not lines and runs:
-        lines.append(f"the last run did not finish: {_stages([stage.verb for stage in runs])}")
-    if not lines:
-        lines.append(f"up to date, {_size(raw)}")
+    lines = lines or [_without_edit(runs) if runs else f"up to date, {_size(raw)}"]
     n_cached = len({path for stage in stale if stage.is_cached for path in stage.missing if _is_array(path)})
     if n_cached:
         lines.append(f"{n_cached} outputs are in DVC's cache only; a run takes them from there when it needs them")
     return "".join(f"{dataset}: {printable(line)}\n" for line in lines)
+
+
+def _without_edit(runs: Sequence[StaleStage]) -> str:
+    """Say why stages are out of date though no raw file, code or param changed and nothing is missing."""
+    if is_discover_alone(runs):
+        return "other bytes in the raw folder hold the same input; discover looks at them once more"
+    if others := _of_another_version(runs):
+        some = f"{', '.join(others[:3])}{' ...' if len(others) > 3 else ''}"
+        return f"outputs are of another version than dvc.lock: {some}; `dvc checkout` brings those of dvc.lock"
+    return f"the last run did not finish: {_stages([stage.verb for stage in runs])}"
+
+
+def _of_another_version(runs: Sequence[StaleStage]) -> list[str]:
+    """Return the outputs that are not those of dvc.lock, if nothing else is out of date, as after an experiment."""
+    others = frozenset[str]().union(*(stage.other_outs for stage in runs))
+    is_all = all(others.issuperset(stage.changed) and not stage.missing for stage in runs)
+    return sorted(others) if is_all else []
 
 
 def is_discover_alone(runs: Sequence[StaleStage]) -> bool:
@@ -226,7 +241,7 @@ def is_discover_alone(runs: Sequence[StaleStage]) -> bool:
 
 def _size(raw: Changes) -> str:
     found = [unit for some in raw.batches.values() for unit in some]
-    return f"{raw.n_units:,} {units.noun(found)} in {len(raw.batches)} batches"
+    return f"{raw.n_units:,} {units.noun(found)} in {counted(len(raw.batches), 'batch', 'batches')}"
 
 
 def _raw_lines(raw: Changes) -> list[str]:
@@ -254,8 +269,19 @@ def _is_array(path: str) -> bool:
 def _stages(stale: Sequence[str]) -> str:
     """Name the verbs of stages that rerun, in their order, the many of process by their number."""
     n_process = stale.count("process")
-    counted = f"process ({n_process} {'batch' if n_process == 1 else 'batches'})"
-    return ", ".join(counted if verb == "process" else verb for verb in verbs.VERBS if verb in stale)
+    of_process = f"process ({counted(n_process, 'batch', 'batches')})"
+    return ", ".join(of_process if verb == "process" else verb for verb in verbs.VERBS if verb in stale)
+
+
+def known_stages(params: Params, datasets: Sequence[str]) -> Mapping[str, list[Any]]:
+    """Return what `dvc.status` returns: one call for all datasets, a second each; none where no sample is made yet.
+
+    Raises
+    ------
+    ExpectedError
+        When `dvc status` fails.
+    """
+    return {} if all(not_simulated(dataset, params) for dataset in datasets) else dvc.status()
 
 
 def not_simulated(dataset: str, params: Params) -> bool:
@@ -270,11 +296,12 @@ def main() -> int:
         merges.check()
         look_first(params, datasets)
         dvc.complete_params()
+        known = known_stages(params, datasets)
         for dataset in datasets:
             if not_simulated(dataset, params):
                 text = f"{dataset}: nothing has run here yet; `dvc repro` simulates the sample and builds all\n"
             else:
-                text = status(dataset, params)
+                text = status(dataset, params, known)
             sys.stdout.write(text)
 
     return cli.on_datasets("commands.status", "Say what is out of date and why.", action)

@@ -24,22 +24,24 @@ def trace(dataset: str, params: DatasetParams, part: str, row: int) -> str:
     Raises
     ------
     ExpectedError
-        When the part has no such row, or the arrays are not there.
+        When the part has no row or not this one, or the arrays are not there.
     """
     data = Processed(paths.processed_dir(dataset))
     keys = data.keys(part)
     n_rows = len(keys["unit"])
+    if not n_rows:
+        raise ExpectedError(f"{dataset} {part}: no rows, expected some; add data or change split in params.yaml")
     if not 0 <= row < n_rows:
         raise ExpectedError(f"{dataset} {part}: row {row}, expected 0..{n_rows - 1}")
     key = str(keys[UNIT_TABLE][keys["unit"][row]])
     unit, line = manifests.find_unit(dataset, key), line_in_unit(dataset, keys, row)
     [(path, line)] = base.locate(dataset, params.raw_dir, unit, [line])
-    own = [name for name in keys if name not in ("group_id", "row_in_unit", "unit", UNIT_TABLE)]
+    own = [name for name in keys if name not in ("group_id", "row_in_unit", "unit", "line", UNIT_TABLE)]
     lines = {
         "row": f"{row:,} of {n_rows:,} in {dataset} {part}",
         "raw": f"{path}, line {line}",
         "group": f"{keys['group_id'][row]:016x}",
-        "keys": ", ".join(f"{name} {_text(keys[name][row])}" for name in own),
+        "keys": ", ".join(f"{name} {_text(name, keys[name][row])}" for name in own),
         "labels": ", ".join(_labels(data, part, row)) or "none",
     }
     return "".join(f"{name:7} {printable(text)}\n" for name, text in lines.items())
@@ -50,7 +52,11 @@ def line_in_unit(dataset: str, keys: Mapping[str, np.ndarray], row: int) -> int:
     return int(keys["line"][row]) if "line" in keys else base.encoder(dataset).line(int(keys["row_in_unit"][row]))
 
 
-def _text(value: object) -> str:
+def _text(name: str, value: np.generic) -> str:
+    """Return a key as text: bytes as UTF-8, and the nanoseconds of `time` as a moment in UTC."""
+    if name == "time" and isinstance(value, np.int64):
+        moment = np.datetime_as_string(np.datetime64(int(value), "ns"))
+        return f"{moment.rstrip('0').rstrip('.')}Z"
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 

@@ -51,6 +51,12 @@ def verify(datasets: Sequence[str], params: Params) -> Iterator[tuple[str, bool]
     yield from ((line, True) for line in faults(damaged, store))
 
 
+def _is_absent(dataset: str) -> bool:
+    """Say whether nothing that the stages make of a dataset is in the workspace, as in a fresh clone."""
+    places = (paths.manifest_dir, paths.intermediate_dir, paths.merged_dir, paths.processed_dir)
+    return not any(place(dataset).exists() for place in places)
+
+
 def _check(dataset: str, params: Params) -> list[str]:
     """Return a line for each fault that the values of a dataset tell."""
     found: list[str] = []
@@ -151,6 +157,11 @@ def main() -> int:
 
     def action(params: Params, datasets: Sequence[str]) -> None:
         look_first(params, datasets)
+        if all(map(_is_absent, datasets)):
+            raise ExpectedError(
+                f"{', '.join(datasets)}: nothing is here, expected arrays to verify; `make preprocess` makes them, "
+                "`make pull` brings them"
+            )
         n_faults = push.remote_faults()
         for line, is_fault in verify(datasets, params):
             n_faults += is_fault

@@ -168,6 +168,8 @@ def npy_size(dtype: np.dtype, shape: tuple[int, ...]) -> int:
 
 def _reserve(file: IO[bytes], path: Path, n_bytes: int) -> None:
     """Reserve disk space behind the header: a full disk shows before the work, and writing costs half the CPU."""
+    if not hasattr(os, "posix_fallocate"):  # macOS: a full disk shows while the rows are written
+        return
     try:
         os.posix_fallocate(file.fileno(), file.tell(), n_bytes)
     except OSError as error:

@@ -90,6 +90,8 @@ class PartArrays:
         self._files = {file.path.name: file for file in self._files_in_use()}
         self._crcs = known_crcs(self.folder)
         keep_small(self.files)
+        if not self.n_rows:
+            raise ExpectedError(f"{self.folder}: part {part!r} has no rows, expected some; add data or change split")
         if not len(self):
             raise ExpectedError(f"{self.folder}: part {part!r} has no windows of {window!r}; it needs longer segments")
 

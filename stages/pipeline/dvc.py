@@ -18,6 +18,7 @@ from stages.runtime.signals import die_with_parent
 logger = logging.getLogger("batchwise")
 
 DVC = (sys.executable, "-m", "dvc")
+QUIETER = (sys.executable, "-m", "stages.pipeline.dvc_cli")  # the same, without lines that mean nothing here
 
 
 def complete_params() -> None:
@@ -48,7 +49,8 @@ def call(
         When the command fails.
     """
     stdout = subprocess.DEVNULL if shows_errors_only else None
-    done = subprocess.run([*DVC, *arguments], env=environment, stdout=stdout, check=False, preexec_fn=die_with_parent)
+    command = [*(QUIETER if arguments[0] == "repro" else DVC), *arguments]
+    done = subprocess.run(command, env=environment, stdout=stdout, check=False, preexec_fn=die_with_parent)
     if done.returncode:
         raise ExpectedError(failure)
 

@@ -189,9 +189,9 @@ def _at_work() -> str:
 
 
 def _is_dvc(words: list[str]) -> bool:
-    """Say whether a command line runs DVC: `dvc`, `python .../dvc` or `python -m dvc`; not its daemon."""
+    """Say whether a command line runs DVC: `dvc`, `python .../dvc`, `python -m dvc` or our own; not its daemon."""
     is_script = any(Path(word).name == "dvc" for word in words[:2])
-    is_module = ("-m", "dvc") in itertools.pairwise(words)
+    is_module = any(("-m", name) in itertools.pairwise(words) for name in ("dvc", "stages.pipeline.dvc_cli"))
     return (is_script or is_module) and "daemon" not in words
 
 

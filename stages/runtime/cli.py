@@ -20,6 +20,8 @@ from stages.runtime.text import LineFormatter, printable, show_defect
 
 logger = logging.getLogger("batchwise")
 
+TOLD = "told_"  # TOLD_DISCOVER lists the datasets of which the caller has told already what discover tells of them
+NOT_HERE = ("win32", "cygwin")  # without fork, signals and links that the runs rest on
 LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -45,6 +47,8 @@ def on_dataset(
         Says, after Ctrl-C, what is not lost.
     """
     dataset = verb_parser(verb, description).parse_args().dataset
+    if dataset in os.environ.get(f"{TOLD}{verb}".upper(), "").split():
+        logger.setLevel(logging.ERROR)
     return run(lambda: action(load(), dataset), kept)
 
 
@@ -140,6 +144,9 @@ def run(action: Callable[[], None], kept: Callable[[], str] = batches_are_kept) 
     kept
         Says, after Ctrl-C, what is not lost.
     """
+    if sys.platform in NOT_HERE:
+        sys.stderr.write("error: Windows: expected Linux or macOS; type `wsl --install`, and run this within WSL\n")
+        return 1
     level = os.environ.get("LOG") or "info"
     if level not in LEVELS:
         sys.stderr.write(f"LOG: {level!r}, expected one of {', '.join(LEVELS)}\n")

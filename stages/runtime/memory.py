@@ -27,6 +27,8 @@ DEFAULT_SHARE = 0.75
 TARGET_SHARE = 0.8  # of the budget: what the work is planned for
 STOP_SHARE = 0.95  # of the budget: the rest is what a tree may grow by between two looks
 OWN_CGROUPS, CGROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
+PROCESSES = Path("/proc")
+OWN_STATM, OWN_TASKS = Path("/proc/self/statm"), Path("/proc/self/task")
 LEAST_REST_S, MOST_REST_S = 0.01, 0.1  # between two looks at the resident sizes, 15 us a process
 FASTEST_MB_S = 8000  # how fast a tree may grow: one thread touches 2 GB a second
 NEW_PEAK = 1.1  # how much more than the last peak is one worth measuring
@@ -121,7 +123,7 @@ def _usage(tree: Sequence[int]) -> Usage:
 def _tree() -> list[int]:
     """Return the ids of this process and all its descendants."""
     found = [os.getpid()]
-    if not Path("/proc/self/task").is_dir():  # not Linux
+    if not OWN_TASKS.is_dir():  # not Linux
         return found + [child.pid for child in psutil.Process().children(recursive=True)]
     for process in found:
         with contextlib.suppress(OSError):  # it ended meanwhile
@@ -135,7 +137,7 @@ def _proportional_mb(process: int) -> tuple[float, float]:
     """Return one process's PSS and swapped PSS; its resident size where the system has none; 0 if it is gone."""
     sizes = {}
     with contextlib.suppress(OSError):
-        for line in Path(f"/proc/{process}/smaps_rollup").read_text(encoding="ascii").splitlines():
+        for line in Path(f"{PROCESSES}/{process}/smaps_rollup").read_text(encoding="ascii").splitlines():
             if line.startswith(("Pss:", "SwapPss:")):
                 name, kilobytes, _ = line.split()
                 sizes[name] = int(kilobytes) / 1024
@@ -151,6 +153,8 @@ def _resident_mb(process: int) -> float:
 
 def _sum_of_resident_mb(tree: Sequence[int]) -> float:
     """Return the sum of the resident sizes of processes, where a page that k of them share counts k times."""
+    if not OWN_STATM.is_file():  # not Linux
+        return sum(map(_resident_mb, tree))
     page_mb, total = os.sysconf("SC_PAGE_SIZE") / 2**20, 0.0
     for process in tree:
         with contextlib.suppress(OSError), open(f"/proc/{process}/statm", encoding="ascii") as file:  # noqa: PTH123

@@ -96,9 +96,9 @@ class MemoryLog:
         self._write(event, now, counts)
         details = "".join(f", {value:,} {name.removeprefix('n_')}" for name, value in counts.items())
         level = logging.INFO if event == "end" else logging.DEBUG
-        template = "%s %s: %s%s | RSS %.0f MB, tree %.0f MB, peak %.0f MB of %s MB"
-        sizes = (now.rss_mb, now.pss_mb, self.watch.peak_mb, f"{self.watch.budget_mb:,.0f}")
-        logger.log(level, template, *(self._stage, self._name, event, details), *sizes)
+        template = "%s %s: %s%s | memory %.0f MB, at most %.0f MB of %s MB allowed"
+        sizes = (now.pss_mb, self.watch.peak_mb, f"{self.watch.budget_mb:,.0f}")
+        logger.log(level, template, *(self._stage, self._name, "done" if event == "end" else event, details), *sizes)
 
     def note(self, event: str, **counts: object) -> None:
         """Log one event with its counts, and with the memory as last measured: 0.1 ms."""

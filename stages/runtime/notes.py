@@ -69,7 +69,10 @@ def register_in(folder: str) -> None:
             continue
         except FileNotFoundError:
             return
-        os.posix_fallocate(handle, 0, SIZE)
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(handle, 0, SIZE)
+        else:  # macOS; on a full disk the first note ends the process
+            os.ftruncate(handle, SIZE)
         _register(name, partial(_write, mmap.mmap(handle, SIZE)))
         os.close(handle)
         return

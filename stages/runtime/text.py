@@ -29,6 +29,11 @@ def printable(line: str) -> str:
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in line)
 
 
+def counted(number: int, one: str, several: str) -> str:
+    """Return a number with its noun: "1 batch", "2,000 batches"."""
+    return f"{number:,} {one if number == 1 else several}"
+
+
 def printable_lines(text: str) -> str:
     """Return a text of several lines, such as a traceback, each of them printable."""
     return "\n".join(map(printable, text.split("\n")))

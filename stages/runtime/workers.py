@@ -76,6 +76,8 @@ def job_count() -> int:
     """Return the number of workers that ``JOBS`` asks for, default all cores this process may use."""
     text = os.environ.get("JOBS", "")
     if not text:
+        if not hasattr(os, "sched_getaffinity"):  # macOS
+            return os.cpu_count() or 1
         return len(os.sched_getaffinity(0))
     if not (text.isascii() and text.isdigit()) or int(text) < 1:
         raise ExpectedError(f"JOBS: {text!r}, expected a whole number from 1; unset it to use all cores")

@@ -145,7 +145,8 @@ class Buckets:
             Dtype and shape of a row.
         """
         with tempfile.TemporaryFile(dir=self.folder) as file:
-            if n_bytes := int(self.sizes.sum()) * kind.itemsize:
+            n_bytes = int(self.sizes.sum()) * kind.itemsize
+            if n_bytes and hasattr(os, "posix_fallocate"):  # macOS has none
                 os.posix_fallocate(file.fileno(), 0, n_bytes)  # a full disk shows before the work
             self._deal(file, chunks, kind)
             file.seek(0)

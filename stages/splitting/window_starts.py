@@ -66,7 +66,7 @@ def write_starts(
                 sink.append(found)
             counts[name][part] = len(found)
         if tells:
-            _tell_of_none(name, wanted, counts[name], longest)
+            _tell_of_none(name, wanted, _of_filled(merged, counts[name]), longest)
             _tell_of_series(name, merged, np.concatenate(begins))
     return counts
 
@@ -80,9 +80,17 @@ def _require_features(merged: Merged, names: Iterable[str]) -> None:
             raise ExpectedError(f"params.yaml: split.windows: no feature {name!r}, expected one of: {known}")
 
 
+def _of_filled(merged: Merged, counts: Mapping[str, int]) -> dict[str, int]:
+    """Return the counts of the parts that have rows."""
+    return {part: counts[part] for part, n_rows in zip(PARTS, merged.n_rows(), strict=True) if n_rows}
+
+
 def _tell_of_none(name: str, wanted: Window, counts: Mapping[str, int], longest: Mapping[str, int]) -> None:
-    """Warn of parts without a window, with the reason and what to change; refuse if none has one."""
-    without = [part for part in PARTS if not counts[part]]
+    """Warn of parts without a window, with the reason and what to change; refuse if none has one.
+
+    `counts` are the windows of the parts that have rows, `longest` the longest stretch of each part.
+    """
+    without = [part for part, count in counts.items() if not count]
     if not without:
         return
     found = ", ".join(f"{part} {longest[part]}" for part in without)
@@ -91,7 +99,7 @@ def _tell_of_none(name: str, wanted: Window, counts: Mapping[str, int], longest:
         f"{found} rows, expected {wanted.window + wanted.ahead} or more; add data, or change split.windows.{name}, the "
         "shares of split, or what breaks stretches (of market: max_gap_minutes, volume_bars)"
     )
-    if len(without) == len(PARTS):
+    if len(without) == len(counts):
         raise ExpectedError(message)
     logger.warning("%s", message)
 

@@ -34,6 +34,7 @@ from stages.core import paths
 from stages.core.errors import ExpectedError
 from stages.core.files import json_text, write_text
 from stages.core.part_files import PARTS
+from stages.processed import Processed
 from stages.runtime.display import Display
 from stages.runtime.memory_log import MemoryLog
 from stages.training import checkpoint
@@ -76,16 +77,27 @@ def make_job(dataset: str, entry: Mapping[str, Any], task_class: type[Task]) -> 
     Raises
     ------
     ExpectedError
-        When a parameter is wrong or there are no arrays.
+        When a parameter is wrong, or there are no arrays or none with rows.
     """
     recipe, folder = read_recipe(dataset, entry, task_class.DEFAULTS), paths.processed_dir(dataset)
     folders = sorted({str(folder), *(one.folder for one in recipe.settings.sources)})
     data = {name: data_digest(Path(name)) for name in folders}
+    _require_rows(folder)
     if recipe.settings.init_from is not None:
         data["init_from"] = digest_of_files([_weights_file(Path(recipe.settings.init_from))])
     package = Path(str(sys.modules[task_class.__module__].__file__)).parents[1]
     identity = Identity(recipe.described(), data, code_digests(package), versions())
     return Job(dataset, task_class(recipe.of_task, folder), recipe, folder, identity)
+
+
+def _require_rows(folder: Path) -> None:
+    """Refuse arrays without rows in a part: val chooses the weights, and both val and test measure them."""
+    empty = [part for part, n_rows in Processed(folder).stats()["rows"].items() if not n_rows]
+    if empty:
+        raise ExpectedError(
+            f"{folder}: no rows in {' and '.join(empty)}, expected some in each part to train and measure a model; "
+            "add data, or change split in params.yaml"
+        )
 
 
 def _weights_file(path: Path) -> Path:

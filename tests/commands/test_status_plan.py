@@ -239,9 +239,10 @@ def disk_mb(clone):
 @pytest.mark.parametrize("kind", ["change", "overflow", "split"])
 def test_what_plan_says_is_what_runs(clone, kind):
     script = (
-        "from stages.commands import plan, status; from stages.core import params\n"
+        "from stages.commands import plan, status; from stages.core import params; from stages.pipeline import dvc\n"
         "p = params.load().dataset('splendor'); "
-        "print(*plan.stale_batches('splendor', status.changes('splendor', p), status.stale_stages('splendor', False)))"
+        "stale = status.stale_stages('splendor', False, dvc.status()); "
+        "print(*plan.stale_batches('splendor', status.changes('splendor', p), stale))"
     )
     if kind == "change":
         shorten(clone, games(clone)[0])

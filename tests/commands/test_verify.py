@@ -27,6 +27,7 @@ from tests.helpers.clones import (
     type_cures,
 )
 from tests.helpers.merged_fields import sealed
+from tests.helpers.places import REPOSITORY
 from tests.helpers.stores import STORES
 
 DATASET = "splendor"
@@ -352,6 +353,16 @@ def test_a_run_that_was_never_recorded_is_refused(clone_of):
     )
 
 
+def test_a_fresh_clone_is_one_line_and_not_a_fault_for_each_output(tmp_path, run):
+    for name in ("params.yaml", "dvc.yaml", "dvc.lock"):
+        shutil.copy(REPOSITORY / name, tmp_path)
+    done = run("commands.verify", "hex", "rugs", cwd=tmp_path)
+    expected = (
+        "hex, rugs: nothing is here, expected arrays to verify; `make preprocess` makes them, `make pull` brings them"
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"error: {expected}\n")
+
+
 # In process, on a part made by hand.
 
 
@@ -385,6 +396,16 @@ def masked(row, column, value):
 
 def test_a_sound_part_has_no_fault(part):
     assert faults(part()) == []
+
+
+def test_a_part_without_rows_lies_on_no_wrong_side_of_a_boundary(tmp_path):
+    times = {"train": ["2024-01-01", "2024-02-01"], "val": [], "test": ["2024-02-28"]}
+    for name, days in times.items():
+        ns = np.array(days, "datetime64[ns]").astype(np.int64)
+        arrays.save_npz(tmp_path / f"keys_{name}.npz", {"time": [ns]})
+    boundaries = {"val": "2024-02-02T00:00:00Z", "test": "2024-03-01T00:00:00Z"}
+    (found,) = verify.time_faults(Processed(tmp_path), boundaries)
+    assert found.startswith(f"{tmp_path}/keys_test.npz: a row lies beyond")
 
 
 def test_a_group_in_two_parts_is_named(part):

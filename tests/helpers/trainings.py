@@ -52,7 +52,7 @@ def write_parts(folder, rows=ROWS, seed=0):
         arrays.save_npz(folder / f"masks_{part}.npz", {"largest": [mask]})
         arrays.save_npz(folder / f"keys_{part}.npz", {"name": [np.arange(n).astype("S8")]})
     crcs = {path.name: f"{zlib.crc32(path.read_bytes()):08x}" for path in sorted(folder.glob("*.np?"))}
-    (folder / "stats.json").write_text(json.dumps({"files": crcs}))
+    (folder / "stats.json").write_text(json.dumps({"files": crcs, "rows": dict(rows)}))
     return folder
 
 

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,7 @@ OF_ONE_VALUE = [
 ]
 KNOBS = ["JOBS", "MEMORY_GB", "BACKEND", "DASK_SCHEDULER", "LOG", "SIMULATE", "TAKE", "REMOTE", "KILLS", "GENERATIONS"]
 KNOBS += ["MODEL", "HTP", "COLOUR", "JSON"]
+FOR_A_BUILD = ["psutil", "uv", "hatchling", "editables", "packaging", "pathspec", "pluggy", "trove-classifiers"]
 SPY = """#!/bin/sh
 printf '%s\\0' "$@" >> {folder}/arguments
 env -0 >> {folder}/environment
@@ -62,6 +64,7 @@ def make(tmp_path):
     for name in ("python", "dvc"):
         (spies / "bin" / name).write_text(SPY.format(folder=spies))
         (spies / "bin" / name).chmod(0o755)
+    (spies / ".ready-all").touch()  # all packages are there
     shutil.copy(REPOSITORY / "Makefile", folder)
 
     def run(target, **variables):
@@ -107,7 +110,55 @@ def test_every_variable_of_a_recipe_is_tested():
     text = (REPOSITORY / "Makefile").read_text()
     recipes = "".join(line for line in text.splitlines(keepends=True) if line.startswith("\t"))
     assert set(re.findall(r"\$\$\{?([A-Z_]+)", recipes)) == {"DATASET", *(name for _, name in OF_ONE_VALUE)}
-    assert set(re.findall(r"\$\((\w+)\)", recipes)) <= {"VENV", "PYTHON", "MAKEFILE_LIST", "PINNED", "PARALLEL"}
+    assert set(re.findall(r"\$\((\w+)\)", recipes)) <= {
+        *("VENV", "PYTHON", "MAKEFILE_LIST", "ALL", "EXTRAS", "COMMA", "INSTALL", "PIP", "UV", "PARALLEL")
+    }
+
+
+def test_a_target_installs_what_it_needs_and_no_more(tmp_path):
+    """Of a dry run where only the pipeline's packages are there, and where all are."""
+    (tmp_path / "bin").mkdir()
+
+    def installed(*words):
+        command = ["make", "--dry-run", "-o", f"{tmp_path}/.ready", f"VENV={tmp_path}", *words]
+        done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+        return re.findall(r"--editable '\.\[([\w,-]+)\]'", done.stdout)
+
+    for target in ("setup", "preprocess", "status", "plan", "verify", "trace", "slim"):
+        assert installed(target) == [], target
+    assert installed("report") == ["report"]
+    assert installed("preprocess", "BACKEND=dask") == ["cluster"]
+    assert installed("push") == installed("pull") == installed("verify", "REMOTE=yes") == ["remote"]
+    [extras] = installed("test")
+    known = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert set(extras.split(",")) == known.keys() - {"train", "test-train", "export", "notebook"}
+    (tmp_path / ".ready-all").touch()
+    for target in ("report", "push", "test"):
+        assert installed(target) == [], target
+
+
+@pytest.mark.slow
+def test_an_install_keeps_to_the_pinned_hashes_and_leaves_no_lock_file(tmp_path):
+    """The environment is made with uv where the machine has it, else with a pinned one."""
+    for name in ("Makefile", "README.md"):
+        shutil.copy(REPOSITORY / name, tmp_path)
+    (tmp_path / "stages").mkdir()
+    project = (REPOSITORY / "pyproject.toml").read_text()
+    dependencies = re.search(r"^dependencies = \[.*?^\]", project, re.MULTILINE | re.DOTALL)[0]
+    (tmp_path / "pyproject.toml").write_text(project.replace(dependencies, 'dependencies = ["psutil"]'))
+    entries = re.findall(r"^\S.*?(?=^\S|\Z)", (REPOSITORY / ".requirements.txt").read_text(), re.MULTILINE | re.DOTALL)
+    pins = {entry.partition("==")[0]: entry for entry in entries}
+    pins["psutil"] = re.sub("sha256:....", "sha256:dead", pins["psutil"])
+    (tmp_path / ".requirements.txt").write_text("".join(pins[name] for name in FOR_A_BUILD))
+    path = os.pathsep.join(one for one in os.environ["PATH"].split(os.pathsep) if not one.startswith(sys.prefix))
+    environment = {**os.environ, "PATH": path}
+    environment.pop("PYTHONPATH", None)
+    command = ["make", f"{tmp_path}/.venv/.ready", f"VENV={tmp_path}/.venv", f"PYTHON={sys.executable}"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert "Hash mismatch for `psutil" in done.stderr
+    assert not (tmp_path / ".venv/.ready").exists()
+    assert not (tmp_path / "uv.lock").exists()
 
 
 @pytest.mark.slow

@@ -57,8 +57,8 @@ def assert_picture(lines, columns):
 def assert_end(terminal):
     """The picture is gone, the cursor is back, and one line says what was done."""
     text = "".join(terminal.all_lines())
-    assert text.startswith("Processing batch 1/1 (b, 48 files)process scripted-b: end, 48 units, 48 files, 330 rows")
-    assert text.count("RSS") == 1
+    assert text.startswith("Processing batch 1/1 (b, 48 files)process scripted-b: done, 48 units, 48 files, 330 rows")
+    assert text.count("memory") == 1
     assert "RAM" not in text
     assert "worker" not in text
     assert not terminal.screen.cursor.hidden

@@ -109,7 +109,7 @@ def test_end_is_told_in_one_line(here, caplog):
         log.record("start")
         log.record("end", n_rows=1234)
     (line,) = [record.getMessage() for record in caplog.records]
-    assert line.startswith("merge splendor: end, 1,234 rows | RSS ")
+    assert line.startswith("merge splendor: done, 1,234 rows | memory ")
 
 
 @pytest.mark.parametrize("line", [*TORN, '{"time": 1' + "0" * 400 + ', "stage": "a", "name": "b", "event": "c"}'])

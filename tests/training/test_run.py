@@ -13,7 +13,7 @@ from stages.core import arrays  # noqa: E402
 from stages.core.errors import ExpectedError  # noqa: E402
 from stages.training.loop import make_plan  # noqa: E402
 from stages.training.settings import TrainSettings  # noqa: E402
-from tests.helpers.trainings import write_parts  # noqa: E402
+from tests.helpers.trainings import ROWS, write_parts  # noqa: E402
 
 pytestmark = pytest.mark.train
 
@@ -163,6 +163,13 @@ def test_without_arrays_it_says_what_to_run(train, tmp_path):
     (tmp_path / "data/processed/toy/stats.json").unlink()
     with pytest.raises(arrays.DamagedFile, match=r"stats.json: not found, expected processed arrays; run `make prepro"):
         train()
+
+
+def test_a_part_without_rows_is_refused_before_it_begins(train, tmp_path):
+    write_parts(tmp_path / "data/processed/toy", ROWS | {"val": 0})
+    with pytest.raises(ExpectedError, match=r"processed/toy: no rows in val, expected some in each part to train and"):
+        train()
+    assert not (tmp_path / "data/checkpoints").exists()
 
 
 def test_a_plan_counts_whole_steps():
