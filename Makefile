@@ -26,7 +26,7 @@ GENERATIONS ?=  ## of iterate: how many in all; default: 3
 MODEL ?=  ## of play: a folder with weights.npz; default: the newest network of hex
 COLOUR ?=  ## of play: the person's, blue (who moves first) or red; default: blue
 HTP ?=  ## of play: yes speaks the protocol of Hex programs on stdin and stdout
-KILLS ?=  ## how often torture kills preprocess, default 100, and test-train kills trainings, default 6
+KILLS ?=  ## how often torture kills preprocess, default 100, and test-train kills trainings, default 3
 VENV ?= .venv## where the virtual environment is
 PYTHON ?= $(shell command -v python3.11 || command -v python3)## what makes it
 
