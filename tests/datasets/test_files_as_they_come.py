@@ -172,10 +172,10 @@ def test_a_file_that_cannot_be_used_is_left_out_listed_and_told(raw, dataset, ca
     for batch in manifests.read_batch_list(dataset):
         for unit in manifests.read_manifest(dataset, batch):
             base.check_unit(dataset, raw, unit)  # as `make verify` does
-    (line,) = left_out(dataset)
-    assert line.startswith(
-        f"{dataset}: 1 unit is left out, see data/reports/{dataset}.json; the first: {NAMES[dataset]}"
-    )
+    count, reason = left_out(dataset)
+    assert count == f"{dataset}: 1 unit is left out, see data/reports/{dataset}.json:\n"
+    assert reason.startswith(f"  {NAMES[dataset]}: ")
+    assert TORN[dataset][1] in reason
 
 
 def run(dataset, params):
