@@ -52,6 +52,9 @@ EXTRAS := cluster,report,look,test,remote,rl,calendars,bench,dev,build,install
 UV = $(or $(shell command -v uv),$(VENV)/bin/uv)
 INSTALL = $(UV) pip install --quiet --python $(VENV)/bin/python --constraint .requirements.txt --build-constraint .requirements.txt --editable
 PIP := $(VENV)/bin/python -m pip --quiet --disable-pip-version-check install
+WITH_PIP = { echo "uv could not install them, see above; pip does, all extras included: a minute or two" >&2; \
+	$(PIP) --use-pep517 --require-hashes --requirement .requirements.txt && \
+	$(PIP) --no-deps --no-build-isolation --editable .; }
 
 .DEFAULT_GOAL := help
 .PHONY: help setup preprocess lock test test-slow test-train test-all torture train sweep play predict iterate check lint format bench bench-train bench-iterate status plan diff report verify repair remote push pull merge work dag trace show export slim clean dataset
@@ -67,10 +70,7 @@ $(READY): pyproject.toml .requirements.txt
 	@command -v uv >/dev/null || { \
 		sed -n '/^uv==/,/[^\\]$$/p' .requirements.txt >$(VENV)/uv.txt && $(PIP) --require-hashes --requirement $(VENV)/uv.txt; } || true
 	@rm -f $(ALL)
-	@$(INSTALL) '.[build]' || { \
-		echo "uv could not install them, see above; pip does, all extras included: a minute or two" >&2; \
-		$(PIP) --use-pep517 --require-hashes --requirement .requirements.txt && \
-		$(PIP) --no-deps --no-build-isolation --editable . && touch $(ALL); }
+	@$(INSTALL) '.[build]' || $(WITH_PIP)
 	@# DVC moves an output into its cache without a copy only if the first link type is the one that works here.
 	@$(VENV)/bin/dvc config --local cache.type >/dev/null 2>&1 \
 		|| cp --reflink=always pyproject.toml $(VENV)/.reflink 2>/dev/null \
@@ -80,12 +80,12 @@ $(READY): pyproject.toml .requirements.txt
 
 $(ALL): $(READY)
 	@echo "Installing what tests, style checks and all other targets need, once: 20 s, 600 MB more" >&2
-	@$(INSTALL) '.[$(EXTRAS)]'
+	@$(INSTALL) '.[$(EXTRAS)]' || $(WITH_PIP)
 	@touch $@
 
 $(VENV)/.ready-%: $(READY)
 	@echo "Installing what this target needs beside them, the extra $*, once" >&2
-	@$(INSTALL) '.[$*]'
+	@$(INSTALL) '.[$*]' || $(WITH_PIP)
 	@touch $@
 
 $(TORCH): $(READY)

@@ -111,7 +111,7 @@ def test_every_variable_of_a_recipe_is_tested():
     recipes = "".join(line for line in text.splitlines(keepends=True) if line.startswith("\t"))
     assert set(re.findall(r"\$\$\{?([A-Z_]+)", recipes)) == {"DATASET", *(name for _, name in OF_ONE_VALUE)}
     assert set(re.findall(r"\$\((\w+)\)", recipes)) <= {
-        *("VENV", "PYTHON", "MAKEFILE_LIST", "ALL", "EXTRAS", "COMMA", "INSTALL", "PIP", "UV", "PARALLEL")
+        *("VENV", "PYTHON", "MAKEFILE_LIST", "ALL", "EXTRAS", "COMMA", "INSTALL", "PIP", "WITH_PIP", "UV", "PARALLEL")
     }
 
 
