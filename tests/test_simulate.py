@@ -18,7 +18,7 @@ from tests.helpers.samples import BARS, SETTINGS
 from tests.helpers.terminal import Terminal
 
 MORE = {
-    "market": {"instruments": {"NQ": {**BARS, "bars": 200}, "ES": {**BARS, "bars": 300_000}}},
+    "market": {"instruments": {"NQ": {**BARS, "bars": 200}, "ES": {**BARS, "bars": 1_500_000}}},
     "rugs": {"games": 12},
     "splendor": {"games": 150},
 }

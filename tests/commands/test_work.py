@@ -87,7 +87,7 @@ def process_runs(clone):
     return [line.split('"splendor-')[1].split('"')[0] for line in lines if '"event": "end"' in line]
 
 
-@pytest.mark.parametrize("kind", SERVERS)
+@pytest.mark.parametrize("kind", ["s3", "ssh"])
 def test_three_clones_build_all_batches_and_each_gets_the_bytes_of_one(kind, origin, alone, tmp_path):
     with SERVERS[kind](tmp_path / "server") as remote:
         share_raw(origin, remote)

@@ -27,7 +27,7 @@ from tests.helpers.verbs import WITHOUT_DVC
 
 pytestmark = pytest.mark.slow
 
-KILLS_PER_VERB = 8
+KILLS_PER_VERB = 4
 KILLS_OF_DVC = 6
 GAMES = 48
 SEED = 20240613
@@ -80,8 +80,8 @@ def forget(clone, verb):
         shutil.rmtree(clone.folder / name, ignore_errors=True)
 
 
-def test_forty_kills_of_single_stages_leave_no_trace(clone, undisturbed):
-    """Eight kills in each of five verbs: half at a random moment, half as soon as a temporary file is seen."""
+def test_twenty_kills_of_single_stages_leave_no_trace(clone, undisturbed):
+    """Four kills in each of five verbs: half at a random moment, half as soon as a temporary file is seen."""
     rng = random.Random(SEED)
     n_running, n_left_over = 0, 0
     for verb in WITHOUT_DVC:
@@ -102,8 +102,8 @@ def test_forty_kills_of_single_stages_leave_no_trace(clone, undisturbed):
         if verb != "split":
             clone.run(*command)
     print(f"{len(WITHOUT_DVC) * KILLS_PER_VERB} kills, {n_running} of a running stage, {n_left_over} left a file")
-    assert n_running >= 25
-    assert n_left_over >= 8
+    assert n_running >= 12
+    assert n_left_over >= 4
     assert_recovers(clone, undisturbed)
 
 

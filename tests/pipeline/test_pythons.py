@@ -59,13 +59,18 @@ def md5(path):
     return f"{hashlib.md5(listing.encode()).hexdigest()}.dir"
 
 
-def outputs(folder, python, **variables):
-    """Run all verbs over all samples in an empty folder; return the digests of what is in dvc.lock, by path."""
+def outputs(folder, python, samples=None, **variables):
+    """Run all verbs over all samples in an empty folder; return the digests of what is in dvc.lock, by path.
+
+    `samples`, where they were made before, has that of hex, which no float decides and which takes longest.
+    """
     shutil.copytree(REPOSITORY / "stages", folder / "stages", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(REPOSITORY / "params.yaml", folder)
     environment = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "LOG": "error", **variables}
+    if samples:
+        shutil.copytree(samples / "hex", folder / "data/sample/hex")
     for dataset in DATASETS:
-        for verb in VERBS:
+        for verb in VERBS[1:] if samples and dataset == "hex" else VERBS:
             command = [python, "-m", f"stages.{verb}", dataset]
             done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stderr
@@ -98,11 +103,13 @@ def with_packages(version, path, folder):
 
 
 def test_every_python_and_other_surroundings_make_what_dvc_lock_records(tmp_path, subtests, other_umask):
-    """The first other Python, or where there is none this one, works in other surroundings, the rest as it comes."""
-    pythons, variables = other_pythons(), other_surroundings()
-    for version, path in (pythons or {"": sys.executable}).items():
-        with subtests.test(version or "this Python"):
-            python = with_packages(version, path, tmp_path) if version else path
-            (tmp_path / f"run-{version}").mkdir()
-            assert outputs(tmp_path / f"run-{version}", python, **variables) == recorded()
-            variables = {}
+    """The last other Python, or where there is none this one, works in other surroundings, the rest as it comes."""
+    pythons, samples = other_pythons() or {"this": sys.executable}, None
+    for version, path in pythons.items():
+        with subtests.test(version):
+            python = path if version == "this" else with_packages(version, path, tmp_path)
+            variables = other_surroundings() if version == [*pythons][-1] else {}
+            folder = tmp_path / f"run-{version}"
+            folder.mkdir()
+            assert outputs(folder, python, samples, **variables) == recorded()
+            samples = folder / "data/sample"
