@@ -20,12 +20,12 @@ from stages.core.params import Params
 from stages.generations.places import Generation, lengthen, listed
 from stages.generations.settings import player_of, settings_of
 from stages.pipeline import dvc
+from stages.pipeline.verbs import GENERATIONS
 from stages.processed import Processed
 from stages.processed.reader import read_json
 from stages.runtime import cli
 from stages.train import require_torch
 
-PIPELINE = "data/generations/dvc.yaml"
 STAGES = ("selfplay", "ingest", "learn", "gate")
 MANY = 16  # generations
 COLUMNS = ("generation", "games", "distinct", "positions", "learn s", "match", "wilson", "raw", "anchor", "kept")
@@ -52,7 +52,7 @@ def iterate(params: Params, dataset: str, number: int) -> list[Generation]:
     train(params, [dataset])
     lengthen(dataset, number)
     wanted = [one for one in listed() if one.dataset == dataset and one.number <= number]
-    stages = [f"{PIPELINE}:{stage}@{one.key}" for one in wanted for stage in STAGES]
+    stages = [f"{GENERATIONS}:{stage}@{one.key}" for one in wanted for stage in STAGES]
     dvc.call("repro", "--single-item", *stages, failure=FAILURE)
     for one in wanted:
         shutil.rmtree(one.work, ignore_errors=True)

@@ -12,6 +12,7 @@ VERBS = ("simulate", "discover", "expand", "process", "merge", "split")
 # That of dvc.lock: a first run writes what expand's nested run processed before it writes expand itself.
 LOCK_ORDER = ("simulate", "discover", "process", "expand", "merge", "split")
 TRAINING = "stages/training/dvc.yaml"  # a pipeline of its own, of models
+GENERATIONS = "data/generations/dvc.yaml"  # and one of what a network learns from its own games
 BATCH_ITEM = re.compile(r"(?P<dataset>.+)-(?P<batch>b[01]*)")
 
 

@@ -15,7 +15,7 @@ import yaml
 
 pytest.importorskip("torch", reason="torch is not installed; `make test-train` installs it")
 
-from tests.helpers.clones import make_clone
+from tests.helpers.clones import Clone, make_clone
 
 pytestmark = [pytest.mark.train, pytest.mark.slow]
 
@@ -46,6 +46,19 @@ class Iterations:
     def copied_to(self, folder):
         """Return a copy as it stands, with a cache of its own."""
         shutil.copytree(self.folder, folder, symlinks=True)
+        copy = Iterations.__new__(Iterations)
+        copy.folder, copy.params = folder, self.params
+        return copy
+
+    def shared_with(self, folder, store):
+        """Commit and push; return a colleague's clone into which everything was pulled."""
+        one, other = Clone(self.folder), Clone(folder)
+        one.run("dvc", "remote", "add", "--default", "store", str(store))
+        one.run("git", "add", "--all")
+        one.run("git", "-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "--quiet", "-m", "generations")
+        one.run(sys.executable, "-m", "stages.commands.push")
+        one.run("git", "clone", "--quiet", ".", str(folder))
+        other.run(sys.executable, "-m", "stages.commands.pull")
         copy = Iterations.__new__(Iterations)
         copy.folder, copy.params = folder, self.params
         return copy
@@ -93,6 +106,9 @@ def test_generations(tmp_path):
         assert gate["kept"] == (gate["search"]["share"] >= 0.4)
     undisturbed = one.outs()
     assert one.run(2)[0] == []
+    colleague = one.shared_with(tmp_path / "colleague", tmp_path / "store")
+    assert colleague.outs() == undisturbed
+    assert colleague.run(2)[0] == []
 
     one.params["iterate"]["hex"] = {**ITERATE, "gate": {**ITERATE["gate"], "anchor_games": 6}}
     one.write()
