@@ -1,8 +1,8 @@
 """Get what others pushed: the command behind `make pull`.
 
 Arrays and tracked raw data must all come, or it fails. A model or a generation need not: it may never have been made,
-or not been pushed, and then `make train` or `make iterate` makes it. A bare `dvc pull` gets the same and ends with DVC's
-error about what is missing.
+or not been pushed, and then `make train` or `make iterate` makes it. A bare `dvc pull` gets the same and ends with
+DVC's error about what is missing.
 """
 
 import sys
