@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from stages.commands.trace import key_text, line_in_unit
 from stages.core import part_files, paths
 from stages.core.errors import ExpectedError
 from stages.core.manifests import read_batch_list, read_manifest
@@ -63,8 +64,9 @@ def raw_places(dataset: str, params: DatasetParams, part: PartRows, rows: np.nda
     ExpectedError
         When no manifest has their units.
     """
-    unit_numbers, lines = part.read("unit", rows).tolist(), _lines(dataset, part, rows)
-    names = [part.units[number] for number in unit_numbers]
+    placed = {name: part.read(name, rows) for name in LOCATED if name in part.fields}
+    lines = [line_in_unit(dataset, placed, place) for place in range(len(rows))]
+    names = [part.units[number] for number in placed["unit"].tolist()]
     units = _units(dataset, set(names))
     asked: dict[str, list[int]] = {}
     for name, line in zip(names, lines, strict=True):
@@ -75,14 +77,6 @@ def raw_places(dataset: str, params: DatasetParams, part: PartRows, rows: np.nda
         for line, (path, place) in zip(own, base.locate(dataset, params.raw_dir, units[name], own), strict=True)
     }
     return [found[place] for place in zip(names, lines, strict=True)]
-
-
-def _lines(dataset: str, part: PartRows, rows: np.ndarray) -> list[int]:
-    """Return the lines, from 1, of the units' own bytes."""
-    if "line" in part.fields:
-        return part.read("line", rows).tolist()
-    line = base.encoder(dataset).line
-    return [line(row) for row in part.read("row_in_unit", rows).tolist()]
 
 
 def _units(dataset: str, names: set[str]) -> dict[str, Unit]:
@@ -100,18 +94,14 @@ def _units(dataset: str, names: set[str]) -> dict[str, Unit]:
 def keys(part: PartRows, rows: np.ndarray) -> list[str]:
     """Return the dataset's own keys of some rows."""
     named = [field for field in part.fields.values() if field.role == "key" and field.name not in LOCATED]
-    values = {field.name: _shown(part, field, part.read(field.name, rows)) for field in named}
+    values = {field.name: _shown(field, part.read(field.name, rows)) for field in named}
     return _cells({f"{name} ": texts for name, texts in values.items()}, len(rows))
 
 
-def _shown(part: PartRows, field: LookField, values: np.ndarray) -> list[str]:
-    if field.name == part.time_field:
-        return [str(time).removesuffix(".000000000") for time in values.view("datetime64[ns]")]
-    if field.dtype.kind == "S":
-        return [printable(value.decode("utf-8", "backslashreplace")) for value in values.tolist()]
+def _shown(field: LookField, values: np.ndarray) -> list[str]:
     if field.dtype.kind == "f":
         return [f"{value:.6g}" for value in values.tolist()]
-    return [str(value) for value in values.tolist()]
+    return [printable(key_text(field.name, value)) for value in values]
 
 
 def _cells(values: dict[str, list[str]], n_rows: int) -> list[str]:

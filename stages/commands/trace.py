@@ -41,7 +41,7 @@ def trace(dataset: str, params: DatasetParams, part: str, row: int) -> str:
         "row": f"{row:,} of {n_rows:,} in {dataset} {part}",
         "raw": f"{path}, line {line}",
         "group": f"{keys['group_id'][row]:016x}",
-        "keys": ", ".join(f"{name} {_text(name, keys[name][row])}" for name in own),
+        "keys": ", ".join(f"{name} {key_text(name, keys[name][row])}" for name in own),
         "labels": ", ".join(_labels(data, part, row)) or "none",
     }
     return "".join(f"{name:7} {printable(text)}\n" for name, text in lines.items())
@@ -52,7 +52,7 @@ def line_in_unit(dataset: str, keys: Mapping[str, np.ndarray], row: int) -> int:
     return int(keys["line"][row]) if "line" in keys else base.encoder(dataset).line(int(keys["row_in_unit"][row]))
 
 
-def _text(name: str, value: np.generic) -> str:
+def key_text(name: str, value: np.generic) -> str:
     """Return a key as text: bytes as UTF-8, and the nanoseconds of `time` as a moment in UTC."""
     if name == "time" and isinstance(value, np.int64):
         moment = np.datetime_as_string(np.datetime64(int(value), "ns"))

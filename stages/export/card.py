@@ -14,8 +14,7 @@ from stages.core import paths
 from stages.core.arrays import DamagedFile
 from stages.core.errors import ExpectedError
 from stages.export.columns import ExportColumns
-from stages.look import hub
-from stages.report import cards
+from stages.report import cards, hub
 
 logger = logging.getLogger("batchwise")
 

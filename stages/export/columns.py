@@ -17,9 +17,10 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
-from stages.look import Choice, LookField, PartRows, hub
+from stages.look import Choice, LookField, PartRows
 from stages.look.columns import numbered
 from stages.look.part import UNIT
+from stages.report import hub
 
 Format = Literal["parquet", "hf"]
 FORMATS: tuple[Format, ...] = ("parquet", "hf")

@@ -23,7 +23,8 @@ from stages.core.part_files import PARTS
 from stages.export import card
 from stages.export.columns import FORMATS, ExportColumns, Exported, Format
 from stages.export.shards import shards, write
-from stages.look import PartRows, hub
+from stages.look import PartRows
+from stages.report import hub
 from stages.runtime import cli
 
 EXPORT_DIR = Path("data/export")

@@ -26,9 +26,9 @@ import psutil
 import yaml
 
 from stages.core.errors import ExpectedError
-from stages.pipeline import git, internals, verbs
+from stages.pipeline import git, internals, queue_internals, verbs
 from stages.pipeline.dvc import DVC
-from stages.pipeline.internals import QueuedExperiment
+from stages.pipeline.queue_internals import QueuedExperiment
 from stages.runtime.signals import HeldBack
 
 __all__ = ["QueuedExperiment"]
@@ -117,7 +117,7 @@ def _refuse_failed(done: "subprocess.CompletedProcess[str]", what: str) -> None:
 
 def entries() -> list[QueuedExperiment]:
     """Return what is in the queue and has not ended well."""
-    return internals.experiments_in_queue()
+    return queue_internals.experiments_in_queue()
 
 
 def finished() -> dict[str, str]:
@@ -226,7 +226,7 @@ def remove(chosen: Iterable[QueuedExperiment]) -> None:
     """Take entries out of the queue; what they have trained stays among the checkpoints."""
     revisions = {entry.revision for entry in chosen}
     if revisions:
-        internals.remove_from_queue(revisions)
+        queue_internals.remove_from_queue(revisions)
 
 
 def stop() -> list[str]:
@@ -235,7 +235,7 @@ def stop() -> list[str]:
     What waits stays in the queue. The experiment that ended is taken out of it, as if it had not begun.
     """
     running = {entry.revision for entry in entries() if entry.status == "running"}
-    internals.let_worker_end()
+    queue_internals.let_worker_end()
     _end_experiments()
     ended = [entry for entry in entries() if entry.revision in running and entry.status == "failed"]
     remove(ended)

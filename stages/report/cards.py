@@ -32,9 +32,9 @@ from stages.core.fields import NamedField, read_fields
 from stages.core.files import write_text
 from stages.core.params import Params, load
 from stages.core.part_files import PARTS
-from stages.look import hub
 from stages.processed import Processed
 from stages.processed.reader import read_json
+from stages.report import hub
 from stages.runtime import cli
 from stages.splitting import stats
 

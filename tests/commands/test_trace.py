@@ -18,7 +18,7 @@ def test_a_time_is_a_moment_and_the_line_is_named_once(run, arrays_of):
 
 
 def test_parts_of_a_second_are_kept_and_other_keys_are_as_they_are():
-    assert trace._text("time", np.int64(1_700_000_000_250_000_000)) == "2023-11-14T22:13:20.25Z"
-    assert trace._text("time", np.int64(1_700_000_000_000_000_000)) == "2023-11-14T22:13:20Z"
-    assert trace._text("step", np.int64(20)) == "20"
-    assert trace._text("name", np.bytes_(b"NQ")) == "NQ"
+    assert trace.key_text("time", np.int64(1_700_000_000_250_000_000)) == "2023-11-14T22:13:20.25Z"
+    assert trace.key_text("time", np.int64(1_700_000_000_000_000_000)) == "2023-11-14T22:13:20Z"
+    assert trace.key_text("step", np.int64(20)) == "20"
+    assert trace.key_text("name", np.bytes_(b"NQ")) == "NQ"

@@ -223,7 +223,7 @@ print(int(re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text())[1]
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_part(at_home, tmp_path, monkeypatch):
-    """Of 300 MB of rows with 1,308 columns; 2,400 MB take no more."""
+    """Of 300 MB of rows with 1,308 columns."""
     source, folder = processed("splendor").resolve(), tmp_path / "data/processed/big"
     folder.mkdir(parents=True)
     n_copies = -(-300_000_000 // (source / "X_train.npy").stat().st_size)

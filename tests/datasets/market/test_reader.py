@@ -13,14 +13,15 @@ from stages.core.errors import BadUnit, ExpectedError
 from stages.datasets.market import encode, schema
 from stages.datasets.market.encode.bars import BACKWARD, DIFFERENT, JUMP, LARGE, REPAIRED, SAME, read_bars
 from stages.datasets.market.find import find
-from stages.datasets.market.reading import rows
+from stages.datasets.market.reading import bar_faults, rows
 from stages.datasets.market.reading.dialect import FileDialect
 from tests.helpers.market_bars import HEADER, refusal, write_bars
 from tests.helpers.places import REFERENCE_DIR
 
 REFERENCE = REFERENCE_DIR / "market"
 NOT_NUMBER, PRICE, VOLUME, RANGE, TIME = (
-    rows.REASONS[bit] for bit in (rows.NOT_NUMBER, rows.PRICE, rows.VOLUME, rows.RANGE, rows.TIME)
+    bar_faults.REASONS[bit]
+    for bit in (bar_faults.NOT_NUMBER, bar_faults.PRICE, bar_faults.VOLUME, bar_faults.RANGE, bar_faults.TIME)
 )
 ALL = {"max_bad_rows": 1.0, "keep": "first"}
 PLAIN = FileDialect("csv", ",", 6, (0,), (1, 2, 3, 4, 5))
@@ -90,7 +91,7 @@ def test_faults_are_named_with_count_and_line(tmp_path):
     lines[20:20] = [lines[18], lines[19].replace(",9,11,", ",9,10,")]
     table = read(write_bars(tmp_path, lines))[1]
     assert {f.reason: (f.count, f.line) for f in table.findings} == {
-        rows.REASONS[rows.CELLS]: (1, 12),
+        bar_faults.REASONS[bar_faults.CELLS]: (1, 12),
         TIME: (1, 10),
         NOT_NUMBER: (2, 8),
         PRICE: (1, 6),
@@ -191,7 +192,7 @@ def test_rows_do_not_depend_on_how_a_file_is_cut(cells):
     starts = np.cumsum([0, *map(len, piece)])[:-1].tolist()
     assert whole.fault.tolist() == [int(fault) for row in alone for fault in row.fault]
     assert whole.start.tolist() == [start for start, row in zip(starts, alone, strict=True) if len(row.fault)]
-    is_number = whole.fault & (rows.NOT_NUMBER | rows.CELLS) == 0
+    is_number = whole.fault & (bar_faults.NOT_NUMBER | bar_faults.CELLS) == 0
     assert whole.close[is_number].tolist() == np.concatenate([row.close for row in alone])[is_number].tolist()
 
 
@@ -337,7 +338,7 @@ def test_a_bad_number_does_not_lose_its_neighbours(rows_of_cells, n_plain):
     assert whole.fault.tolist() == [int(parsed[line].fault[0]) for line in piece]
     for name in schema.VALUES:
         alone = np.array([getattr(parsed[line], name)[0] for line in piece])
-        is_read = whole.fault & rows.CELLS == 0
+        is_read = whole.fault & bar_faults.CELLS == 0
         np.testing.assert_array_equal(getattr(whole, name)[is_read], alone[is_read])
 
 
@@ -359,7 +360,7 @@ def test_numbers_that_features_cannot_hold_are_bad_rows(tmp_path, cell):
     lines[70] = f"2024-01-08 01:10,{cell},{cell},{cell},{cell},3"
     folder = write_bars(tmp_path, lines)
     units, table = read(folder)
-    assert found(table) == {rows.REASONS[rows.BEYOND]: 1}
+    assert found(table) == {bar_faults.REASONS[bar_faults.BEYOND]: 1}
     arrays = encode.encode(encode.read(folder, units, ALL), ALL)
     assert np.isfinite(arrays["strategic"]).all()
 

@@ -11,7 +11,7 @@ from stages.core.units import Unit
 from stages.datasets.base import BadUnit, Finding
 from stages.datasets.base.raw import read_unit
 from stages.datasets.market import schema
-from stages.datasets.market.reading import rows, segments
+from stages.datasets.market.reading import bar_faults, rows, segments
 from stages.datasets.market.reading.dialect import FileDialect, from_json
 from stages.datasets.market.reading.rows import NoRows, Rows
 from stages.datasets.market.reading.segments import Timeline
@@ -181,7 +181,7 @@ def _piece(piece: bytes, dialect: FileDialect, n_lines: int) -> tuple[Rows, NoRo
 
 def _filled(time: np.ndarray, fault: np.ndarray, n_before: int) -> np.ndarray:
     """Return times, those that cannot be read filled from their neighbours, of own rows and those before apart."""
-    is_time = fault & rows.NO_TIME == 0
+    is_time = fault & bar_faults.NO_TIME == 0
     if is_time.all():
         return time
     parts = slice(n_before), slice(n_before, None)
@@ -240,13 +240,13 @@ class _Faults:
     def findings(self, unit: int, backward: Sequence[int] | None) -> list[Finding]:
         """Return a finding for each reason that applies; `backward` is what discover counted, count and line."""
         seen = int(np.bitwise_or.reduce(self.fault))
-        chosen = {reason: np.flatnonzero(self.fault & bit) for bit, reason in rows.REASONS.items() if seen & bit}
+        chosen = {reason: np.flatnonzero(self.fault & bit) for bit, reason in bar_faults.REASONS.items() if seen & bit}
         if len(self.timeline.repeated):
             _, left_out, is_same = self._repeated()
             chosen |= {SAME: left_out[is_same], DIFFERENT: left_out[~is_same]}
         chosen |= {JUMP: self.jumps}
         is_good = self.fault == 0
-        for reason, is_so in ((REPAIRED, self.table.is_repaired), (LARGE, self.table.volume >= rows.EXACT)):
+        for reason, is_so in ((REPAIRED, self.table.is_repaired), (LARGE, self.table.volume >= bar_faults.EXACT)):
             chosen |= {reason: np.flatnonzero(is_so & is_good)} if is_so.any() else {}
         own = {reason: places[places >= self.n_before] for reason, places in chosen.items()}
         result = [

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from stages.datasets.market.reading import rows, segments, times
+from stages.datasets.market.reading import bar_faults, rows, segments, times
 from stages.datasets.market.reading.dialect import FileDialect
 from stages.datasets.market.reading.months import Month, Span
 from stages.datasets.market.reading.pieces import Faults, Part, Piece, Pieces, join
@@ -60,11 +60,11 @@ def gather(pieces: Pieces) -> tuple[FileRows, list[FileDialect], Faults]:
         dialects[index] = replace(part.dialect, is_newest_first=is_newest)
         found.append(_of_part(rows_of_part, part, is_newest, faults))
     whole = FileRows(*(np.concatenate(columns) for columns in zip(*(vars(one).values() for one in found), strict=True)))
-    return replace(whole, time=segments.fill(whole.time, whole.fault & rows.NO_TIME == 0)), dialects, faults
+    return replace(whole, time=segments.fill(whole.time, whole.fault & bar_faults.NO_TIME == 0)), dialects, faults
 
 
 def _is_newest_first(piece: Piece) -> bool:
-    steps = np.diff(piece.ns[piece.fault & rows.TIME == 0])
+    steps = np.diff(piece.ns[piece.fault & bar_faults.TIME == 0])
     n_down, n_up = int((steps < 0).sum()), int((steps > 0).sum())
     return n_down > 0 and n_down >= LEAST_DOWN * (n_down + n_up)
 

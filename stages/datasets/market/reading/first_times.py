@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from stages.datasets.market import schema
-from stages.datasets.market.reading import rows, times
+from stages.datasets.market.reading import bar_faults, rows, times
 from stages.datasets.market.reading.dialect import FileDialect
 from stages.datasets.market.reading.rows import Rows
 
@@ -23,9 +23,9 @@ def named_zone(body: Sequence[Sequence[str]], columns: tuple[int, ...]) -> str:
 def some_times(table: Rows, dialect: FileDialect, content: bytes) -> np.ndarray:
     """Return the times of some rows as they stand on the wall, int64; slashes in the order that reads more of them."""
     other = rows.parse(content, dialect, not dialect.is_month_first)[0] if table.is_slash.any() else table
-    counts = [int((one.fault & rows.TIME == 0).sum()) for one in (table, other)]
+    counts = [int((one.fault & bar_faults.TIME == 0).sum()) for one in (table, other)]
     chosen = other if counts[1] > counts[0] and not dialect.is_order_known else table
-    return chosen.ns[chosen.fault & rows.TIME == 0]
+    return chosen.ns[chosen.fault & bar_faults.TIME == 0]
 
 
 def are_days(time: np.ndarray, steps: np.ndarray, body: Sequence[Sequence[str]], columns: tuple[int, ...]) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from stages.datasets.market.reading import rows, segments, times
+from stages.datasets.market.reading import bar_faults, rows, segments, times
 from stages.datasets.market.reading.pieces import Faults, Piece, join
 from stages.datasets.market.schema import Options
 
@@ -169,7 +169,7 @@ class Flow:
     def _take(self, piece: Piece, is_last: bool) -> int:
         """Take the first rows of a piece; return how many. The others wait for more, to tell which hour they mean."""
         time, fault, is_twice = rows.utc(piece.ns, piece.is_utc, piece.fault, self._zone)
-        is_time = fault & rows.NO_TIME == 0
+        is_time = fault & bar_faults.NO_TIME == 0
         cut = len(time) if is_last or self._zone == "UTC" else _last_sure(is_time & ~piece.is_utc, is_twice)
         self._first_start = int(piece.start[0]) if self._first_start is None else self._first_start
         if cut:

@@ -15,7 +15,7 @@ from stages.core.errors import BadUnit
 from stages.core.units import Source
 from stages.datasets.base.raw import read_source
 from stages.datasets.market import schema
-from stages.datasets.market.reading import rows
+from stages.datasets.market.reading import bar_faults, rows
 from stages.datasets.market.reading.dialect import FileDialect
 from stages.datasets.market.reading.recognise import LINE_BYTES
 from stages.datasets.market.reading.rows import NoRows, Rows
@@ -139,7 +139,7 @@ class Pieces:
             self._left[why] = count + len(lines), where
 
     def _note_times(self, path: str, table: Rows) -> None:
-        if path not in self.on_wall and (~table.is_utc & (table.fault & rows.TIME == 0)).any():
+        if path not in self.on_wall and (~table.is_utc & (table.fault & bar_faults.TIME == 0)).any():
             self.on_wall.add(path)
         if table.is_slash.any():
             self.with_slashes.add(path)
@@ -192,8 +192,8 @@ class Faults:
 
     def __init__(self) -> None:
         self.n_rows = self.n_bad = self.n_without_volume = 0
-        self._counts = dict.fromkeys(rows.REASONS, 0)
-        self._lines = dict.fromkeys(rows.REASONS, 0)
+        self._counts = dict.fromkeys(bar_faults.REASONS, 0)
+        self._lines = dict.fromkeys(bar_faults.REASONS, 0)
 
     def add(self, fault: np.ndarray, line: np.ndarray) -> None:
         """Count rows; `fault` and `line` as in `Piece`."""
@@ -201,10 +201,10 @@ class Faults:
         if not fault.any():
             return
         self.n_bad += int((fault > 0).sum())
-        self.n_without_volume += int((fault == rows.VOLUME).sum()) + int(
-            (fault == (rows.NOT_NUMBER | rows.NO_VOLUME)).sum()
+        self.n_without_volume += int((fault == bar_faults.VOLUME).sum()) + int(
+            (fault == (bar_faults.NOT_NUMBER | bar_faults.NO_VOLUME)).sum()
         )
-        for bit in rows.REASONS:
+        for bit in bar_faults.REASONS:
             found = np.flatnonzero(fault & bit)
             if len(found):
                 self._lines[bit] = self._lines[bit] or int(line[found[0]])
@@ -214,7 +214,7 @@ class Faults:
         """Name what is wrong, with how often and the first line: ``price not above 0: 3, from line 7``."""
         return ", ".join(
             f"{why}: {self._counts[bit]}, from line {self._lines[bit]}"
-            for bit, why in rows.REASONS.items()
+            for bit, why in bar_faults.REASONS.items()
             if self._counts[bit]
         )
 
@@ -236,7 +236,7 @@ class _Reading:
         if not table.is_slash.any():
             return
         self.has_dates = True
-        ns, is_time = table.ns, table.fault & rows.TIME == 0
+        ns, is_time = table.ns, table.fault & bar_faults.TIME == 0
         if is_month_first:
             stamps = rows.stamps_of(cells, dialect, is_month_first=True)
             ns, is_time = stamps.ns, stamps.is_time

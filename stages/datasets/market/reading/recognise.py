@@ -16,7 +16,7 @@ from stages.core.errors import BadUnit
 from stages.core.units import Source
 from stages.datasets.base.raw import read_source
 from stages.datasets.market import schema
-from stages.datasets.market.reading import first_times, layouts, names, rows, segments
+from stages.datasets.market.reading import bar_faults, first_times, layouts, names, rows, segments
 from stages.datasets.market.reading.columns import BarColumns, no_volume, place_of, plain_columns, volume_of
 from stages.datasets.market.reading.dialect import NO_COLUMN, FileDialect
 from stages.datasets.market.reading.first_lines import FirstLines, first_lines
@@ -293,8 +293,8 @@ class _Case:
 
     def _bar_check(self, layout: BarLayout, table: Rows) -> None:
         """Refuse columns that are no bars: the low above or the high below open or close in many of the first."""
-        is_range = (table.fault & (rows.NOT_NUMBER | rows.CELLS)) == 0
-        n_good = int((is_range & (table.fault & rows.RANGE == 0)).sum())
+        is_range = (table.fault & (bar_faults.NOT_NUMBER | bar_faults.CELLS)) == 0
+        n_good = int((is_range & (table.fault & bar_faults.RANGE == 0)).sum())
         if layout.prices and n_good < LEAST_GOOD * is_range.sum():
             self._refuse(
                 f"read as {layout.id}, open or close lie outside low to high in {is_range.sum() - n_good} of the first "

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.csv
 
-from stages.datasets.market.reading import times, zones
+from stages.datasets.market.reading import bar_faults, times, zones
 from stages.datasets.market.reading.dialect import NO_COLUMN, FileDialect
 from stages.datasets.market.schema import VALUES
 from stages.datasets.market.schema.time_formats import pattern_of
@@ -36,22 +36,7 @@ FACTORS = {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
 BLANKS = " \t\u00a0"
 NEWLINE, RETURN = b"\n\r"
 FEW_ROWS = 200  # below, cells one by one are as fast as cutting further
-ROUNDING = 4 * np.finfo(np.float64).eps  # share of a price by which another one may pass it: a factor was multiplied
-LEAST, MOST = 1e-15, 1e15  # of a price: the ratio of two of them is far within float32
-MOST_VOLUME = 1e18
-EXACT = 2.0**53  # whole numbers up to here are held exactly
 
-CELLS, TIME, SKIPPED, NOT_NUMBER, PRICE, VOLUME, RANGE, BEYOND = (1 << bit for bit in range(8))
-REASONS = {
-    CELLS: "too few or too many cells",
-    TIME: "time not readable",
-    SKIPPED: "time that the clocks of its zone skip",
-    NOT_NUMBER: "value missing or no number",
-    PRICE: "price not above 0",
-    VOLUME: "volume below 0",
-    RANGE: "open or close outside low to high",
-    BEYOND: "price or volume of a size that features cannot hold",
-}
 HEADER, NOTE, NO_BAR = 1, 2, 3
 NO_ROWS = {
     HEADER: "header again, no bar",
@@ -67,8 +52,6 @@ NOTES = re.compile(
 # What stands for no number: as pyarrow has it, and a dash.
 NONE = frozenset(["", "#n/a", "#n/a n/a", "#na", "-1.#ind", "-1.#qnan", "-nan", "1.#ind", "1.#qnan", "n/a", "na"])
 NONE |= {"nan", "null", "-"}
-NO_VOLUME = 1 << 8  # beside NOT_NUMBER: only the volume is none
-NO_TIME = TIME | SKIPPED
 
 
 @dataclass(frozen=True)
@@ -162,7 +145,7 @@ def parse(content: bytes, dialect: FileDialect, is_month_first: bool | None = No
     stamps = stamps_of(cells, dialect, dialect.is_month_first if is_month_first is None else is_month_first)
     values = _values(table, dialect)
     if not stamps.is_time.all():
-        fault[~stamps.is_time] |= TIME
+        fault[~stamps.is_time] |= bar_faults.TIME
     why = _no_rows(content, start, dialect, fault, values[:4])
     left = np.flatnonzero(why)
     no_rows = NoRows(start[left], line[left], why[left])
@@ -171,7 +154,7 @@ def parse(content: bytes, dialect: FileDialect, is_month_first: bool | None = No
         start, line, fault, cells = start[is_row], line[is_row], fault[is_row], cells.filter(pa.array(is_row))
         values = [column[is_row] for column in values]
         stamps = times.Stamps(*(column[is_row] for column in vars(stamps).values()))
-    is_repaired = _judge(values, fault, dialect.has_negative)
+    is_repaired = bar_faults.judge(values, fault, dialect.has_negative)
     columns = dict(zip(VALUES, values, strict=True))
     texts = {"ns": stamps.ns, "is_utc": stamps.is_utc, "is_slash": stamps.is_slash}
     return Rows(start=start, line=line, **texts, **columns, fault=fault, is_repaired=is_repaired), cells, no_rows
@@ -191,7 +174,7 @@ def _no_rows(
         is_empty = np.logical_and.reduce([np.isnan(price) for price in prices])
         why[is_empty & (fault == 0)] = NO_BAR
     headers = {*dialect.header, *dialect.again}
-    for row in np.flatnonzero(fault & TIME).tolist():
+    for row in np.flatnonzero(fault & bar_faults.TIME).tolist():
         line = line_of(content, int(start[row]))
         why[row] = HEADER if line in headers else NOTE if is_note(line) else 0
     return why
@@ -264,8 +247,8 @@ def _table(content: bytes, dialect: FileDialect, start: np.ndarray) -> tuple[pa.
         return pa.concat_tables([first, second]), np.concatenate([first_fault, second_fault])
     lines = [line.removesuffix(b"\r") for line in content.split(b"\n")]
     cells = [cells_of(line, dialect.separator) for line in lines if line]
-    fault[[len(row) != dialect.n_columns for row in cells]] = CELLS
-    fault[[_has_words(row, dialect) for row in cells]] |= NOT_NUMBER
+    fault[[len(row) != dialect.n_columns for row in cells]] = bar_faults.CELLS
+    fault[[_has_words(row, dialect) for row in cells]] |= bar_faults.NOT_NUMBER
     return _from_cells(cells, dialect), fault
 
 
@@ -381,59 +364,6 @@ def _column(table: pa.Table, column: int) -> pa.Array:
     return chunked.chunk(0) if chunked.num_chunks == 1 else chunked.combine_chunks()
 
 
-def _judge(values: list[np.ndarray], fault: np.ndarray, has_negative: bool) -> np.ndarray:
-    """Add to `fault` what is wrong with the prices and the volume; a value that is no number is wrong in itself.
-
-    A high or low that open or close pass by a rounding is moved there, in `values`; return where, bool (N,).
-    """
-    opened, high, low, close, volume = values
-    if _are_plain(values):
-        return np.zeros(len(fault), bool)
-    is_finite = np.logical_and.reduce([np.isfinite(column) for column in values])
-    least, most = np.minimum(opened, close), np.maximum(opened, close)
-    lowest, highest = np.minimum(least, np.minimum(low, high)), np.maximum(most, np.maximum(low, high))
-    is_outside = ((low > least) | (high < most)) & is_finite
-    checks = {
-        VOLUME: (volume < 0) & is_finite,
-        NOT_NUMBER: ~is_finite & (fault & CELLS == 0),
-        BEYOND: ((highest > MOST) | (volume > MOST_VOLUME)) & is_finite,
-    }
-    if has_negative:
-        checks[BEYOND] |= (lowest < -MOST) & is_finite
-    else:
-        checks[PRICE] = (lowest <= 0) & is_finite
-        checks[BEYOND] |= (lowest < LEAST) & (lowest > 0)
-    is_repaired = is_outside & _repair(values, is_outside) if is_outside.any() else is_outside
-    checks[RANGE] = is_outside & ~is_repaired
-    if checks[NOT_NUMBER].any():
-        checks[NO_VOLUME] = checks[NOT_NUMBER] & np.logical_and.reduce([np.isfinite(price) for price in values[:4]])
-    for reason, is_wrong in checks.items():
-        if is_wrong.any():
-            fault[is_wrong] |= reason
-    return is_repaired
-
-
-def _repair(values: list[np.ndarray], is_outside: np.ndarray) -> np.ndarray:
-    """Move highs and lows that open or close pass by a rounding there; return where they pass by no more, bool (N,)."""
-    opened, high, low, close, _ = values
-    least, most = np.minimum(opened, close), np.maximum(opened, close)
-    rounding = ROUNDING * np.maximum(np.abs(most), np.abs(least))
-    is_near = (low <= least + rounding) & (high >= most - rounding)
-    values[1] = np.where(is_outside & is_near, np.maximum(high, most), high)
-    values[2] = np.where(is_outside & is_near, np.minimum(low, least), low)
-    return is_near
-
-
-def _are_plain(values: list[np.ndarray]) -> bool:
-    """Say whether nothing is wrong with any row, in a few passes; NaN compares as wrong."""
-    opened, high, low, close, volume = values
-    if not len(low) or not (
-        low.min() >= LEAST and high.max() <= MOST and 0 <= volume.min() <= volume.max() <= MOST_VOLUME
-    ):
-        return False
-    return all(bool((a <= b).all()) for a, b in ((low, opened), (low, close), (opened, high), (close, high)))
-
-
 def utc(ns: np.ndarray, is_utc: np.ndarray, fault: np.ndarray, zone: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the time of each row in UTC, its faults with those of the clock, and where the clock shows it twice.
 
@@ -444,10 +374,10 @@ def utc(ns: np.ndarray, is_utc: np.ndarray, fault: np.ndarray, zone: str) -> tup
     zone
         Zone of the times that name none.
     """
-    on_wall = np.flatnonzero(~is_utc & (fault & TIME == 0))
+    on_wall = np.flatnonzero(~is_utc & (fault & bar_faults.TIME == 0))
     if zone == "UTC" or not len(on_wall):
         return ns, fault, np.zeros(len(ns), bool)
     time, fault, is_twice = ns.copy(), fault.copy(), np.zeros(len(ns), bool)
     time[on_wall], exists, is_twice[on_wall] = zones.to_utc(ns[on_wall], zone)
-    fault[on_wall[~exists]] |= SKIPPED
+    fault[on_wall[~exists]] |= bar_faults.SKIPPED
     return time, fault, is_twice

@@ -4,7 +4,7 @@ import doctest
 
 import pytest
 
-from stages.look import hub
+from stages.report import hub
 
 
 def test_examples_are_right():
