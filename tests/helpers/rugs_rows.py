@@ -94,5 +94,6 @@ def unpack_store(folder: Path) -> Path:
     if not (REFERENCE / "store.tar.gz").is_file():
         pytest.skip(NO_REFERENCE)
     with tarfile.open(REFERENCE / "store.tar.gz") as archive:
-        archive.extractall(folder, filter="data")
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)  # Python 3.11.2 has none
+        archive.extractall(folder)
     return next(folder.rglob("events_parquet")).parent

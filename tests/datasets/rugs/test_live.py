@@ -3,7 +3,6 @@
 import json
 import math
 import random
-import tarfile
 import time
 from dataclasses import asdict
 
@@ -21,7 +20,7 @@ from stages.datasets.rugs.training.live.files import read_files
 from stages.datasets.rugs.training.live.messages import message, messages
 from stages.datasets.rugs.training.live.observation import N_EARLY
 from tests.helpers.places import REFERENCE_DIR
-from tests.helpers.rugs_rows import write_rows
+from tests.helpers.rugs_rows import unpack_store, write_rows
 
 REFERENCE = REFERENCE_DIR / "rugs"
 REFERENCES = ("ref1_plain_round", "ref2_dirty_truncated", "ref3_presale_sidebet")
@@ -449,10 +448,7 @@ def test_reference_worked_by_hand(name):
 @pytest.fixture(scope="module")
 def store_dir(tmp_path_factory):
     """Return the folder of the reference store."""
-    folder = tmp_path_factory.mktemp("store")
-    with tarfile.open(REFERENCE / "store.tar.gz") as archive:
-        archive.extractall(folder, filter="data")
-    return next(folder.rglob("events_parquet"))
+    return unpack_store(tmp_path_factory.mktemp("store")) / "events_parquet"
 
 
 @needs_reference

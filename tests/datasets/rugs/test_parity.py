@@ -1,7 +1,6 @@
 """Rugs: every number of three rounds worked out by hand, and of a whole store, is the reference's."""
 
 import json
-import tarfile
 from collections import Counter
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from stages.datasets.rugs.encode.matches import match, recognised
 from stages.datasets.rugs.find import find
 from stages.datasets.rugs.schema import ACTIONS, FEATURE_NAMES
 from tests.helpers.places import REFERENCE_DIR
-from tests.helpers.rugs_rows import read_rows, write_rows
+from tests.helpers.rugs_rows import read_rows, unpack_store, write_rows
 
 REFERENCE = REFERENCE_DIR / "rugs"
 ROUNDS = ("ref1_plain_round", "ref2_dirty_truncated", "ref3_presale_sidebet")
@@ -81,10 +80,7 @@ def test_order_of_rows_and_files_does_not_matter(rows_per_file, tmp_path):
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("reference")
-    with tarfile.open(REFERENCE / "store.tar.gz") as archive:
-        archive.extractall(folder, filter="data")
-    return folder / "store"
+    return unpack_store(tmp_path_factory.mktemp("reference"))
 
 
 @pytest.fixture(scope="module")
