@@ -121,17 +121,17 @@ lock: $(READY)  ## Pin all packages of pyproject.toml in .requirements.txt, each
 		--generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links \
 		--output-file .requirements.txt pyproject.toml
 
-# A file of tests stays in one process; tests/conftest.py says which come first.
-PARALLEL := --numprocesses auto --dist loadfile --no-loadscope-reorder
+# A file of tests stays in one process. Those with many tests come first; of the slow ones, which tests/conftest.py names.
+PARALLEL := --numprocesses auto --dist loadfile
 
 test: $(ALL)  ## Run the tests, without those marked slow
 	@python -m pytest -m 'not slow' $(PARALLEL)
 
 test-slow: $(ALL)  ## Run the tests marked slow: real DVC repositories, kills, remotes
-	@python -m pytest -m 'slow and not train' $(PARALLEL)
+	@python -m pytest -m 'slow and not train' $(PARALLEL) --no-loadscope-reorder
 
 test-train: $(TEST_TORCH)  ## Install torch, and run the tests that need it
-	@python -m pytest -m train $(PARALLEL)
+	@python -m pytest -m train $(PARALLEL) --no-loadscope-reorder
 
 test-all: test test-slow test-train  ## Run all tests
 

@@ -139,6 +139,7 @@ def test_deal_of_many_keys_does_not_depend_on_their_order(many):
     assert list(deal(shuffled, cap).items()) == list(batches.items())
 
 
+@pytest.mark.slow
 @given(KEY_SETS, st.integers(1, 6), st.randoms())
 def test_deal_follows_the_definition_in_any_order(keys, batch_size, rng):
     shuffled = rng.sample(sorted(keys), len(keys))

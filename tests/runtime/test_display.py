@@ -88,6 +88,7 @@ def test_progress_is_drawn_in_place(workspace, columns):
     assert len(screen.bytes()) < 1_000 * n_frames
 
 
+@pytest.mark.slow
 def test_a_window_that_becomes_smaller_and_larger_stays_clean(workspace, go):
     go.unlink()
     with terminal(workspace, 200) as screen:
@@ -112,6 +113,7 @@ def test_a_long_name_is_cut_and_does_not_wrap(workspace, go):
         assert any(line.endswith("xx…") for line in screen.lines())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variables", [{"LOG": "warning"}, {"TERM": "dumb"}])
 @pytest.mark.usefixtures("go")
 def test_nothing_is_drawn_for_log_warning_and_a_dumb_terminal(workspace, variables):

@@ -94,6 +94,7 @@ def test_swap_that_grew_is_told(here, caplog, grown_mb, n_warnings):
     assert told == ["merge splendor: 300 MB were swapped out; lower MEMORY_GB"] * n_warnings
 
 
+@pytest.mark.slow
 def test_only_the_newer_half_of_a_long_log_is_kept(here, monkeypatch):
     monkeypatch.setattr(memory_log, "MOST_BYTES", 4000)
     for number in range(40):

@@ -127,6 +127,7 @@ def bomb(n_mb, kind):
     return b"".join(packer.compress(bytes(1 << 20)) for _ in range(n_mb)) + packer.flush()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["gz", "zst"])
 def test_a_bomb_is_a_bad_unit_in_little_memory(tmp_path, kind):
     """It stops at the size that a file may have, or where it swells beyond all measure."""

@@ -265,6 +265,7 @@ def check_lines(pieces, legacy):
     return len(games)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.lists(mutated(), max_size=4).map(b"\n".join), min_size=1, max_size=3), st.booleans())
 def test_fast_way_is_the_grammars(pieces, legacy):

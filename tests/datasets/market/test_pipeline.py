@@ -185,6 +185,7 @@ def split_days(folder, run, n_days, **windows):
     return finished
 
 
+@pytest.mark.slow
 def test_daily_bars_give_windows_and_a_part_without_one_is_told(tmp_path, run):
     """Five years of a stock have windows in all parts; too long ones are named with part, series, reason and knob."""
     finished = split_days(tmp_path, run, 1250, strategic=30)

@@ -75,6 +75,7 @@ def frames_of(rows):
     return [row for row in rows if row["event_name"] == "gameStateUpdate"]
 
 
+@pytest.mark.slow
 def test_bytes_are_a_function_of_the_options(tmp_path, monkeypatch, snapshot):
     """One worker, two, and a folder with another store and a killed run's rest in it give the same files."""
     for name, jobs in (("one", "1"), ("two", "2")):

@@ -363,6 +363,7 @@ FIELD = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.sampled_from(BASES), st.integers(1, 10**6), st.integers(0, 402), FIELD)
 @example(BASE, 17, 4, b"04")
