@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+import psutil
+
 
 @contextmanager
 def atomic(path: Path, is_synced: bool = False) -> Iterator[Path]:
@@ -89,24 +91,27 @@ def _temporary(path: Path) -> Path:
     A left-over under this very name is one too: in a container a process has the same id in every run.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    host = socket.gethostname()
-    for left_over in path.parent.glob(f".*.{glob.escape(host)}-*.tmp"):
-        process = left_over.name.removesuffix(".tmp").removesuffix(".old").rpartition("-")[2]
-        if process.isdecimal() and not _is_alive(int(process)):
-            _remove(left_over)
-    temporary = path.parent / f".{path.name}.{host}-{os.getpid()}.tmp"
+    _remove_left_overs(path.parent)
+    temporary = path.parent / f".{path.name}.{socket.gethostname()}-{os.getpid()}.tmp"
     _remove(temporary)
     return temporary
 
 
+def _remove_left_overs(folder: Path) -> None:
+    for left_over in folder.glob(f".*.{glob.escape(socket.gethostname())}-*.tmp"):
+        process = left_over.name.removesuffix(".tmp").removesuffix(".old").rpartition("-")[2]
+        if process.isdecimal() and not _is_alive(int(process)):
+            _remove(left_over)
+
+
 def _is_alive(process: int) -> bool:
+    """Say whether a process still runs: one that was killed keeps its number until its parent has asked for its end."""
     try:
-        os.kill(process, 0)
-    except ProcessLookupError:
+        return psutil.Process(process).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
         return False
-    except PermissionError:
-        pass
-    return True
+    except psutil.AccessDenied:
+        return True
 
 
 def _remove(path: Path) -> None:
@@ -125,6 +130,7 @@ def write_text(path: Path, text: str) -> None:
     """Write `text` as UTF-8 atomically and to the disk; leave the file alone when it already holds just that."""
     content = text.encode()
     if path.is_file() and path.read_bytes() == content:
+        _remove_left_overs(path.parent)
         return
     with atomic(path, is_synced=True) as temporary:
         temporary.write_bytes(content)

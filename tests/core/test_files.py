@@ -3,6 +3,8 @@
 import io
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -118,3 +120,40 @@ def test_a_signal_while_the_temporary_folder_is_made_leaves_nothing(tmp_path, mo
     with pytest.raises(KeyboardInterrupt), files.atomic_dir(tmp_path / "arrays"):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+KILLED_WHILE_IT_WRITES = """
+import sys, time
+from pathlib import Path
+from stages.core import files
+with files.atomic(Path(sys.argv[1])) as temporary:
+    temporary.write_text("half")
+    print(flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("was_whole", [False, True])
+def test_what_a_killed_process_left_goes_also_while_its_parent_has_not_asked_for_its_end(tmp_path, was_whole):
+    path = tmp_path / "list.yaml"
+    if was_whole:
+        path.write_text("whole")
+    command = [sys.executable, "-c", KILLED_WHILE_IT_WRITES, str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # dead, and still in the list of processes
+        assert len(list(tmp_path.glob(".*.tmp"))) == 1
+        files.write_text(path, "whole")
+        assert list(tmp_path.iterdir()) == [path]
+    assert path.read_text() == "whole"
+
+
+def test_what_a_living_process_writes_is_left_alone(tmp_path):
+    path = tmp_path / "list.yaml"
+    command = [sys.executable, "-c", KILLED_WHILE_IT_WRITES, str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        files.write_text(path, "whole")
+        assert len(list(tmp_path.glob(".*.tmp"))) == 1
+        process.kill()

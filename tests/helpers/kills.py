@@ -80,12 +80,22 @@ def wait_for(condition, seconds=60.0):
 
 
 def kill_group(process, number=signal.SIGKILL):
-    """Send a signal to a process group; say whether it was still at work."""
+    """Send a signal to a process group; say whether it was still at work. What is killed is gone when this returns."""
     was_running = process.poll() is None
+    members = [child for child in descendants(process) if _group(child) == process.pid]
     if was_running:
         os.killpg(process.pid, number)
     process.wait(timeout=30)
+    if number == signal.SIGKILL:
+        assert wait_until_gone(members, 30) == []  # one that waits for the disk dies later than the signal
     return was_running
+
+
+def _group(process):
+    try:
+        return os.getpgid(process.pid)
+    except ProcessLookupError:
+        return None
 
 
 def left_overs(clone):
