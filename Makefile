@@ -43,9 +43,10 @@ ALL := $(VENV)/.ready-all
 with = $(or $(wildcard $(ALL)),$(VENV)/.ready-$1)
 TORCH := $(VENV)/.torch
 TEST_TORCH := $(VENV)/.test-torch
+PEERS := $(VENV)/.peers
 RUN := $(READY) $(if $(filter dask,$(BACKEND)),$(call with,cluster))
 
-# All extras but those with torch, and those that only skipped tests need.
+# All extras but those with torch, those that only skipped tests need, and what the benchmark compares with.
 EXTRAS := cluster,report,look,test,remote,rl,calendars,bench,dev,build,install
 # uv installs in a quarter of pip's time, and keeps to the versions and hashes that .requirements.txt pins. It is the
 # machine's, or a pinned one in the environment. pip takes over where uv cannot be had or finds no index.
@@ -57,7 +58,7 @@ WITH_PIP = { echo "uv could not install them, see above; pip does, all extras in
 	$(PIP) --no-deps --no-build-isolation --editable .; }
 
 .DEFAULT_GOAL := help
-.PHONY: help setup preprocess lock test test-slow test-train test-all torture train sweep play predict iterate check lint format bench bench-train bench-iterate status plan diff report verify repair remote push pull merge work dag trace show export slim clean dataset
+.PHONY: help setup preprocess lock test test-slow test-train test-all torture train sweep play predict iterate check lint format bench bench-peers bench-train bench-iterate status plan diff report verify repair remote push pull merge work dag trace show export slim clean dataset
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -95,6 +96,11 @@ $(TORCH): $(READY)
 
 $(TEST_TORCH): $(TORCH) $(ALL)
 	@$(VENV)/bin/python -m pip install --quiet --no-build-isolation --editable '.[train,test-train]'
+	@touch $@
+
+$(PEERS): $(ALL)
+	@echo "Installing the libraries that the benchmark compares with, once: a minute, 600 MB" >&2
+	@$(INSTALL) '.[peers]' || $(PIP) --no-build-isolation --editable '.[peers]'
 	@touch $@
 
 setup: $(READY)  ## Make the virtual environment and install the pinned packages
@@ -158,6 +164,9 @@ bench: $(ALL)  ## Measure CPU and memory against plain pandas and pyarrow loops
 	@python tests/bench/rugs.py
 	@python tests/bench/shuffle.py
 	@python tests/bench/loader.py
+
+bench-peers: $(PEERS)  ## Measure CPU and memory against programs of six other libraries; takes half an hour
+	@python tests/bench/peers.py
 
 bench-train: $(ALL) $(TORCH)  ## Train, and measure it against what is demanded of it; takes half an hour
 	@python -m stages.commands.train
