@@ -93,7 +93,9 @@ def compare(work: Path, raw_dir: Path, n_games: int, arguments: argparse.Namespa
         shift = turn % len(names)
         for name in names[shift:] + names[:shift]:
             progress(f"{n_games:,} games, round {turn + 1} of {arguments.repeats}: {name}")
-            used[name].append(run_one(name, work, raw_dir, n_games, arguments.jobs))
+            one = run_one(name, work, raw_dir, n_games, arguments.jobs)
+            progress(f"{one.cpu_s:.2f} s of CPU, {one.wall_s:.1f} s, {one.peak_mb:,.0f} MB")
+            used[name].append(one)
     return used
 
 
