@@ -99,7 +99,7 @@ $(TEST_TORCH): $(TORCH) $(ALL)
 	@touch $@
 
 $(PEERS): $(ALL)
-	@echo "Installing the libraries that the benchmark compares with, once: a minute, 600 MB" >&2
+	@echo "Installing the libraries that the benchmark compares with, once: half a minute, 450 MB" >&2
 	@$(INSTALL) '.[peers]' || $(PIP) --no-build-isolation --editable '.[peers]'
 	@touch $@
 
