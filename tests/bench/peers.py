@@ -36,6 +36,8 @@ from contenders import CODE, ROOT
 from measure import Usage
 
 OURS = "batchwise"
+EACH = "batchwise, a process a batch"  # as DVC runs it
+VERBS = ("discover", "process", "merge", "split")
 PROGRAMS = {  # name: module, what follows RAW and OUT
     "pyarrow": ("pyarrow",),
     "pyarrow, files joined": ("pyarrow", "joined"),
@@ -80,14 +82,28 @@ def run_peer(name: str, raw_dir: Path, out_dir: Path, code: Path) -> Usage:
 
 
 def run_ours(work: Path, raw_dir: Path, n_games: int, jobs: int) -> Usage:
-    """Run discover, process (each batch its own process), merge and split, as DVC does, without DVC."""
+    """Run the four verbs as a user types them, all batches in one process, without DVC."""
+    total = measure.NOTHING
+    environment = {"PYTHONPATH": str(work / CODE), "JOBS": str(jobs), "LOG": "warning"}
+    with contenders.workspace(work, raw_dir) as folder:
+        for verb in VERBS:
+            measure.warm_memory(contenders.WARM_BYTES[verb] * n_games)
+            total += measure.run([sys.executable, "-m", f"stages.{verb}", "splendor"], folder, environment)
+    return total
+
+
+def run_each(work: Path, raw_dir: Path, n_games: int, jobs: int) -> Usage:
+    """Run the verbs with a process for each batch."""
     with contenders.workspace(work, raw_dir) as folder:
         return contenders.batchwise(folder, n_games, jobs).total
 
 
+BATCHWISE = {OURS: run_ours, EACH: run_each}
+
+
 def compare(work: Path, raw_dir: Path, n_games: int, arguments: argparse.Namespace) -> dict[str, list[Usage]]:
     """Return what each used in each round."""
-    names = [OURS, *(name for name in PROGRAMS if PROGRAMS[name][0] in arguments.libraries)]
+    names = [*BATCHWISE, *(name for name in PROGRAMS if PROGRAMS[name][0] in arguments.libraries)]
     used: dict[str, list[Usage]] = {name: [] for name in names}
     for turn in range(arguments.repeats):
         shift = turn % len(names)
@@ -101,8 +117,8 @@ def compare(work: Path, raw_dir: Path, n_games: int, arguments: argparse.Namespa
 
 def run_one(name: str, work: Path, raw_dir: Path, n_games: int, jobs: int) -> Usage:
     """Run batchwise or a peer once; what it wrote is removed."""
-    if name == OURS:
-        return run_ours(work, raw_dir, n_games, jobs)
+    if name in BATCHWISE:
+        return BATCHWISE[name](work, raw_dir, n_games, jobs)
     out_dir = work / "peer.tmp"
     measure.warm_memory(LOOP_BYTES * n_games)
     try:
@@ -129,7 +145,7 @@ def report(sizes: Mapping[int, Mapping[str, Mapping[str, float]]]) -> str:
         for name, used in results.items():
             cells = (f"{used['cpu_s']:.1f}", f"{used['cpu_s'] / ours:.1f}", f"{used['wall_s']:.1f}")
             rows.append((name, f"{n_games:,}", *cells, f"{used['peak_mb']:,.0f}"))
-        peers = {name: used["cpu_s"] / ours for name, used in results.items() if name != OURS}
+        peers = {name: used["cpu_s"] / ours for name, used in results.items() if name in PROGRAMS}
         if peers:
             best = min(peers, key=lambda name: peers[name])
             verdict = "PASS" if peers[best] >= GOAL else "MISS"
