@@ -109,6 +109,8 @@ def stop(running: Sequence[Running], is_told: bool) -> None:
             if one.process.poll() is None:
                 _tell(one, number)
         _await(running, seconds)
+    for one in running:
+        one.close()
 
 
 def _tell(one: Running, number: signal.Signals) -> None:
