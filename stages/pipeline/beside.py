@@ -20,6 +20,7 @@ from typing import IO
 from stages.pipeline import verbs
 from stages.pipeline.stage_internals import Command
 from stages.runtime.memory import budget_mb
+from stages.runtime.notes import ELSEWHERE, ProcessNotes
 from stages.runtime.signals import die_with_parent
 from stages.runtime.workers import job_count
 
@@ -56,16 +57,22 @@ def shares(names: Sequence[str]) -> Shares:
 
 @dataclass
 class Running:
-    """A command that runs; `output` is None where it writes to the terminal itself."""
+    """A command that runs; `output` is None where it writes to the terminal itself, as are the notes of its workers."""
 
     process: "subprocess.Popen[bytes]"
     output: IO[bytes] | None
+    notes: ProcessNotes | None
     started: float = field(default_factory=time.monotonic)
 
     @property
     def seconds(self) -> float:
         """How long it has run."""
         return time.monotonic() - self.started
+
+    def doing(self) -> str:
+        """Return what its workers are at, or for how long it has run."""
+        notes = self.notes.read() if self.notes else {}
+        return ", ".join(notes.values()) or f"{self.seconds:.0f} s"
 
     def text(self) -> str:
         """Return what it wrote, nothing where that went to the terminal."""
@@ -78,6 +85,8 @@ class Running:
         """Forget what it wrote."""
         if self.output is not None:
             self.output.close()
+        if self.notes is not None:
+            self.notes.close()
 
 
 def start(command: Command, variables: Mapping[str, str], is_alone: bool) -> Running:
@@ -87,30 +96,48 @@ def start(command: Command, variables: Mapping[str, str], is_alone: bool) -> Run
     when it ends, so that lines do not mix.
     """
     output = None if is_alone else tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
+    notes = None if is_alone else ProcessNotes()
+    told_in = {} if notes is None else {ELSEWHERE: notes.folder}
     process = subprocess.Popen(
         command.words,
         cwd=command.folder,
-        env={**command.environment, **variables},
+        env={**command.environment, **variables, **told_in},
         stdin=None if is_alone else subprocess.DEVNULL,
         stdout=output,
         stderr=output,
         preexec_fn=die_with_parent,
         process_group=None if is_alone else 0,
     )
-    return Running(process, output)
+    return Running(process, output, notes)
 
 
-def stop(running: Sequence[Running], is_told: bool) -> None:
-    """Have commands end, and wait for it; `is_told` says that the terminal has told those that write to it."""
+def stop(running: Sequence[Running], is_told: bool) -> list[str]:
+    """Have commands end, and wait for it.
+
+    Parameters
+    ----------
+    running
+        The commands.
+    is_told
+        Whether it is for Ctrl-C, of which the terminal has told those that write to it.
+
+    Returns
+    -------
+    list[str]
+        The last lines of the others, which say what is kept, each once.
+    """
     if is_told:
         _await([one for one in running if one.output is None], GRACE_S)
-    for number, seconds in ((signal.SIGTERM, STOP_S), (signal.SIGKILL, STOP_S)):
+    first = signal.SIGINT if is_told else signal.SIGTERM
+    for number, seconds in ((first, STOP_S), (signal.SIGKILL, STOP_S)):
         for one in running:
             if one.process.poll() is None:
                 _tell(one, number)
         _await(running, seconds)
+    lines = {line for one in running for line in one.text().splitlines()[-1:]}
     for one in running:
         one.close()
+    return sorted(lines)
 
 
 def _tell(one: Running, number: signal.Signals) -> None:

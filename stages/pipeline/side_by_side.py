@@ -131,8 +131,8 @@ class _Run:
     # What the display shows.
 
     def busy(self) -> Mapping[str, str]:
-        """Return the stages whose commands run, with their seconds."""
-        return {name: f"{one.seconds:.0f} s" for name, one in self._running.copy().items()}
+        """Return the stages whose commands run, with what their workers are at."""
+        return {name: one.doing() for name, one in self._running.copy().items()}
 
     def counts(self) -> Counts:
         """Return how many stages are up to date."""
@@ -160,7 +160,8 @@ class _Run:
             raise
         finally:
             self._leave_display()
-            stop(list(self._running.values()), is_told)
+            for line in stop(list(self._running.values()), is_told):
+                logger.warning(line)
             self._pipeline.release()
             self._record()
 
