@@ -105,9 +105,15 @@ def test_each_pass_is_the_next_epoch(folder, epochs, make):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("make", [plain, stateful, TorchLoader])
-@pytest.mark.parametrize("start", ["fork", "spawn", "forkserver"])
-@pytest.mark.parametrize("persistent", [False, True])
+@pytest.mark.parametrize(
+    ("make", "start", "persistent"),
+    [
+        *product([plain, stateful, TorchLoader], ["fork"], [False, True]),
+        *product([plain, stateful, TorchLoader], ["spawn"], [True]),
+        (TorchLoader, "spawn", False),  # twenty seconds: ten processes that import torch
+        (plain, "forkserver", True),  # which gets the dataset as a spawned one does
+    ],
+)
 def test_each_pass_is_the_next_epoch_for_workers(folder, epochs, make, start, persistent):
     """Also for those that stay, in each way to start them."""
     data = dataset(folder)
