@@ -38,9 +38,10 @@ class Clone:
     def __init__(self, folder):
         self.folder = folder
 
-    def run(self, *command, check=True):
+    def run(self, *command, check=True, **variables):
         environment = {key: value for key, value in os.environ.items() if not key.startswith(("DVC_", "GIT_", "MAKE"))}
         environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+        environment |= variables
         if module := as_module(command):
             done = nursery_of_clones().run(module, self.folder, environment)
         else:
@@ -139,25 +140,27 @@ def make_clone(folder, dataset="splendor", trains=False):
 
 
 def whole_clone(tmp_path_factory):
-    """Return a clone of all datasets in which one bare `dvc repro` ran, and the stages it ran.
-
-    It is one for all files of tests, which run nothing in it and take copies.
-    """
-    return _built(tmp_path_factory, "whole_clone", None)
+    """Return a clone of all datasets in which one bare `dvc repro` ran, and the stages it ran, see `built_once`."""
+    return built_once(tmp_path_factory, "whole_clone", lambda folder: make_clone(folder, None))
 
 
 def built_clone(tmp_path_factory):
     """Return the same of one dataset alone."""
-    return _built(tmp_path_factory, "built_clone", "splendor")
+    return built_once(tmp_path_factory, "built_clone", make_clone)
 
 
-def _built(tmp_path_factory, name, dataset):
-    def make(folder):
+def built_once(tmp_path_factory, name, make):
+    """Return a clone after one bare `dvc repro`, and the stages it ran.
+
+    It is made once for all files of tests, by `make` in an empty folder. They run nothing in it, and take copies.
+    """
+
+    def build(folder):
         (folder / "clone").mkdir()
-        ran = make_clone(folder / "clone", dataset).repro()
+        ran = make(folder / "clone").repro()
         (folder / "ran").write_text("\n".join(ran))
 
-    folder = made_once(tmp_path_factory, name, make)
+    folder = made_once(tmp_path_factory, name, build)
     return Clone(folder / "clone"), (folder / "ran").read_text().split("\n")
 
 
