@@ -19,7 +19,6 @@ from tests.pipeline.test_incremental import (
     copy_of,
     dealt,
     edit,
-    finished_clone,
     games,
     overflowing,
     remove,
@@ -33,7 +32,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A clone with games of its own in which `make preprocess` ran."""
-    clone = copy_of(finished_clone(tmp_path_factory)[0], tmp_path_factory.mktemp("finished") / "clone")
+    clone = make_small_clone(tmp_path_factory.mktemp("finished"))
     clone.run(sys.executable, "-m", "stages.commands.preprocess")
     return clone
 
