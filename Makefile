@@ -43,6 +43,7 @@ ALL := $(VENV)/.ready-all
 with = $(or $(wildcard $(ALL)),$(VENV)/.ready-$1)
 TORCH := $(VENV)/.torch
 TEST_TORCH := $(VENV)/.test-torch
+TEST_READERS := $(VENV)/.test-readers
 PEERS := $(VENV)/.peers
 RUN := $(READY) $(if $(filter dask,$(BACKEND)),$(call with,cluster))
 
@@ -98,6 +99,11 @@ $(TEST_TORCH): $(TORCH) $(ALL)
 	@$(VENV)/bin/python -m pip install --quiet --no-build-isolation --editable '.[train,test-train]'
 	@touch $@
 
+$(TEST_READERS): $(ALL)
+	@echo "Installing what tests open exports with and run the notebook in, once: 10 s, 380 MB more" >&2
+	@$(INSTALL) '.[test-readers]' || $(VENV)/bin/python -m pip install --quiet --no-build-isolation --editable '.[test-readers]'
+	@touch $@
+
 $(PEERS): $(ALL)
 	@echo "Installing the libraries that the benchmark compares with, once: half a minute, 450 MB" >&2
 	@$(INSTALL) '.[peers]' || $(PIP) --no-build-isolation --editable '.[peers]'
@@ -133,7 +139,7 @@ PARALLEL := --numprocesses auto --dist loadfile
 test: $(ALL)  ## Run the tests, without those marked slow
 	@python -m pytest -m 'not slow' $(PARALLEL)
 
-test-slow: $(ALL)  ## Run the tests marked slow: real DVC repositories, kills, remotes
+test-slow: $(TEST_READERS)  ## Run the tests marked slow: real DVC repositories, kills, remotes
 	@python -m pytest -m 'slow and not train' $(PARALLEL) --no-loadscope-reorder
 
 test-train: $(TEST_TORCH)  ## Install torch, and run the tests that need it

@@ -48,13 +48,13 @@ class Growth:
 
 
 class FilesMade:
-    """What is said of a simulator without `progress`: the files that it has written by now."""
+    """What is said of a simulator without `progress`: the files that it has written by now, of those that it will."""
 
     noun = "files"
 
-    def __init__(self, dataset: str, folder: Path) -> None:
+    def __init__(self, dataset: str, folder: Path, n_all: int | None) -> None:
         self.title = f"simulate {dataset}"
-        self._folder, self._since = folder, time.time_ns()
+        self._folder, self._since, self._n_all = folder, time.time_ns(), n_all
         self._looked, self._n_files, self._n_bytes = -math.inf, 0, 0
 
     def busy(self) -> Mapping[str, str]:
@@ -63,9 +63,9 @@ class FilesMade:
         return {"written": f"{self._n_bytes / 1e6:,.1f} MB"}
 
     def counts(self) -> Counts:
-        """Return how many files are written; how many there will be is not known."""
+        """Return how many files are written, and how many there will be where the simulator knows."""
         self._look()
-        return Counts(self._n_files, None, None)
+        return Counts(self._n_files, self._n_all, None)
 
     def _look(self) -> None:
         """Look into the folder, once a second: it may hold thousands of files."""
@@ -93,7 +93,11 @@ def simulate(dataset: str, settings: Mapping[str, Any]) -> None:
     with MemoryLog("simulate", dataset) as log:
         log.record("start")
         started = time.monotonic()
-        shown = Growth(dataset, partial(progress, folder, settings)) if progress else FilesMade(dataset, folder)
+        if progress:
+            shown: Growth | FilesMade = Growth(dataset, partial(progress, folder, settings))
+        else:
+            n_files = getattr(simulator, "n_files", None)
+            shown = FilesMade(dataset, folder, n_files(settings) if n_files else None)
         with Display(shown, log.watch) if sys.stderr.isatty() else nullcontext():
             figures = simulator.write(folder, settings) or {}
         log.record("end", **figures, seconds=round(time.monotonic() - started, 2))

@@ -66,7 +66,7 @@ def test_a_simulator_that_says_nothing_shows_the_files_it_writes(tmp_path, monke
     monkeypatch.setattr("stages.simulate.LOOK_S", 0.0)
     (tmp_path / "old.csv").write_text("x")
     os.utime(tmp_path / "old.csv", (1, 1))
-    made = FilesMade("x", tmp_path)
+    made = FilesMade("x", tmp_path, None)
     display = Display(made, Watch(str, print))
     assert [display.lines()[i].split(", ")[0].strip() for i in (0, 1)] == ["written: 0.0 MB", "files: 0"]
     (tmp_path / "games").mkdir()
@@ -76,6 +76,11 @@ def test_a_simulator_that_says_nothing_shows_the_files_it_writes(tmp_path, monke
     assert display.lines()[0] == "  written: 2.0 MB"
     assert re.fullmatch(r"  files: 2, 0:00:0\d so far", display.lines()[1])
     assert made.title == "simulate x"
+    assert " 0/40, " in Display(FilesMade("x", tmp_path / "none", 40), Watch(str, print)).lines()[1]
+
+
+# How many files there will be is known of two of them.
+SHOWN = {"market": r"\d+/\d+, .* files/s", "rugs": r"files: \d+, 0:00:\d+ so far", "splendor": r"\d+/\d+, .* files/s"}
 
 
 @pytest.mark.slow
@@ -87,6 +92,7 @@ def test_a_terminal_shows_that_each_simulation_goes_on(dataset, here):
     (here / "params.yaml").write_text(json.dumps({**sample, "simulate": {dataset: settings}}))
     command = [sys.executable, "-m", "stages.simulate", dataset]
     with Terminal(command, here, {**os.environ, "PYTHONPATH": str(REPOSITORY), "JOBS": "1"}) as terminal:
-        assert terminal.until(lambda: re.search(r"files: \d+, 0:00:\d+ so far", terminal.text()))
+        assert terminal.until(lambda: re.search(SHOWN[dataset], terminal.text()))
         assert terminal.wait() == 0
-        assert "so far" not in terminal.text()
+        assert "files:" not in terminal.text()
+        assert "files/s" not in terminal.text()

@@ -134,7 +134,8 @@ def read_fields(folder: Path) -> list[NamedField]:
         entries = json.loads(path.read_text(encoding="utf-8"))
         fields = from_json(entries)
     except FileNotFoundError:
-        raise DamagedFile(f"{path}: not found, expected the merged arrays; run merge or `dvc repro`") from None
+        cure = "`dvc checkout` brings back what `make slim` dropped, `dvc repro` makes it anew"
+        raise DamagedFile(f"{path}: not found, expected the merged arrays; {cure}") from None
     except (ValueError, RecursionError) as error:
         raise DamagedFile(f"{path}: not what merge writes ({error}); remove it, `dvc repro`") from None
     if any(entry.get("check") != _check(entry) or entry.get("crc") is None for entry in entries):

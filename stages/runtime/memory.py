@@ -185,6 +185,8 @@ class Watch:
         Called from the thread with each measured `Usage`.
     advice
         What to do when the budget is exceeded, for the error.
+    only_looks
+        Interrupt nothing: every child of this process keeps a share of the budget by itself.
 
     Attributes
     ----------
@@ -195,7 +197,11 @@ class Watch:
     """
 
     def __init__(
-        self, describe: Callable[[], str], on_sample: Callable[[Usage], None], advice: str = "raise MEMORY_GB"
+        self,
+        describe: Callable[[], str],
+        on_sample: Callable[[Usage], None],
+        advice: str = "raise MEMORY_GB",
+        only_looks: bool = False,
     ) -> None:
         self.budget_mb = budget_mb()
         self._most_mb = STOP_SHARE * self.budget_mb
@@ -203,7 +209,7 @@ class Watch:
         self.peak_mb = 0.0
         self._recent_peak_mb = 0.0
         self._describe, self._on_sample, self._advice = describe, on_sample, advice
-        self._is_over = False
+        self._only_looks = self._is_over = only_looks
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._look, name="memory watch", daemon=True)
         self.measure()
@@ -274,6 +280,8 @@ class Watch:
 
     def _rest_s(self) -> float:
         """Return when to look again: before a tree that grows as fast as it can exceeds the budget."""
+        if self._only_looks:
+            return SAMPLE_S
         return min(max((self._most_mb - self.estimate_mb) / FASTEST_MB_S, LEAST_REST_S), MOST_REST_S)
 
     def _interrupt(self) -> None:

@@ -13,7 +13,8 @@ A dataset called `<name>` is the package `stages/datasets/<name>/` with
   unit's own bytes are not simply those of its sources, ``content(raw_dir, unit) -> bytes``, which its digest is the
   digest of, and ``locate(raw_dir, unit, lines) -> [(path, line), ...]``;
 - `simulate/` (optional): ``write(folder, options)``: small real raw data into a folder that may hold what an earlier or
-  a killed run left; it may return figures for the log, and have ``progress(folder, options) -> (done, all)``.
+  a killed run left; it may return figures for the log, and have ``progress(folder, options) -> (done, all)`` or, where
+  it writes known files, ``n_files(options) -> int``.
 
 They are apart so that an edit reruns only the verb that uses it, and no verb imports what it does not need. Beside them
 may lie `report/` (figures of its own on the report's page), `training/` (what a trainer of this data needs) and

@@ -82,7 +82,7 @@ class _Task(NamedTuple):
     dialect: str
 
 
-def write(folder: Path, options: Mapping[str, Any]) -> None:
+def write(folder: Path, options: Mapping[str, Any]) -> dict[str, int]:
     """Write a CSV file for each instrument and remove every other file in the folder.
 
     Parameters
@@ -91,6 +91,11 @@ def write(folder: Path, options: Mapping[str, Any]) -> None:
         Made if absent.
     options
         See the module.
+
+    Returns
+    -------
+    dict of str to int
+        The number of files and of their bars, for the log.
 
     Raises
     ------
@@ -101,8 +106,12 @@ def write(folder: Path, options: Mapping[str, Any]) -> None:
     tasks = [_task(folder, name, entry, settings.seed) for name, entry in settings.instruments.items()]
     folder.mkdir(parents=True, exist_ok=True)
     remove_others(folder, {task.path for task in tasks})
-    for _ in ordered(_write_one, tasks):
-        pass
+    return {"n_files": len(tasks), "n_bars": sum(ordered(_write_one, tasks))}
+
+
+def n_files(options: Mapping[str, Any]) -> int:
+    """Return how many instruments: each has a file."""
+    return len(parse_settings(options).instruments)
 
 
 def parse_settings(entry: Mapping[str, Any]) -> Settings:

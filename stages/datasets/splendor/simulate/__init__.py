@@ -109,7 +109,7 @@ def _play_game(game_id: int, n_players: int, rng: random.Random) -> list[str] | 
     return rows
 
 
-def write(folder: Path, options: Mapping[str, Any]) -> None:
+def write(folder: Path, options: Mapping[str, Any]) -> dict[str, int]:
     """Write the games `{2,3,4}_games/{id}.csv` and remove every other file in it.
 
     Parameters
@@ -118,6 +118,11 @@ def write(folder: Path, options: Mapping[str, Any]) -> None:
         Folder for the three folders of games; made if absent.
     options : Mapping
         See `Settings`.
+
+    Returns
+    -------
+    dict of str to int
+        The number of games, for the log.
 
     Raises
     ------
@@ -131,8 +136,12 @@ def write(folder: Path, options: Mapping[str, Any]) -> None:
         (folder / f"{n_players}_games").mkdir(parents=True, exist_ok=True)
     starts = range(1, games + 1, _GAMES_PER_TASK)
     tasks = [_Task(folder, settings.seed, range(i, min(i + _GAMES_PER_TASK, games + 1))) for i in starts]
-    for _ in ordered(_write_games, tasks):
-        pass
+    return {"n_games": sum(ordered(_write_games, tasks))}
+
+
+def n_files(options: Mapping[str, Any]) -> int:
+    """Return how many games: each game has a file."""
+    return parse_settings(options).games
 
 
 def parse_settings(entry: Mapping[str, Any]) -> Settings:
