@@ -131,7 +131,8 @@ def test_a_target_installs_what_it_needs_and_no_more(tmp_path):
     assert installed("push") == installed("pull") == installed("verify", "REMOTE=yes") == ["remote"]
     [extras] = installed("test")
     known = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    assert set(extras.split(",")) == known.keys() - {"train", "test-train", "export", "notebook"}
+    assert set(extras.split(",")) == known.keys() - {"train", "test-train", "test-readers", "export", "notebook"}
+    assert installed("test-slow")[:2] == [extras, "test-readers"]
     (tmp_path / ".ready-all").touch()
     for target in ("report", "push", "test"):
         assert installed(target) == [], target
