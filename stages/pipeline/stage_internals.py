@@ -247,6 +247,14 @@ class Pipeline:
         stage.save(run_cache=is_cached)
         stage.commit()
 
+    def command(self, name: str) -> str:
+        """Return the command that dvc.yaml gives a stage."""
+        return str(self._stages[name].cmd)
+
+    def digests(self, name: str) -> list[str]:
+        """Return the MD5 of each output of a stage as it was saved."""
+        return [str(out.hash_info.value) for out in self._stages[name].outs]
+
     def is_kept(self, name: str) -> bool:
         """Say whether the run cache keeps what a stage wrote, so that it is not lost before dvc.lock is written."""
         from dvc.stage.cache import _can_hash
