@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from stages.commands import witness
@@ -21,6 +22,7 @@ from stages.core.params import Params
 from stages.discover import discover
 from stages.pipeline import dvc, lock, merges, side_by_side, verbs
 from stages.processed import Processed
+from stages.processing.cluster import Cluster, is_asked_for
 from stages.report import cards
 from stages.runtime import cli, memory_log
 from stages.runtime.memory_log import LogEntry
@@ -48,7 +50,8 @@ def preprocess(params: Params, datasets: Sequence[str]) -> None:
     witness.refuse_damaged()
     simulates = may_simulate()
     simulated = [verbs.stage_name("simulate", dataset) for dataset in datasets if params.takes_sample(dataset)]
-    with side_by_side.Reproducer(FAILURE) as dvc_stages:
+    opens = partial(Cluster, params.datasets) if is_asked_for() else None
+    with side_by_side.Reproducer(FAILURE, opens) as dvc_stages:
         if simulated and simulates:
             dvc_stages.repro(simulated)
         for dataset in datasets:

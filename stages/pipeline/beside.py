@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import IO
+from typing import IO, Any
 
 from stages.pipeline import verbs
 from stages.pipeline.stage_internals import Command
@@ -156,17 +156,26 @@ def _await(running: Sequence[Running], seconds: float) -> None:
         time.sleep(POLL_S)
 
 
-def await_any(running: Sequence[Running]) -> None:
-    """Wait until one of the commands has ended."""
+def await_any(running: Sequence[Running], others: Sequence[Any] = (), seconds: float | None = None) -> None:
+    """Wait until one of the commands has ended.
+
+    Parameters
+    ----------
+    running
+        The commands.
+    others
+        What has a `fileno` to read from, which ends the wait too.
+    seconds
+        The longest wait; None is for ever.
+    """
     with contextlib.ExitStack() as stack:
-        watched = []
+        watched = list(others)
         for one in running:
             if one.process.poll() is not None:
                 return
             if hasattr(os, "pidfd_open"):
                 watched.append(os.pidfd_open(one.process.pid))
                 stack.callback(os.close, watched[-1])
-        if watched:
-            select.select(watched, [], [])
-        else:
-            time.sleep(POLL_S)
+            else:
+                seconds = POLL_S
+        select.select(watched, [], [], seconds)

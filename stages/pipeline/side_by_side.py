@@ -11,6 +11,8 @@ Each command has a share of the memory budget (`stages.pipeline.beside`). A stag
 again, alone and with all of the budget. One that has nothing to run beside it has the terminal and the whole budget
 from the start.
 
+With a cluster, all batches that are to be made are in flight there at once (`stages.pipeline.elsewhere`).
+
 Where DVC is another than the one that was tried, or fails at something, `dvc repro` does the work, and says what is
 wrong.
 """
@@ -24,6 +26,7 @@ from typing import Self
 from stages.core.errors import ExpectedError
 from stages.pipeline import dvc, stage_internals, verbs
 from stages.pipeline.beside import Running, await_any, shares, start, stop
+from stages.pipeline.elsewhere import LOOK_S, Elsewhere, Opens, Promised, check
 from stages.pipeline.stage_internals import NotByHand, Pipeline
 from stages.runtime.display import Counts, Display
 from stages.runtime.memory import Watch
@@ -42,10 +45,13 @@ class Reproducer:
     ----------
     failure
         The text of the error when a stage fails: what failed and what to do.
+    opens
+        Reaches those who make batches elsewhere, if some do.
     """
 
-    def __init__(self, failure: str) -> None:
+    def __init__(self, failure: str, opens: Opens | None = None) -> None:
         self._failure = failure
+        self._elsewhere = Elsewhere(opens)
         self._opened = contextlib.ExitStack()
         self._pipeline: Pipeline | None = None
         self._is_usable = stage_internals.is_as_tried()
@@ -57,6 +63,7 @@ class Reproducer:
         self._close()
 
     def _close(self) -> None:
+        self._elsewhere.close()
         self._pipeline = None
         self._opened.close()
 
@@ -90,7 +97,8 @@ class Reproducer:
         with stage_internals.failures_as_not_by_hand():
             if self._pipeline is None:
                 self._pipeline = self._opened.enter_context(stage_internals.opened(job_count()))
-            _Run(self._pipeline, self._pipeline.plan(targets, single_item), self._failure).finish()
+            before = self._pipeline.plan(targets, single_item)
+            _Run(self._pipeline, before, self._failure, self._elsewhere).finish()
 
 
 def _say(text: str) -> None:
@@ -111,13 +119,18 @@ class _Run:
         The stages in DVC's order, each with those that it waits for.
     failure
         Text of the error when one fails.
+    elsewhere
+        Who makes batches beside this machine, if somebody does.
     """
 
     title = "Running stages side by side"
     noun = "stages"
 
-    def __init__(self, pipeline: Pipeline, before: Mapping[str, set[str]], failure: str) -> None:
+    def __init__(
+        self, pipeline: Pipeline, before: Mapping[str, set[str]], failure: str, elsewhere: Elsewhere | None = None
+    ) -> None:
         self._pipeline, self._failure = pipeline, failure
+        self._elsewhere = Elsewhere(None) if elsewhere is None else elsewhere
         self._before = {name: set(others) for name, others in before.items()}
         self._n_stages = len(before)
         self._shares = shares(list(before))
@@ -131,8 +144,9 @@ class _Run:
     # What the display shows.
 
     def busy(self) -> Mapping[str, str]:
-        """Return the stages whose commands run, with what their workers are at."""
-        return {name: one.doing() for name, one in self._running.copy().items()}
+        """Return the stages whose commands run, with what their workers are at, and what is made elsewhere."""
+        here = {name: one.doing() for name, one in self._running.copy().items()}
+        return {**here, **self._elsewhere.busy()}
 
     def counts(self) -> Counts:
         """Return how many stages are up to date."""
@@ -150,16 +164,17 @@ class _Run:
         """
         is_told = False
         try:
-            while self._before or self._to_run or self._to_run_alone or self._running:
+            while self._before or self._to_run or self._to_run_alone or self._running or self._elsewhere:
                 self._look()
                 self._begin()
-                if self._running:
+                if self._running or self._elsewhere:
                     self._wait()
         except KeyboardInterrupt:
             is_told = True
             raise
         finally:
             self._leave_display()
+            self._elsewhere.stop()
             for line in stop(list(self._running.values()), is_told):
                 logger.warning(line)
             self._pipeline.release()
@@ -189,7 +204,13 @@ class _Run:
             others.discard(name)
 
     def _begin(self) -> None:
-        """Start commands until as many run as may."""
+        """Start commands until as many run as may; elsewhere, all that can."""
+        for name in list(self._to_run):
+            if self._elsewhere.takes(name, self._pipeline.command(name)):
+                self._to_run.remove(name)
+                self._pipeline.begin(name)
+                self._enter_display()
+                self._elsewhere.begin(name)
         if self._to_run_alone:
             if not self._running:
                 self._begin_one(self._to_run_alone.pop(0), is_alone=True)
@@ -221,12 +242,22 @@ class _Run:
         # An expand may run a DVC of its own, which needs the lock.
         waits_for_expand = any(map(_is_expand, self._running))
         with self._pipeline.unlocked() if waits_for_expand else contextlib.nullcontext():
-            while not self._ended() or any(map(_is_expand, self._running.keys() - self._ended())):
+            while not self._can_go_on():
                 names = [name for name in self._running if not waits_for_expand or _is_expand(name)]
-                await_any([self._running[name] for name in names])
+                await_any([self._running[name] for name in names], self._elsewhere.watched(), LOOK_S)
+                self._elsewhere.look()
         self._pipeline.look_anew()
         for name in sorted(self._ended()):
             self._end(name)
+        for name, promised in self._elsewhere.ended():
+            self._end_elsewhere(name, promised)
+
+    def _can_go_on(self) -> bool:
+        """Say whether something has ended, and no expand runs."""
+        ended = self._ended()
+        if any(map(_is_expand, self._running.keys() - ended)):
+            return False
+        return bool(ended) or self._elsewhere.has_ended()
 
     def _ended(self) -> set[str]:
         return {name for name, one in self._running.items() if one.process.poll() is not None}
@@ -252,6 +283,20 @@ class _Run:
         self._is_done(name)
         if one.seconds > WORTH_RECORDING_S and not self._pipeline.is_kept(name):
             self._record()
+
+    def _end_elsewhere(self, name: str, promised: Promised) -> None:
+        """Save the batch of a stage that was made elsewhere, or say why it failed."""
+        _say(f"Running stage '{name}':\n")
+        try:
+            md5 = promised.take()
+        except ExpectedError as error:
+            self._pipeline.end(name, is_done=False)
+            logger.error("%s", error)  # noqa: TRY400 - it is told as any other, without a traceback
+            raise ExpectedError(self._failure) from None
+        self._pipeline.end(name, is_done=True)
+        check(name, md5, self._pipeline.digests(name)[0])
+        self._done.append(name)
+        self._is_done(name)
 
     def _record(self) -> None:
         done, self._done = self._done, []

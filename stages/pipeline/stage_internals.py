@@ -20,7 +20,7 @@ from typing import Any
 
 from stages.core.files import write_text
 from stages.pipeline.dvc_cli import means_something
-from stages.pipeline.internals import TRIED_WITH, modified
+from stages.pipeline.internals import TRIED_WITH, CachedFile, entries_of, modified, object_parts
 
 LOCK = Path("dvc.lock")
 READ = (Path("dvc.yaml"), LOCK, Path("params.yaml"))  # and the lists: what decides which stages there are
@@ -246,6 +246,26 @@ class Pipeline:
         is_cached = all(out.use_cache or out.is_metric or out.is_plot for out in stage.outs)
         stage.save(run_cache=is_cached)
         stage.commit()
+
+    def command(self, name: str) -> str:
+        """Return the command that dvc.yaml gives a stage."""
+        return str(self._stages[name].cmd)
+
+    def digests(self, name: str) -> list[str]:
+        """Return the MD5 of each output of a stage as it was saved."""
+        return [str(out.hash_info.value) for out in self._stages[name].outs]
+
+    def cached_files(self, name: str) -> list[CachedFile]:
+        """Return the outputs of a stage as they were saved, each a file, with its object in the cache."""
+        store = Path(self._repo.cache.local.path).parent.parent
+        return [
+            CachedFile(Path(str(out)), md5, store.joinpath(*object_parts(md5)))
+            for out, md5 in zip(self._stages[name].outs, self.digests(name), strict=True)
+        ]
+
+    def run_cache_entries(self, name: str, key: str) -> Path:
+        """Return the local folder with the run-cache entries of a stage that is up to date; as that of `internals`."""
+        return entries_of(self._repo, self._stages[name], key)
 
     def is_kept(self, name: str) -> bool:
         """Say whether the run cache keeps what a stage wrote, so that it is not lost before dvc.lock is written."""

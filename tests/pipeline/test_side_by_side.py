@@ -5,13 +5,15 @@ import itertools
 import os
 import re
 import signal
+import socket
 import sys
 
 import psutil
 import pytest
 
 from stages.core.errors import ExpectedError
-from stages.pipeline import side_by_side, stage_internals
+from stages.pipeline import side_by_side, stage_internals, verbs
+from stages.pipeline.elsewhere import Elsewhere
 from tests.helpers.clones import copy_of, make_clone, recorded, with_few_games
 from tests.helpers.kills import begin, everything, left_overs, running, wait_for, wait_until_gone
 
@@ -43,6 +45,12 @@ class Stages:
 
     def end(self, name, is_done):
         self.ended.append(name)
+
+    def command(self, name):
+        return verbs.command(name)
+
+    def digests(self, name):
+        return ["right"]
 
     def is_kept(self, name):
         return True
@@ -115,14 +123,94 @@ def test_one_whose_share_of_the_memory_is_too_small_runs_again_alone_with_all_of
 
 
 def test_ctrl_c_ends_the_commands_tells_what_they_tell_and_records_what_was_done(two_at_once, caplog):
+    others = psutil.Process().children()
     says = "trap 'echo it is kept' INT; {}; true"
     stages = Stages(batches("true", says.format("sleep 30"), says.format("sleep 0.3; kill -INT $PPID; sleep 30")))
-    others = psutil.Process().children()  # of the tests before
     with pytest.raises(KeyboardInterrupt):
         finish(stages)
     assert stages.recorded == ["process@a-b00"]
     assert caplog.messages == ["it is kept"]
-    assert set(psutil.Process().children()) <= set(others)
+    assert psutil.Process().children() == others
+
+
+class Makers:
+    """A stand-in for a cluster: no batch is done before all were begun, then one after the other."""
+
+    def __init__(self, n_batches, md5="right"):
+        self.n_batches, self.md5, self.promised = n_batches, md5, []
+        self.woken, self.wakes = socket.socketpair()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.woken.close()
+        self.wakes.close()
+
+    def begin(self, dataset, batch):
+        self.promised.append(Promised(batch, self.md5))
+        if len(self.promised) == self.n_batches:
+            self.wakes.send(b".")
+        return self.promised[-1]
+
+    def busy(self):
+        return {}
+
+    def look(self):
+        self.woken.recv(1)
+        next(one for one in self.promised if not one.done).done = True
+        self.wakes.send(b".")
+
+    def fileno(self):
+        return self.woken.fileno()
+
+
+class Promised:
+    """A batch of the stand-in."""
+
+    def __init__(self, batch, md5):
+        self.batch, self.md5, self.done, self.is_cancelled = batch, md5, False, False
+
+    def is_done(self):
+        return self.done
+
+    def cancel(self):
+        self.is_cancelled = True
+
+    def take(self):
+        if self.md5 == "bad":
+            raise ExpectedError("a.csv:3: no move")
+        return self.md5
+
+
+def finish_elsewhere(makers):
+    stages = Stages({**batches(*["exit 1"] * makers.n_batches), "merge@a": "true"})
+    before = {name: set() for name in batches(*["exit 1"] * makers.n_batches)}
+    elsewhere = Elsewhere(lambda: makers)
+    try:
+        side_by_side._Run(stages, {**before, "merge@a": set(before)}, "it failed", elsewhere).finish()
+    finally:
+        elsewhere.close()
+    return stages
+
+
+def test_all_batches_are_in_flight_elsewhere_at_once_and_what_waits_for_them_runs_here(two_at_once):
+    stages = finish_elsewhere(Makers(20))
+    assert stages.recorded == [*batches(*[""] * 20), "merge@a"]
+    assert stages.ended == stages.recorded
+
+
+def test_one_that_fails_elsewhere_says_why_and_the_others_are_not_waited_for(two_at_once, caplog):
+    makers = Makers(3, "bad")
+    with pytest.raises(ExpectedError, match=r"^it failed$"):
+        finish_elsewhere(makers)
+    assert caplog.messages[-1] == "a.csv:3: no move"
+    assert [one.is_cancelled for one in makers.promised] == [False, True, True]
+
+
+def test_a_file_that_is_another_than_a_worker_wrote_is_refused(two_at_once):
+    with pytest.raises(ExpectedError, match=r"^process@a-b00: the file has MD5 right, expected wrong as a worker wrot"):
+        finish_elsewhere(Makers(2, "wrong"))
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])

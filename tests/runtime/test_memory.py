@@ -231,5 +231,5 @@ def test_a_watch_that_only_looks_interrupts_nothing(monkeypatch):
     watch.start()
     time.sleep(2.5 * memory.SAMPLE_S)
     watch.close()
-    assert 1 <= len(samples) <= 2
+    assert 1 <= len(samples) <= 3
     assert samples[0].pss_mb > 1
