@@ -130,7 +130,7 @@ def test_ctrl_c_ends_the_commands_tells_what_they_tell_and_records_what_was_done
         finish(stages)
     assert stages.recorded == ["process@a-b00"]
     assert caplog.messages == ["it is kept"]
-    assert psutil.Process().children() == others
+    assert set(psutil.Process().children()) <= set(others)
 
 
 class Makers:
