@@ -49,10 +49,11 @@ RUN := $(READY) $(if $(filter dask,$(BACKEND)),$(call with,cluster))
 
 # All extras but those with torch, those that only skipped tests need, and what the benchmark compares with.
 EXTRAS := cluster,report,look,test,remote,rl,calendars,bench,dev,build,install
-# uv installs in a quarter of pip's time, and keeps to the versions and hashes that .requirements.txt pins. It is the
-# machine's, or a pinned one in the environment. pip takes over where uv cannot be had or finds no index.
+# uv installs in a quarter of pip's time, and keeps to the versions and hashes that .requirements.txt pins. Like pip it
+# compiles them then: where PYTHONDONTWRITEBYTECODE is set, each process would do so anew. It is the machine's, or a pinned
+# one in the environment. pip takes over where uv cannot be had or finds no index.
 UV = $(or $(shell command -v uv),$(VENV)/bin/uv)
-INSTALL = $(UV) pip install --quiet --python $(VENV)/bin/python --constraint .requirements.txt --build-constraint .requirements.txt --editable
+INSTALL = $(UV) pip install --quiet --compile-bytecode --python $(VENV)/bin/python --constraint .requirements.txt --build-constraint .requirements.txt --editable
 PIP := $(VENV)/bin/python -m pip --quiet --disable-pip-version-check install
 WITH_PIP = { echo "uv could not install them, see above; pip does, all extras included: a minute or two" >&2; \
 	$(PIP) --use-pep517 --require-hashes --requirement .requirements.txt && \
@@ -67,7 +68,7 @@ help:  ## Show this list
 	@awk -F ' [?]=.*## ' '/^[A-Z_]+ [?]=.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(READY): pyproject.toml .requirements.txt
-	@echo "Installing the pinned packages of the pipeline into $(VENV), once: 20 s, 350 MB" >&2
+	@echo "Installing the pinned packages of the pipeline into $(VENV), once: 20 s, 470 MB" >&2
 	@$(PYTHON) -m venv $(VENV)
 	@command -v uv >/dev/null || { \
 		sed -n '/^uv==/,/[^\\]$$/p' .requirements.txt >$(VENV)/uv.txt && $(PIP) --require-hashes --requirement $(VENV)/uv.txt; } || true
