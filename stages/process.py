@@ -22,7 +22,7 @@ from stages.core import manifests, paths, units
 from stages.core.errors import ExpectedError
 from stages.core.params import DatasetParams, load
 from stages.processing import batch as batches
-from stages.processing.batch import Batch, Bench, Progress
+from stages.processing.batch import PlannedBatch, Bench, Advances
 from stages.processing.cluster import Cluster, check_digest, is_asked_for
 from stages.runtime import cli
 from stages.runtime.display import Display, WorkerProgress
@@ -49,7 +49,7 @@ def process(dataset: str, batch: str, params: DatasetParams) -> None:
 
 
 @contextmanager
-def _shown(batch: Batch, room_mb: float, watch: Watch) -> Iterator[tuple[Workers, Progress]]:
+def _shown(batch: PlannedBatch, room_mb: float, watch: Watch) -> Iterator[tuple[Workers, Advances]]:
     """Give the workers of this process, and show what they do."""
     n_units = len(batch.whole.units)
     threads = Threads(job_count()) if is_asked_for() else None  # a cluster makes whole batches only

@@ -39,7 +39,7 @@ class Log(Protocol):
         """Note one event."""
 
 
-class Progress(Protocol):
+class Advances(Protocol):
     """What is told how far a batch is."""
 
     def advance(self, n_units: int, n_rows: int) -> None:
@@ -61,12 +61,12 @@ class Bench:
     """
 
     log: Log
-    opened: "Callable[[Batch, float], AbstractContextManager[tuple[Workers, Progress]]]"
+    opened: "Callable[[PlannedBatch, float], AbstractContextManager[tuple[Workers, Advances]]]"
     share: float = 1.0
 
 
 @dataclass(frozen=True)
-class Batch:
+class PlannedBatch:
     """A batch that is to be made."""
 
     name: str
@@ -111,14 +111,14 @@ class Outcome:
     findings: list[dict[str, Any]] = field(default_factory=list)
 
 
-def read(dataset: str, name: str, params: DatasetParams) -> Batch:
+def read(dataset: str, name: str, params: DatasetParams) -> PlannedBatch:
     """Return the batch that its manifest describes."""
     batch_units = manifests.read_manifest(dataset, name)
     whole = Chunk(dataset, params.raw_dir, params.options, batch_units, 0, 0.0)
-    return Batch(name, whole, params.max_bad_units)
+    return PlannedBatch(name, whole, params.max_bad_units)
 
 
-def make(batch: Batch, path: Path, bench: Bench, tell: Callable[[str], None]) -> None:
+def make(batch: PlannedBatch, path: Path, bench: Bench, tell: Callable[[str], None]) -> None:
     """Make the NPZ of a batch.
 
     Parameters
@@ -151,7 +151,7 @@ def make(batch: Batch, path: Path, bench: Bench, tell: Callable[[str], None]) ->
         log.record("end", **batch.counts, n_rows=outcome.n_rows, n_bad_units=len(outcome.bad))
 
 
-def _encode_all(batch: Batch, spool: Spool, bench: Bench) -> Outcome:
+def _encode_all(batch: PlannedBatch, spool: Spool, bench: Bench) -> Outcome:
     """Have the workers encode all units, and spool their arrays in the order of the units."""
     encoder = base.encoder(batch.dataset)
     outcome, log = Outcome(), bench.log
@@ -213,7 +213,7 @@ def _refuse_too_many(bad: Mapping[str, str], most: int, dataset: str) -> None:
         raise BadUnit(f"{len(bad)} bad units, expected at most {dataset}.max_bad_units = {most}; the first: {reason}")
 
 
-def _meta(batch: Batch, outcome: Outcome) -> np.ndarray:
+def _meta(batch: PlannedBatch, outcome: Outcome) -> np.ndarray:
     """Return the JSON that travels in the NPZ, as bytes."""
     fields = base.encoder(batch.dataset).FIELDS
     here = f"{batch.whole.raw_dir}{os.sep}"

@@ -23,7 +23,7 @@ from stages.core import paths
 from stages.core.errors import ExpectedError
 from stages.core.params import DatasetParams
 from stages.processing import batch as batches
-from stages.processing.batch import Bench, Progress
+from stages.processing.batch import Bench, Advances
 from stages.runtime.worker_log import WorkerLog
 from stages.runtime.workers import Inline, Workers
 
@@ -111,7 +111,7 @@ def make_batch(job: BatchJob) -> Made:
 
 
 @contextmanager
-def _alone(job: BatchJob) -> Iterator[tuple[Workers, Progress]]:
+def _alone(job: BatchJob) -> Iterator[tuple[Workers, Advances]]:
     """Give this thread as the only worker, and a progress that nobody looks at."""
     with Workers(pool=Inline()) as workers:
         yield workers, _Unseen(job)

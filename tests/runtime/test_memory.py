@@ -173,6 +173,7 @@ for _ in range(3):
 """
 
 
+@pytest.mark.slow
 def test_to_look_costs_less_than_two_hundredths_of_a_core():
     """In a process of 100 MB; the least of three, since other work on the machine makes each look dearer."""
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
