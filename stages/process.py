@@ -22,7 +22,7 @@ from stages.core import manifests, paths, units
 from stages.core.errors import ExpectedError
 from stages.core.params import DatasetParams, load
 from stages.processing import batch as batches
-from stages.processing.batch import PlannedBatch, Bench, Advances
+from stages.processing.batch import Advances, Bench, PlannedBatch
 from stages.processing.cluster import Cluster, check_digest, is_asked_for
 from stages.runtime import cli
 from stages.runtime.display import Display, WorkerProgress

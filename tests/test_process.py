@@ -15,7 +15,7 @@ from stages.core import arrays, manifests, paths, units
 from stages.core.errors import ExpectedError
 from stages.core.params import DatasetParams, load
 from stages.datasets.splendor import encode, find
-from stages.processing.batch import Batch
+from stages.processing.batch import PlannedBatch
 from stages.processing.chunks import Chunk
 from tests.helpers.scripts import Workspace
 from tests.helpers.verbs import FROM_RAW
@@ -385,4 +385,4 @@ def test_the_title_says_which_batch_of_how_many_and_what_its_units_are(processed
 
 
 def title(name, batch_units):
-    return Batch(name, Chunk("splendor", Path("raw"), {}, batch_units, 0, 0.0), 0).title
+    return PlannedBatch(name, Chunk("splendor", Path("raw"), {}, batch_units, 0, 0.0), 0).title

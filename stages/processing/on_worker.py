@@ -23,7 +23,7 @@ from stages.core import paths
 from stages.core.errors import ExpectedError
 from stages.core.params import DatasetParams
 from stages.processing import batch as batches
-from stages.processing.batch import Bench, Advances
+from stages.processing.batch import Advances, Bench
 from stages.runtime.worker_log import WorkerLog
 from stages.runtime.workers import Inline, Workers
 
