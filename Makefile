@@ -44,21 +44,23 @@ with = $(or $(wildcard $(ALL)),$(VENV)/.ready-$1)
 TORCH := $(VENV)/.torch
 TEST_TORCH := $(VENV)/.test-torch
 TEST_READERS := $(VENV)/.test-readers
+PEERS := $(VENV)/.peers
 RUN := $(READY) $(if $(filter dask,$(BACKEND)),$(call with,cluster))
 
-# All extras but those with torch, and those that only skipped tests need.
+# All extras but those with torch, those that only skipped tests need, and what the benchmark compares with.
 EXTRAS := cluster,report,look,test,remote,rl,calendars,bench,dev,build,install
-# uv installs in a quarter of pip's time, and keeps to the versions and hashes that .requirements.txt pins. It is the
-# machine's, or a pinned one in the environment. pip takes over where uv cannot be had or finds no index.
+# uv installs in a quarter of pip's time, and keeps to the versions and hashes that .requirements.txt pins. Like pip it
+# compiles them then: where PYTHONDONTWRITEBYTECODE is set, each process would do so anew. It is the machine's, or a pinned
+# one in the environment. pip takes over where uv cannot be had or finds no index.
 UV = $(or $(shell command -v uv),$(VENV)/bin/uv)
-INSTALL = $(UV) pip install --quiet --python $(VENV)/bin/python --constraint .requirements.txt --build-constraint .requirements.txt --editable
+INSTALL = $(UV) pip install --quiet --compile-bytecode --python $(VENV)/bin/python --constraint .requirements.txt --build-constraint .requirements.txt --editable
 PIP := $(VENV)/bin/python -m pip --quiet --disable-pip-version-check install
 WITH_PIP = { echo "uv could not install them, see above; pip does, all extras included: a minute or two" >&2; \
 	$(PIP) --use-pep517 --require-hashes --requirement .requirements.txt && \
 	$(PIP) --no-deps --no-build-isolation --editable .; }
 
 .DEFAULT_GOAL := help
-.PHONY: help setup preprocess lock test test-slow test-train test-all torture train sweep play predict iterate check lint format bench bench-train bench-iterate status plan diff report verify repair remote push pull merge work dag trace show export slim clean dataset
+.PHONY: help setup preprocess lock test test-slow test-train test-all torture train sweep play predict iterate check lint format bench bench-peers bench-train bench-iterate status plan diff report verify repair remote push pull merge work dag trace show export slim clean dataset
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,7 +68,7 @@ help:  ## Show this list
 	@awk -F ' [?]=.*## ' '/^[A-Z_]+ [?]=.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(READY): pyproject.toml .requirements.txt
-	@echo "Installing the pinned packages of the pipeline into $(VENV), once: 20 s, 350 MB" >&2
+	@echo "Installing the pinned packages of the pipeline into $(VENV), once: 20 s, 470 MB" >&2
 	@$(PYTHON) -m venv $(VENV)
 	@command -v uv >/dev/null || { \
 		sed -n '/^uv==/,/[^\\]$$/p' .requirements.txt >$(VENV)/uv.txt && $(PIP) --require-hashes --requirement $(VENV)/uv.txt; } || true
@@ -101,6 +103,11 @@ $(TEST_TORCH): $(TORCH) $(ALL)
 $(TEST_READERS): $(ALL)
 	@echo "Installing what tests open exports with and run the notebook in, once: 10 s, 380 MB more" >&2
 	@$(INSTALL) '.[test-readers]' || $(VENV)/bin/python -m pip install --quiet --no-build-isolation --editable '.[test-readers]'
+	@touch $@
+
+$(PEERS): $(ALL)
+	@echo "Installing the libraries that the benchmark compares with, once: half a minute, 450 MB" >&2
+	@$(INSTALL) '.[peers]' || $(PIP) --no-build-isolation --editable '.[peers]'
 	@touch $@
 
 setup: $(READY)  ## Make the virtual environment and install the pinned packages
@@ -164,6 +171,9 @@ bench: $(ALL)  ## Measure CPU and memory against plain pandas and pyarrow loops
 	@python tests/bench/rugs.py
 	@python tests/bench/shuffle.py
 	@python tests/bench/loader.py
+
+bench-peers: $(PEERS)  ## Measure CPU and memory against programs of six other libraries; takes half an hour
+	@python tests/bench/peers.py
 
 bench-train: $(ALL) $(TORCH)  ## Train, and measure it against what is demanded of it; takes half an hour
 	@python -m stages.commands.train

@@ -25,13 +25,24 @@ from tests.helpers.verbs import FROM_RAW
 
 KNOBS = ("JOBS", "BACKEND", "DASK_SCHEDULER", "MEMORY_GB", "LOG", "DVC_STAGE")
 LONGEST = (  # files of tests, those that take longest first: begun last, they would leave other cores idle at the end
-    "pipeline/test_pythons.py",
-    "generations/test_iterate.py",
     "commands/test_sweep.py",
+    "generations/test_iterate.py",
     "training/test_kills.py",
-    "pipeline/test_kills.py",
-    "commands/test_verify.py",
     "pipeline/test_incremental.py",
+    "commands/test_verify.py",
+    "pipeline/test_sharing.py",
+    "commands/test_work.py",
+    "pipeline/test_pythons.py",
+    "pipeline/test_push.py",
+    "pipeline/test_kills.py",
+    "pipeline/test_group_kills.py",
+    "commands/test_status_plan.py",
+    "pipeline/test_pipeline.py",
+    "commands/test_witness.py",
+    "pipeline/test_growth.py",
+    "pipeline/test_selective.py",
+    "pipeline/test_dvc_in_use.py",
+    "pipeline/test_store.py",
 )
 NEED_GPU_KEY = "need_gpu"
 NEED_GPU = pytest.StashKey[int]()  # tests that were left out for want of a GPU

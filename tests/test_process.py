@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import socket
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from stages.core import arrays, manifests, paths, units
 from stages.core.errors import ExpectedError
 from stages.core.params import DatasetParams, load
 from stages.datasets.splendor import encode, find
+from stages.processing.batch import PlannedBatch
+from stages.processing.chunks import Chunk
 from tests.helpers.scripts import Workspace
 from tests.helpers.verbs import FROM_RAW
 
@@ -375,8 +378,11 @@ def test_the_title_says_which_batch_of_how_many_and_what_its_units_are(processed
     batch_units = manifests.read_manifest("splendor", "b01")
     listed = manifests.read_batch_list("splendor")
     place = f"{listed.index('b01') + 1}/{len(listed)}"
-    title = process._title("splendor", "b01", batch_units)
-    assert title == f"Processing batch {place} (b01, {len(batch_units)} files)"
-    assert process._title("splendor", "b01", batch_units[:1]).endswith("(b01, 1 file)")
+    assert title("b01", batch_units) == f"Processing batch {place} (b01, {len(batch_units)} files)"
+    assert title("b01", batch_units[:1]).endswith("(b01, 1 file)")
     part = [units.Unit("month", (units.Source("all.csv", 0, 10),), "")] * 2
-    assert process._title("splendor", "b0000", part) == "Processing batch of splendor (b0000, 2 units)"
+    assert title("b0000", part) == "Processing batch of splendor (b0000, 2 units)"
+
+
+def title(name, batch_units):
+    return PlannedBatch(name, Chunk("splendor", Path("raw"), {}, batch_units, 0, 0.0), 0).title

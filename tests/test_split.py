@@ -379,7 +379,7 @@ def test_a_split_needs_a_merge(workspace, run):
     result = run("split", "splendor")
     assert result.returncode == 1
     assert "error: data/merged/splendor/fields.json: not found" in result.stderr
-    with pytest.raises(ExpectedError, match="run merge"):
+    with pytest.raises(ExpectedError, match="expected the merged arrays"):
         split.split("splendor", SplitParams())
 
 

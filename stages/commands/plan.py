@@ -10,7 +10,7 @@ are merge and split after an edit that leaves the arrays as they are.
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,13 +67,28 @@ def last_costs(dataset: str) -> Costs:
     durations = {verb: _durations(verb, dataset) for verb in COSTLY}
     sizes = _output_bytes(dataset)
     n_units = _last_units(dataset)
-    n_process = sum(count for _, count, _ in durations["process"].values())
+    n_process = sum(work.n_units for work in durations["process"].values())
     n_timed = {"process": n_process, "merge": n_units, "split": n_units}
     return Costs(
-        seconds={verb: sum(s for s, _, _ in durations[verb].values()) / max(n_timed[verb], 1) for verb in COSTLY},
+        seconds={verb: _busy_seconds(durations[verb].values()) / max(n_timed[verb], 1) for verb in COSTLY},
         n_bytes={verb: sizes[verb] / max(n_units, 1) for verb in COSTLY},
-        peak_mb=max((peak for verb in COSTLY for _, _, peak in durations[verb].values()), default=0),
+        peak_mb=max((work.peak_mb for verb in COSTLY for work in durations[verb].values()), default=0),
     )
+
+
+@dataclass(frozen=True)
+class _Work:
+    """One run of a stage: when it began and ended, in s since the epoch, its units, and its memory."""
+
+    started: float
+    ended: float
+    n_units: int
+    peak_mb: float
+
+
+def _busy_seconds(works: Iterable[_Work]) -> float:
+    """Return the seconds of some runs; what ran side by side counts once."""
+    return memory_log.busy_seconds((work.started, work.ended) for work in works)
 
 
 def _last_units(dataset: str) -> int:
@@ -93,10 +108,10 @@ def _output_bytes(dataset: str) -> dict[str, int]:
     return sizes
 
 
-def _durations(stage: str, dataset: str) -> dict[str, tuple[float, int, float]]:
-    """Return seconds, units and peak MB of the last whole run per name (dataset or batch) of a stage."""
+def _durations(stage: str, dataset: str) -> dict[str, _Work]:
+    """Return the last whole run per name (dataset or batch) of a stage."""
     started: dict[str, float] = {}
-    result: dict[str, tuple[float, int, float]] = {}
+    result: dict[str, _Work] = {}
     for record in memory_log.records(paths.LOG_DIR / f"{stage}.jsonl"):
         name = record.name
         if name != dataset and not name.startswith(f"{dataset}-"):
@@ -105,7 +120,7 @@ def _durations(stage: str, dataset: str) -> dict[str, tuple[float, int, float]]:
             started[name] = record.time
         elif record.event == "end" and name in started:
             n_units, peak_mb = record.number("n_units") or 0, record.number("peak_mb") or 0
-            result[name] = (record.time - started[name], int(n_units), peak_mb)
+            result[name] = _Work(started[name], record.time, int(n_units), peak_mb)
     return result
 
 

@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from stages.commands import witness
@@ -19,8 +20,9 @@ from stages.core.errors import ExpectedError
 from stages.core.merge_report import read_report
 from stages.core.params import Params
 from stages.discover import discover
-from stages.pipeline import dvc, lock, merges, verbs
+from stages.pipeline import dvc, lock, merges, side_by_side, verbs
 from stages.processed import Processed
+from stages.processing.cluster import Cluster, is_asked_for
 from stages.report import cards
 from stages.runtime import cli, memory_log
 from stages.runtime.memory_log import LogEntry
@@ -31,6 +33,7 @@ logger = logging.getLogger("batchwise")
 COUNTS = ("units", "run", "reused", "train rows", "val rows", "test rows", "left out", "peak MB", "seconds")
 COLUMNS = ("dataset", *COUNTS, "arrays")
 NAMED = 20  # units left out that the terminal names
+FAILURE = "dvc repro failed, see above; finished batches are kept, correct it and run again"
 
 
 def preprocess(params: Params, datasets: Sequence[str]) -> None:
@@ -47,16 +50,19 @@ def preprocess(params: Params, datasets: Sequence[str]) -> None:
     witness.refuse_damaged()
     simulates = may_simulate()
     simulated = [verbs.stage_name("simulate", dataset) for dataset in datasets if params.takes_sample(dataset)]
-    if simulated and simulates:
-        _dvc_repro(simulated)
-    for dataset in datasets:
-        discover(dataset, params.datasets[dataset])
-        _has_told(dataset)
-        lock.tidy(dataset, manifests.read_batch_list(dataset))
-    if simulates:
-        _dvc_repro([verbs.stage_name("split", dataset) for dataset in datasets])
-    else:
-        _dvc_repro(["--single-item", *(stage for dataset in datasets for stage in _after_simulate(dataset))])
+    opens = partial(Cluster, params.datasets) if is_asked_for() else None
+    with side_by_side.Reproducer(FAILURE, opens) as dvc_stages:
+        if simulated and simulates:
+            dvc_stages.repro(simulated)
+        for dataset in datasets:
+            discover(dataset, params.datasets[dataset])
+            _has_told(dataset)
+            lock.tidy(dataset, manifests.read_batch_list(dataset))
+        if simulates:
+            dvc_stages.repro([verbs.stage_name("split", dataset) for dataset in datasets])
+        else:
+            stages = [stage for dataset in datasets for stage in _after_simulate(dataset)]
+            dvc_stages.repro(stages, single_item=True)
     for dataset in datasets:
         lock.tidy(dataset, manifests.read_batch_list(dataset))
     lock.keep_copy()
@@ -87,11 +93,6 @@ def _after_simulate(dataset: str) -> list[str]:
     """Return the stages that a dataset's raw folder goes through, in order."""
     after = [verb for verb in verbs.VERBS if verb != "simulate"]
     return verbs.stage_names(after, dataset, manifests.read_batch_list(dataset))
-
-
-def _dvc_repro(arguments: Sequence[str]) -> None:
-    failure = "dvc repro failed, see above; finished batches are kept, correct it and run again"
-    dvc.call("repro", *arguments, failure=failure)
 
 
 def read_logs(since: float) -> list[LogEntry]:
@@ -161,11 +162,11 @@ def planted(params: Params, dataset: str) -> list[str]:
 
 
 def _seconds(entries: Iterable[LogEntry]) -> float:
-    """Return the seconds that the stages themselves took, from their first record to their last."""
+    """Return the seconds in which a stage was at work, one or several, from the first record of each to its last."""
     times: dict[tuple[str, str], list[float]] = {}
     for entry in entries:
         times.setdefault((entry.stage, entry.name), []).append(entry.time)
-    return sum(max(seen) - min(seen) for seen in times.values())
+    return memory_log.busy_seconds((min(seen), max(seen)) for seen in times.values())
 
 
 def layout(rows: Sequence[Sequence[str]]) -> str:

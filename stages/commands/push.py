@@ -40,44 +40,52 @@ def push() -> None:
     sys.stdout.write(f"{n_objects:,} of {n_objects:,} objects are in {store.name}\n")
 
 
-def push_stage(stage: str) -> None:
-    """Send the outputs of one stage, without its run-cache entry, and again what did not arrive whole.
+def send(objects: Sequence[remote.Shared], store: remote.RemoteStore) -> None:
+    """Send some objects without DVC, which takes a second to begin, and again what did not arrive whole.
 
     Raises
     ------
     ExpectedError
-        As for `push`.
+        When an object is not whole in the remote afterwards.
     """
-    store = remote.open_remote()
-    dvc.call("push", stage, failure=FAILURE, shows_errors_only=True)
-    _see_to(remote.expected(internals.open_store(), [stage]), store, stage)
+
+    def faults() -> list[RemoteFault]:
+        return remote.size_faults(objects, store.sizes_of(shared.md5 for shared in objects))
+
+    found = faults()
+    if wrong := [fault for fault in found if fault.is_there]:
+        _tell_again(wrong, store)
+        remote.make_way(wrong, {fault.shared.md5: 0 for fault in wrong}, store)
+    for fault in found:
+        internals.upload(fault.shared.file.object, store.fs, store.address(fault.shared.md5))
+    remote.refuse(faults(), len(objects), store)
 
 
-def _see_to(objects: Sequence[remote.Shared], store: remote.RemoteStore, *stages: str) -> int:
-    """See that the remote holds some objects, all or those of some stages; send again what it does not hold whole.
+def _see_to(objects: Sequence[remote.Shared], store: remote.RemoteStore) -> int:
+    """See that the remote holds all objects; send again what it does not hold whole.
 
     Returns
     -------
     int
         How many there are.
     """
-
-    def sizes() -> dict[str, int]:
-        return store.sizes_of(shared.md5 for shared in objects) if stages else store.sizes()
-
-    found = sizes()
+    found = store.sizes()
     faults = remote.size_faults(objects, found)
     if faults:
-        _send_again(faults, found, store, *stages)
-        faults = remote.size_faults(objects, sizes())
+        _send_again(faults, found, store)
+        faults = remote.size_faults(objects, store.sizes())
     remote.refuse(faults, len(objects), store)
     return len(objects)
 
 
-def _send_again(faults: Sequence[RemoteFault], sizes: dict[str, int], store: remote.RemoteStore, *stages: str) -> None:
+def _tell_again(faults: Sequence[RemoteFault], store: remote.RemoteStore) -> None:
     logger.warning("%d objects are not whole in %s, for example %s; sending again", len(faults), store.name, faults[0])
+
+
+def _send_again(faults: Sequence[RemoteFault], sizes: dict[str, int], store: remote.RemoteStore) -> None:
+    _tell_again(faults, store)
     remote.make_way(faults, sizes, store)
-    dvc.call("push", "--quiet", *stages, failure=FAILURE)
+    dvc.call("push", "--quiet", failure=FAILURE)
 
 
 def remote_faults() -> int:

@@ -2,7 +2,7 @@
 
 Each worker goes through the batches in an order of its own. A batch whose run-cache entry and arrays are on the remote
 has been built by somebody and is passed by. A batch that nobody has built is claimed by a small object on the remote,
-built with `dvc repro --single-item`, and pushed: its arrays first, then its run-cache entry. A batch that another
+built, and sent while the next one is built: its arrays first, then its run-cache entry. A batch that another
 worker has claimed is looked at again later. A worker renews its claim while it builds, however long that takes; a claim
 that stayed as it was for `CLAIM_SECONDS`, by the clock of the one who looks, is that of a worker that died, and is
 taken over. When all batches are built, dvc.lock has all of them, in the order of a run on one machine, and `dvc repro
@@ -20,14 +20,16 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from stages.commands import push
 from stages.commands.repair import look_first
+from stages.commands.work_batches import Builder, Sender
 from stages.core import manifests, paths, units
 from stages.core.params import Params
 from stages.pipeline import dvc, internals, lock, verbs
+from stages.pipeline.remote import RemoteStore
 from stages.runtime import cli
 
 logger = logging.getLogger("batchwise")
@@ -113,6 +115,10 @@ class Remote:
         for path in sorted(entries.iterdir()):
             internals.upload(path, self.fs, self.fs.join(folder, path.name))
 
+    def store(self) -> RemoteStore:
+        """Return the same remote as one that holds objects."""
+        return RemoteStore(internals.remote_name(), self.fs, self.root)
+
     def _path(self, key: str) -> str:
         return str(self.fs.join(self.root, "claims", key))
 
@@ -186,36 +192,37 @@ def build_all(remote: Remote, dataset: str, keys: Mapping[str, str]) -> int:
     """
     todo = deque(sorted(keys, key=lambda batch: units.key_hash(f"{remote.worker} {batch}")))
     n_waiting, n_built = 0, 0
-    while todo:
-        batch = todo.popleft()
-        if remote.is_built(keys[batch]):
-            n_waiting = 0
-        elif remote.claim(keys[batch]):
-            logger.info("work %s: building %s, %d of %d batches left", dataset, batch, len(todo) + 1, len(keys))
-            n_built += _build(remote, verbs.stage_name("process", dataset, batch), keys[batch])
-            n_waiting = 0
-        else:
-            todo.append(batch)
-            n_waiting += 1
-            if n_waiting == len(todo):
-                logger.info("work %s: waiting for %d batches that others are building", dataset, len(todo))
-            if n_waiting >= len(todo):
-                time.sleep(POLL_SECONDS)
+    with Builder(verbs.process_stages(dataset, keys)) as builder, Sender(remote.store()) as sender:
+        while todo:
+            batch = todo.popleft()
+            if remote.is_built(keys[batch]):
+                n_waiting = 0
+            elif remote.claim(keys[batch]):
+                logger.info("work %s: building %s, %d of %d batches left", dataset, batch, len(todo) + 1, len(keys))
+                n_built += _build(remote, builder, sender, verbs.stage_name("process", dataset, batch), keys[batch])
+                n_waiting = 0
+            else:
+                todo.append(batch)
+                n_waiting += 1
+                if n_waiting == len(todo):
+                    logger.info("work %s: waiting for %d batches that others are building", dataset, len(todo))
+                if n_waiting >= len(todo):
+                    builder.rest()
+                    time.sleep(POLL_SECONDS)
     return n_built
 
 
-def _build(remote: Remote, stage: str, key: str) -> bool:
-    """Build and push a stage that is claimed; say whether that was necessary, and not done since the last look."""
-    try:
+def _build(remote: Remote, builder: Builder, sender: Sender, stage: str, key: str) -> bool:
+    """Build a stage that is claimed, and have it sent; say whether that was necessary, not done since the last look."""
+    with contextlib.ExitStack() as held:
+        held.callback(remote.release, key)
         if remote.is_built(key):
             return False
-        with remote.renewing(key):
-            _dvc("repro", "--pull", "--single-item", stage)
-            push.push_stage(stage)
-            remote.publish(key, internals.run_cache_entries(stage, key))
-        return True
-    finally:
-        remote.release(key)
+        held.enter_context(remote.renewing(key))
+        built = builder.build(stage, key)
+        later = held.pop_all()  # the claim is held until all is sent
+    sender.send(built, partial(remote.publish, key), later)
+    return True
 
 
 def record_all(remote: Remote, dataset: str, keys: Mapping[str, str]) -> None:

@@ -10,7 +10,7 @@ import sys
 from typing import Any
 
 
-def _means_something(record: logging.LogRecord) -> bool:
+def means_something(record: logging.LogRecord) -> bool:
     """Say whether a record of DVC's about an output is more than that a folder of plots is empty."""
     return not re.search(r"^'data/plots/.*' is empty\.$", record.getMessage())
 
@@ -20,7 +20,7 @@ def main() -> int:
     from dvc.cli import main as run
     from dvc.ui import ui
 
-    logging.getLogger("dvc.output").addFilter(_means_something)
+    logging.getLogger("dvc.output").addFilter(means_something)
     write = ui.write
 
     def write_the_rest(*objects: Any, **options: Any) -> None:

@@ -233,10 +233,17 @@ def run_cache_entries(stage: str, key: str) -> Path:
     from dvc.repo import Repo
 
     with Repo() as repo:
-        repo.stage_cache.save(repo.stage.load_one("dvc.yaml", stage))
-        folder = _run_cache(repo, key)
+        return entries_of(repo, repo.stage.load_one("dvc.yaml", stage), key)
+
+
+def entries_of(repo: Any, stage: Any, key: str) -> Path:
+    """Return the same of a stage of DVC's, in a repository that is open."""
+    repo.stage_cache.save(stage)
+    folder = _run_cache(repo, key)
     if not folder.is_dir():
-        raise ExpectedError(f"{stage}: its inputs changed during the work; what was built is kept, `make work` again")
+        raise ExpectedError(
+            f"{stage.addressing}: its inputs changed during the work; what was built is kept, `make work` again"
+        )
     return folder
 
 

@@ -1,9 +1,10 @@
 """Workers of a Dask cluster that runs in this folder on a shared file system: ``BACKEND=dask``.
 
-``DASK_SCHEDULER`` holds the address of its scheduler, for example ``tcp://10.0.0.5:8786``. Workers read raw files
-themselves, by paths relative to the repository, and send arrays back: so they must be started in this folder, with this
-code, Python and NumPy. Each worker is asked when a run connects, and again with its first task, since it may join late;
-one that differs ends the run, because its bytes could differ. One that answers nothing is left out of the run.
+``DASK_SCHEDULER`` holds the address of its scheduler, for example ``tcp://10.0.0.5:8786``. Workers read and write files
+themselves, by paths relative to the repository: so they must be started in this folder, with this code, Python and
+NumPy. What travels is small: of process a whole batch is an item (`stages.processing.on_worker`). Each worker is asked
+when a run connects, and again with its first task, since it may join late; one that differs ends the run, because its
+bytes could differ. One that answers nothing is left out of the run.
 
 A task is ``pickle.loads`` of a call: the scheduler unpickles tasks, and needs nothing of this repository that way. A
 worker that dies costs its present items, which Dask gives to another one, up to four times each. One that falls silent
@@ -13,16 +14,21 @@ that are heard of may take. The old task is dropped: what it gives later, nobody
 
 import asyncio
 import contextlib
+import glob
 import itertools
 import logging
+import os
 import pickle
 import secrets
+import socket
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import CancelledError, Future
 from pathlib import Path
 from typing import Any, TypeVar
+
+import psutil
 
 from stages.core.errors import ExpectedError
 from stages.runtime import dask_sight
@@ -64,7 +70,8 @@ class DaskPool:
     def __init__(self) -> None:
         self.address = scheduler_address()
         self._client = connect(self.address)
-        self._site = here(token=str(TOKEN_DIR / f"cluster.{secrets.token_hex(8)}"))
+        mine = f"{socket.gethostname()}-{os.getpid()}"
+        self._site = here(token=str(TOKEN_DIR / f"cluster.{secrets.token_hex(8)}.{mine}"))
         self._run, self._numbers = f"batchwise-{secrets.token_hex(4)}", itertools.count()
         self._n_threads: Mapping[str, int] = {}
         self._busy: Mapping[str, str] = {}
@@ -84,24 +91,30 @@ class DaskPool:
             self.close(is_done=False)
             raise
 
+    @property
+    def token(self) -> str:
+        """A file that is there as long as this pool is open."""
+        return self._site.token
+
     def submit(self, function: Callable[..., R], item: Any) -> "Future[R]":
         """Have a worker call `function(item)`."""
         call = pickle.dumps(_Call(work, self._site, _dumps((function, item))))
-        return DaskResult(self, call, _label(item))
+        return DaskResult(self, call, _label(item), getattr(item, "weight", 0))
 
     def chosen(self) -> frozenset[str]:
         """Return the workers that a task may go to; none named where all are sound, so that later ones take it too."""
         return self._sound if self._left_out or self._silent else frozenset()
 
-    def begin(self, result: DaskResult, call: bytes, label: str, only: Collection[str]) -> Any:
+    def begin(self, result: DaskResult, call: bytes, only: Collection[str]) -> Any:
         """Make a task of a call, whose result `result` awaits, for some workers or for all; return the task."""
         from distributed.client import ClosedClientError
 
         number = next(self._numbers)
-        key = (self._run, number, label or f"item {number}")
+        key = (self._run, number, result.label or f"item {number}")
         self._awaited[key] = result
         try:
-            return self._client.submit(pickle.loads, call, key=key, pure=False, workers=sorted(only) or None)
+            workers = sorted(only) or None
+            return self._client.submit(pickle.loads, call, key=key, pure=False, workers=workers, priority=result.weight)
         except ClosedClientError:
             raise self.lost() from None
 
@@ -232,6 +245,12 @@ class DaskPool:
                 result.begin_again()
 
 
+def tokens_of_killed() -> list[Path]:
+    """Return the tokens of runs on this machine that could not remove them, since they were killed."""
+    tokens = TOKEN_DIR.glob(f"cluster.*.{glob.escape(socket.gethostname())}-*")
+    return [token for token in tokens if not psutil.pid_exists(int(token.name.rpartition("-")[2]))]
+
+
 def _dumps(value: Any) -> bytes:
     """Pickle, by value what another process could not import: functions of the main module."""
     import cloudpickle
@@ -240,6 +259,5 @@ def _dumps(value: Any) -> bytes:
 
 
 def _label(item: Any) -> str:
-    """Return what tells an item from others: the key of its first unit, if it is a chunk."""
-    units = getattr(item, "units", None)
-    return units[0].key if units else ""
+    """Return what tells an item from others, if it says so."""
+    return getattr(item, "label", "")

@@ -21,11 +21,23 @@ class DaskResult(Future[Any]):
     """The result of an item; it travels here as soon as it is there, and leaves the worker's memory.
 
     It is that of the present task. What an earlier one gives, which had fallen to a silent worker, is not taken.
+
+    Parameters
+    ----------
+    pool
+        Of the workers.
+    call
+        What they do, pickled.
+    label
+        What tells the item from others.
+    weight
+        How much work it is: of those that wait, the heaviest is begun first, so that no worker is left with it at the
+        end.
     """
 
-    def __init__(self, pool: "DaskPool", call: bytes, label: str) -> None:
+    def __init__(self, pool: "DaskPool", call: bytes, label: str, weight: int = 0) -> None:
         super().__init__()
-        self._pool, self._call, self._label = pool, call, label
+        self._pool, self._call, self.label, self.weight = pool, call, label, weight
         self._changing = threading.Lock()
         self._n_lost = 0
         with self._changing:
@@ -44,7 +56,7 @@ class DaskResult(Future[Any]):
 
     def _begin(self) -> None:
         self.only = self._pool.chosen()
-        self._task = self._pool.begin(self, self._call, self._label, self.only)
+        self._task = self._pool.begin(self, self._call, self.only)
         self._task.add_done_callback(self._finished)
 
     def result(self, timeout: float | None = None) -> Any:

@@ -185,6 +185,10 @@ class Watch:
         Called from the thread with each measured `Usage`.
     advice
         What to do when the budget is exceeded, for the error.
+    only_looks
+        Interrupt nothing: someone else sees that the budget is kept.
+    most_mb
+        The budget in MB; that of ``MEMORY_GB`` for none.
 
     Attributes
     ----------
@@ -195,15 +199,20 @@ class Watch:
     """
 
     def __init__(
-        self, describe: Callable[[], str], on_sample: Callable[[Usage], None], advice: str = "raise MEMORY_GB"
+        self,
+        describe: Callable[[], str],
+        on_sample: Callable[[Usage], None],
+        advice: str = "raise MEMORY_GB",
+        only_looks: bool = False,
+        most_mb: float | None = None,
     ) -> None:
-        self.budget_mb = budget_mb()
+        self.budget_mb = budget_mb() if most_mb is None else most_mb
         self._most_mb = STOP_SHARE * self.budget_mb
         self.usage = usage()
         self.peak_mb = 0.0
         self._recent_peak_mb = 0.0
         self._describe, self._on_sample, self._advice = describe, on_sample, advice
-        self._is_over = False
+        self._only_looks = self._is_over = only_looks
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._look, name="memory watch", daemon=True)
         self.measure()
@@ -270,10 +279,13 @@ class Watch:
 
     def _promises_new_peak(self) -> bool:
         """Say whether the estimate is worth measuring: well above the last peak, or above what may be in use."""
-        return self.estimate_mb > min(NEW_PEAK * self._recent_peak_mb, self._most_mb)
+        most_mb = math.inf if self._only_looks else self._most_mb
+        return self.estimate_mb > min(NEW_PEAK * self._recent_peak_mb, most_mb)
 
     def _rest_s(self) -> float:
         """Return when to look again: before a tree that grows as fast as it can exceeds the budget."""
+        if self._only_looks:
+            return MOST_REST_S
         return min(max((self._most_mb - self.estimate_mb) / FASTEST_MB_S, LEAST_REST_S), MOST_REST_S)
 
     def _interrupt(self) -> None:

@@ -20,7 +20,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -63,10 +63,7 @@ class MemoryLog:
     def __init__(self, stage: str, name: str) -> None:
         self._stage, self._name = stage, name
         self.doing: Callable[[], str] = str
-        self._path = paths.LOG_DIR / f"{stage}.jsonl"
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        _shorten(self._path)
-        _end_last_line(self._path)
+        self._path = _opened(stage)
         advice = f"raise MEMORY_GB{KNOBS.get(stage, '')}"
         self.watch = memory.Watch(lambda: f"{stage} {name}{self.doing()}", self._sample, advice)
         self._swap_mb = self.watch.usage.swap_mb
@@ -92,42 +89,71 @@ class MemoryLog:
         OverBudget
             When the process tree uses more than the budget.
         """
-        now = self.watch.measure()
-        self._write(event, now, counts)
-        details = "".join(f", {value:,} {name.removeprefix('n_')}" for name, value in counts.items())
-        level = logging.INFO if event == "end" else logging.DEBUG
-        template = "%s %s: %s%s | memory %.0f MB, at most %.0f MB of %s MB allowed"
-        sizes = (now.pss_mb, self.watch.peak_mb, f"{self.watch.budget_mb:,.0f}")
-        logger.log(level, template, *(self._stage, self._name, "done" if event == "end" else event, details), *sizes)
+        self.watch.measure()
+        self.note(event, **counts)
+        level, word = (logging.INFO, "done") if event == "end" else (logging.DEBUG, event)
+        if logger.isEnabledFor(level):
+            logger.log(level, told(self._stage, self._name, word, self.watch, counts))
 
     def note(self, event: str, **counts: object) -> None:
         """Log one event with its counts, and with the memory as last measured: 0.1 ms."""
-        self._write(event, self.watch.usage, counts)
+        line = entry(self._stage, self._name, event, self.watch, _cpu_s()) | counts
+        _append(self._path, [line])
 
-    def _sample(self, now: memory.Usage) -> None:
+    def _sample(self, _: memory.Usage) -> None:
         with contextlib.suppress(OSError):  # the next event tells of it in the main thread; the watch must go on
-            self._write("sample", now, {})
-
-    def _write(self, event: str, now: memory.Usage, counts: Mapping[str, object]) -> None:
-        times = os.times()
-        entry = {
-            "time": round(time.time(), 3),
-            "stage": self._stage,
-            "name": self._name,
-            "event": event,
-            "rss_mb": round(now.rss_mb, 1),
-            "pss_mb": round(now.pss_mb, 1),
-            "peak_mb": round(self.watch.peak_mb, 1),
-            "swap_mb": round(now.swap_mb, 1),
-            "available_mb": round(memory.available_mb(), 1),
-            "budget_mb": round(self.watch.budget_mb, 1),
-            "cpu_s": round(times.user + times.system + times.children_user + times.children_system, 3),
-            **counts,
-        }
-        _append(self._path, f"{json.dumps(entry)}\n".encode())
+            self.note("sample")
 
 
-def _append(path: Path, line: bytes) -> None:
+def _cpu_s() -> float:
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+def entry(stage: str, name: str, event: str, watch: memory.Watch, cpu_s: float) -> dict[str, Any]:
+    """Return what a line of a log says of any event, with the memory as last measured."""
+    now = watch.usage
+    return {
+        "time": round(time.time(), 3),
+        "stage": stage,
+        "name": name,
+        "event": event,
+        "rss_mb": round(now.rss_mb, 1),
+        "pss_mb": round(now.pss_mb, 1),
+        "peak_mb": round(watch.peak_mb, 1),
+        "swap_mb": round(now.swap_mb, 1),
+        "available_mb": round(memory.available_mb(), 1),
+        "budget_mb": round(watch.budget_mb, 1),
+        "cpu_s": round(cpu_s, 3),
+    }
+
+
+def told(stage: str, name: str, word: str, watch: memory.Watch, counts: Mapping[str, float]) -> str:
+    """Return the line that tells of an event on stderr."""
+    details = "".join(f", {value:,} {name.removeprefix('n_')}" for name, value in counts.items())
+    sizes = f"{watch.usage.pss_mb:.0f} MB, at most {watch.peak_mb:.0f} MB of {watch.budget_mb:,.0f} MB allowed"
+    return f"{stage} {name}: {word}{details} | memory {sizes}"
+
+
+def add(stage: str, entries: Iterable[Mapping[str, object]]) -> None:
+    """Add lines to a log that were made elsewhere."""
+    _append(_opened(stage), entries)
+
+
+def _opened(stage: str) -> Path:
+    """Return the path of a log to which lines can be added."""
+    path = paths.LOG_DIR / f"{stage}.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _shorten(path)
+    _end_last_line(path)
+    return path
+
+
+def _append(path: Path, entries: Iterable[Mapping[str, object]]) -> None:
+    _append_bytes(path, "".join(f"{json.dumps(entry)}\n" for entry in entries).encode())
+
+
+def _append_bytes(path: Path, line: bytes) -> None:
     file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
         if os.write(file, line) < len(line):
@@ -153,10 +179,22 @@ def _end_last_line(path: Path) -> None:
             file.seek(-1, os.SEEK_END)
             is_torn = file.read() != b"\n"
         if is_torn:
-            _append(path, b"\n")
+            _append_bytes(path, b"\n")
 
 
 # Reading.
+
+
+def busy_seconds(times: Iterable[tuple[float, float]]) -> float:
+    """Return for how long something was at work, from the beginning and the end of each piece of work.
+
+    Pieces that ran side by side count once: 0 to 4 and 1 to 5 are 5 s.
+    """
+    seconds, until = 0.0, -math.inf
+    for first, last in sorted(times):
+        seconds += max(0.0, last - max(first, until))
+        until = max(until, last)
+    return seconds
 
 
 @dataclass(frozen=True)

@@ -18,13 +18,14 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
+ELSEWHERE = "NOTES_DIR"  # environment variable, of a stage that runs beside others
 SIZE = 512  # bytes of a process's note; longer ones are cut
 
 _here = threading.local()
 
 
 class ThreadNotes:
-    """The notes of threads of this process."""
+    """The notes of threads of this process; also in the folder that `ELSEWHERE` names, for who shows them there."""
 
     def __init__(self) -> None:
         self._notes: dict[str, str] = {}
@@ -33,7 +34,9 @@ class ThreadNotes:
     def register(self) -> None:
         """Give this thread a name and a note."""
         name = f"worker {next(self._numbers)}"
-        _register(name, partial(self._notes.__setitem__, name))
+        tell = partial(self._notes.__setitem__, name)
+        place = _new_place(folder) if (folder := os.environ.get(ELSEWHERE)) else None
+        _register(name, tell if place is None else partial(_tell_both, tell, partial(_write, place[1])))
 
     def read(self) -> Mapping[str, str]:
         """Return what each worker is working on, by its name; those that are idle are left out."""
@@ -61,6 +64,12 @@ class ProcessNotes:
 
 def register_in(folder: str) -> None:
     """Give this process the first free name of `ProcessNotes.folder`; none if the pool is closed already."""
+    if place := _new_place(folder):
+        _register(place[0], partial(_write, place[1]))
+
+
+def _new_place(folder: str) -> tuple[str, mmap.mmap] | None:
+    """Return the first free name of a folder, with its file in memory; None if the folder is gone."""
     for number in itertools.count(1):
         name = f"worker {number}"
         try:
@@ -68,14 +77,20 @@ def register_in(folder: str) -> None:
         except FileExistsError:
             continue
         except FileNotFoundError:
-            return
+            return None
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(handle, 0, SIZE)
         else:  # macOS; on a full disk the first note ends the process
             os.ftruncate(handle, SIZE)
-        _register(name, partial(_write, mmap.mmap(handle, SIZE)))
+        place = mmap.mmap(handle, SIZE)
         os.close(handle)
-        return
+        return name, place
+    return None
+
+
+def _tell_both(first: Callable[[str], None], second: Callable[[str], None], note: str) -> None:
+    first(note)
+    second(note)
 
 
 def _write(place: mmap.mmap, note: str) -> None:

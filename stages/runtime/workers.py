@@ -125,6 +125,8 @@ class Workers:
         As for `ordered`.
     room_mb
         Memory they may use: there are fewer worker processes where more would not fit.
+    pool
+        The workers themselves, whatever the variables ask for.
 
     Attributes
     ----------
@@ -132,8 +134,8 @@ class Workers:
         What worker processes take before they have any work.
     """
 
-    def __init__(self, default_backend: str = "loky", room_mb: float | None = None) -> None:
-        self._pool = _pool(backend_name(default_backend), room_mb)
+    def __init__(self, default_backend: str = "loky", room_mb: float | None = None, pool: Pool | None = None) -> None:
+        self._pool = pool or _pool(backend_name(default_backend), room_mb)
         self.n_workers = self._pool.n_workers
         self.memory_mb = PROCESS_MB * self.n_workers if isinstance(self._pool, Processes) else 0
 
@@ -195,6 +197,25 @@ def _pool(backend: str, room_mb: float | None) -> Pool:
     if backend == "threading" or jobs == 1:
         return Threads(jobs)
     return Processes(jobs if room_mb is None else max(1, min(jobs, int(room_mb / PROCESS_MB))))
+
+
+class Inline:
+    """The calling thread alone, which works on an item when it is submitted."""
+
+    n_workers = 1
+
+    def submit(self, function: Callable[..., R], item: Any) -> "Future[R]":
+        """Call `function(item)` now; what it raises goes to the caller."""
+        done: Future[R] = Future()
+        done.set_result(function(item))
+        return done
+
+    def busy(self) -> Mapping[str, str]:
+        """Nothing is in work when somebody asks."""
+        return {}
+
+    def close(self, is_done: bool) -> None:
+        """Nobody is to be let go."""
 
 
 class Threads:

@@ -1,8 +1,9 @@
-"""Measure what a Dask cluster costs: one batch of 500 simulated games, on two threads and on two workers of a cluster.
+"""Measure whole batches on a Dask cluster: bars of two markets, made by one worker and by two.
 
-Everything runs on this machine, so that the difference is Dask's own: start-up, pickling, and arrays that travel. CPU
-is that of all processes: the command's, and what scheduler and workers used meanwhile. Bytes are those of the loopback
-device, by which the arrays travel.
+Everything runs on this machine, one worker a core. Taken are, from the first batch that is asked for to the last one
+that is in its place: the wall seconds, the CPU seconds of this process (the client) and of the workers, and the bytes
+over the loopback device, by which all that passes the scheduler travels. Connecting is not in it, and is printed. The
+clusters take turns; printed are medians.
 """
 
 import os
@@ -12,32 +13,54 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import psutil
-from measure import run
 
-N_GAMES, REPEATS = 500, 5
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from stages.core import manifests  # noqa: E402
+from stages.core.params import load  # noqa: E402
+from stages.processing.cluster import Cluster  # noqa: E402
+
+N_BARS, BATCH_SIZE, REPEATS = 1_000_000, 48, 5
 MODULE = [sys.executable, "-m"]
 NO_DASHBOARD = ["--no-dashboard"]
+INSTRUMENT = "{{bar_minutes: 5, bars: {}, start: '2005-01-03', price: {}}}"
 
 
-def make_workspace(folder: Path) -> None:
-    """Make a folder with the code, the games and their one batch."""
-    shutil.copytree("stages", folder / "stages", ignore=shutil.ignore_patterns("__pycache__"))
-    options = f"{{raw: raw, batch_size: {N_GAMES}}}"
-    (folder / "params.yaml").write_text(f"datasets:\n  splendor: {options}\n", encoding="utf-8")
-    code = "from pathlib import Path; from stages.datasets.splendor import simulate; "
-    code += f"simulate.write(Path('raw'), {{'games': {N_GAMES}, 'seed': 42}})"
-    subprocess.run([sys.executable, "-c", code], cwd=folder, check=True)
-    subprocess.run([*MODULE, "stages.discover", "splendor"], cwd=folder, check=True)
+@dataclass(frozen=True)
+class Taken:
+    """What the batches of one run took: s of wall time and of CPU, and MB."""
+
+    connect_s: float
+    wall_s: float
+    client_cpu_s: float
+    workers_cpu_s: float
+    sent_mb: float
+
+
+def make_workspace(folder: Path) -> list[str]:
+    """Make a folder with the code, the bars and their manifests; return the batches."""
+    shutil.copytree(ROOT / "stages", folder / "stages", ignore=shutil.ignore_patterns("__pycache__"))
+    instruments = f"{{NQ: {INSTRUMENT.format(N_BARS, 1500.0)}, ES: {INSTRUMENT.format(N_BARS, 1100.0)}}}"
+    text = f"datasets:\n  market: {{raw: data/sample/market, batch_size: {BATCH_SIZE}}}\n"
+    text += f"simulate:\n  market: {{seed: 42, instruments: {instruments}}}\n"
+    (folder / "params.yaml").write_text(text, encoding="utf-8")
+    for verb in ("simulate", "discover"):
+        subprocess.run([*MODULE, f"stages.{verb}", "market"], cwd=folder, check=True)
+    os.chdir(folder)
+    return manifests.read_batch_list("market")
 
 
 @contextmanager
-def two_workers(folder: Path) -> Iterator[tuple[str, list[psutil.Process]]]:
-    """Start a scheduler and two workers of one thread each; yield its address and all their processes."""
+def cluster(n_workers: int) -> Iterator[tuple[str, list[psutil.Process]]]:
+    """Start a scheduler and workers of one thread each; yield its address and the workers."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -45,57 +68,62 @@ def two_workers(folder: Path) -> Iterator[tuple[str, list[psutil.Process]]]:
     scheduler = ["distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", port, "--no-show", *NO_DASHBOARD]
     worker = ["distributed.cli.dask_worker", address, "--nthreads", "1", "--no-nanny", *NO_DASHBOARD]
     started = [
-        subprocess.Popen([*MODULE, *command], cwd=folder, stderr=subprocess.DEVNULL)
-        for command in (scheduler, worker, worker)
+        subprocess.Popen([*MODULE, *command], stderr=subprocess.DEVNULL)
+        for command in (scheduler, *[worker] * n_workers)
     ]
     try:
         from distributed import Client
 
         with Client(address, set_as_default=False) as client:
-            client.wait_for_workers(2, timeout=30)
-        yield address, [psutil.Process(process.pid) for process in started]
+            client.wait_for_workers(n_workers, timeout=30)
+        yield address, [psutil.Process(process.pid) for process in started[1:]]
     finally:
         for process in started:
             process.kill()
             process.wait()
 
 
-def measured(
-    folder: Path, environment: dict[str, str], others: list[psutil.Process]
-) -> tuple[float, float, float, float]:
-    """Return wall s, CPU s of the command, CPU s of the others, and MB over the loopback device of one `process`."""
+def measured(batches: list[str], address: str, workers: list[psutil.Process]) -> Taken:
+    """Have a cluster make all batches."""
 
-    def totals() -> tuple[float, float]:
-        times = [process.cpu_times() for process in others]
-        return sum(t.user + t.system for t in times), psutil.net_io_counters(pernic=True)["lo"].bytes_sent / 2**20
+    def totals() -> tuple[float, ...]:
+        times = [worker.cpu_times() for worker in workers]
+        sent = psutil.net_io_counters(pernic=True)["lo"].bytes_sent / 2**20
+        return time.monotonic(), time.process_time(), sum(t.user + t.system for t in times), sent
 
-    cpu_before, mb_before = totals()
-    used = run([*MODULE, "stages.process", "splendor"], folder, {"LOG": "warning", **environment})
-    cpu_after, mb_after = totals()
-    return used.wall_s, used.cpu_s, cpu_after - cpu_before, mb_after - mb_before
+    shutil.rmtree("data/intermediate", ignore_errors=True)
+    os.environ["DASK_SCHEDULER"] = address
+    started = time.monotonic()
+    with Cluster(load().datasets) as makers:
+        connect_s, before = time.monotonic() - started, totals()
+        for one in [makers.begin("market", batch) for batch in batches]:
+            one.take()
+        return Taken(connect_s, *(after - b for after, b in zip(totals(), before, strict=True)))
 
 
 def main() -> None:
     """Measure and print."""
     with tempfile.TemporaryDirectory(prefix="cluster.") as parent:
-        folder = Path(parent)
-        make_workspace(folder)
-        os.environ["PYTHONPATH"] = str(folder)
-        with two_workers(folder) as (address, processes):
-            knobs = {
-                "2 threads": ({"JOBS": "2"}, []),
-                "2 Dask workers": ({"BACKEND": "dask", "DASK_SCHEDULER": address}, processes),
-            }
-            found: dict[str, list[tuple[float, ...]]] = {name: [] for name in knobs}
+        batches = make_workspace(Path(parent))
+        os.environ["PYTHONPATH"] = parent
+        with cluster(1) as one, cluster(2) as two:
+            found: dict[str, list[Taken]] = {"1 worker": [], "2 workers": []}
             for _ in range(REPEATS + 1):
-                for name, (environment, others) in knobs.items():
-                    found[name].append(measured(folder, environment, others))
-                    (npz,) = (folder / "data/intermediate/splendor").glob("*.npz")
-                    size_mb = npz.stat().st_size / 2**20
-    print(f"{N_GAMES} games, one batch of {size_mb:.0f} MB; medians of {REPEATS} after a first run")
+                for runs, (address, workers) in zip(found.values(), (one, two), strict=True):
+                    runs.append(measured(batches, address, workers))
+        size_mb = sum(path.stat().st_size for path in Path("data/intermediate/market").iterdir()) / 2**20
+        os.chdir(ROOT)
+    print(f"{2 * N_BARS:,} bars, {len(batches)} batches, {size_mb:,.0f} MB; medians of {REPEATS} after a first run")
     for name, runs in found.items():
-        wall, cpu, others_cpu, mb = (statistics.median(column) for column in zip(*runs[1:], strict=True))
-        print(f"{name:15} wall {wall:.2f} s, CPU {cpu:.2f} s + {others_cpu:.2f} s of the cluster, {mb:.0f} MB sent")
+        took = Taken(*map(statistics.median, zip(*map(astuple, runs[1:]), strict=True)))
+        client_ms = 1000 * took.client_cpu_s / len(batches)
+        print(
+            f"{name:9} wall {took.wall_s:.2f} s, CPU {took.workers_cpu_s:.2f} s, and {client_ms:.1f} ms a batch of the "
+            f"client; {took.sent_mb:.3f} MB sent ({took.sent_mb / size_mb:.3%}); connecting {took.connect_s:.2f} s"
+        )
+    pairs = list(zip(*found.values(), strict=True))[1:]
+    speedup = statistics.median(one_worker.wall_s / two_workers.wall_s for one_worker, two_workers in pairs)
+    print(f"two workers are {speedup:.2f} times as fast as one")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """Run a command and measure its whole process tree: CPU seconds, wall seconds and peak memory.
 
 CPU is what the kernel charges to the command and to every descendant it waited for (user + system), so imports and
-start-up count. Memory is the proportional set size (PSS: a page shared by k processes counts 1/k in each) of the tree,
-sampled from here; reading it costs this process's CPU, not the command's.
+start-up count; where a command leaves descendants to end by themselves, it is the sum of what was last seen of each
+process, if that is more. Memory is the proportional set size (PSS: a page shared by k processes counts 1/k in each) of
+the tree, sampled from here; reading it costs this process's CPU, not the command's.
 """
 
 import os
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 INTERVAL_S = 0.02
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 REST_PER_SAMPLE = 4  # a sample of a large tree takes milliseconds and holds up its page faults: at most a fifth of time
 
 
@@ -78,7 +80,7 @@ def run(command: Sequence[str], folder: Path, environment: Mapping[str, str]) ->
             command, cwd=folder, env={**os.environ, **environment}, stdout=out, stderr=err, start_new_session=True
         )
         try:
-            peak_mb = _watch(process.pid)
+            peak_mb, seen_s = _watch(process.pid)
         except BaseException:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
@@ -91,21 +93,24 @@ def run(command: Sequence[str], folder: Path, environment: Mapping[str, str]) ->
             tail = err.read().decode(errors="replace")[-2000:]
             raise CommandFailed(f"{' '.join(command)}: exit code {process.returncode}, expected 0; it said:\n{tail}")
         out.seek(0)
-        return Usage(used.ru_utime + used.ru_stime, wall_s, peak_mb, out.read().decode())
+        return Usage(max(used.ru_utime + used.ru_stime, seen_s), wall_s, peak_mb, out.read().decode())
 
 
-def _watch(pid: int) -> float:
-    """Return the greatest PSS, in MB, that was seen until the process ended."""
+def _watch(pid: int) -> tuple[float, float]:
+    """Return the greatest PSS, in MB, that was seen until the process ended, and the CPU seconds seen of the tree."""
     handle = os.pidfd_open(pid)
     peak_kb, rest_s = 0, 0.0
+    cpu_s: dict[int, float] = {}
     try:
         while not select.select([handle], [], [], rest_s)[0]:
             start = time.perf_counter()
-            peak_kb = max(peak_kb, sum(map(_pss_kb, _tree(pid))))
+            tree = _tree(pid)
+            peak_kb = max(peak_kb, sum(map(_pss_kb, tree)))
+            cpu_s |= {one: max(cpu_s.get(one, 0.0), _cpu_s(one)) for one in tree}
             rest_s = max(INTERVAL_S, REST_PER_SAMPLE * (time.perf_counter() - start))
     finally:
         os.close(handle)
-    return peak_kb / 1024
+    return peak_kb / 1024, sum(cpu_s.values())
 
 
 def _tree(pid: int) -> list[int]:
@@ -118,6 +123,15 @@ def _tree(pid: int) -> list[int]:
         except OSError:
             continue  # it ended meanwhile
     return pids
+
+
+def _cpu_s(pid: int) -> float:
+    """Return the CPU seconds of a process alone, without its children; 0 when it ended meanwhile."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / TICKS_PER_S  # utime and stime
 
 
 def _pss_kb(pid: int) -> int:

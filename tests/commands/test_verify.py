@@ -35,13 +35,20 @@ DATASET = "splendor"
 
 @pytest.fixture(scope="module")
 def by_link(tmp_path_factory):
-    """A finished clone per link type, made when it is asked for."""
+    """A finished clone per link type, made when it is asked for; that of copies is run, the others are linked anew."""
 
     class Clones(dict):
         def __missing__(self, link):
-            self[link] = small_clone(tmp_path_factory.mktemp(link), link)
-            run_verify(self[link])  # which puts dvc.lock into order
-            return self[link]
+            folder = tmp_path_factory.mktemp(link)
+            if link == "copy":
+                clone = small_clone(folder, link)
+            else:
+                clone = linked_copy_of(self["copy"], folder)
+                clone.run("dvc", "config", "cache.type", link)
+                clone.run("dvc", "checkout", "--relink")
+            run_verify(clone)  # which puts dvc.lock into order
+            self[link] = clone
+            return clone
 
     return Clones()
 

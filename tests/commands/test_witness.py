@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.helpers.clones import flip, linked_copy_of, make_clone, type_cures
+from tests.helpers.clones import built_clone, flip, linked_copy_of, type_cures
 
 PREPROCESS = (sys.executable, "-m", "stages.commands.preprocess")
 X = "data/merged/splendor/X.npy"
@@ -15,8 +15,9 @@ X = "data/merged/splendor/X.npy"
 @pytest.fixture(scope="module")
 def finished_clone(tmp_path_factory):
     """A clone with hard links in which preprocess ran."""
-    clone = make_clone(tmp_path_factory.mktemp("finished"))
+    clone = linked_copy_of(built_clone(tmp_path_factory)[0], tmp_path_factory.mktemp("finished"))
     clone.run("dvc", "config", "cache.type", "hardlink")
+    clone.run("dvc", "checkout", "--relink")
     clone.run(*PREPROCESS)
     return clone
 

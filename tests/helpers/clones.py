@@ -1,13 +1,35 @@
 """Git clones of this repository, with commands run in them as a user would."""
 
+import atexit
+import functools
 import os
 import re
 import shutil
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
+from tests.helpers.nursery import DVC, FOR_CLONES, Nursery
 from tests.helpers.places import REPOSITORY
+from tests.helpers.shared import made_once
+
+
+@functools.cache
+def nursery_of_clones():
+    """Return the one that this process has for commands in clones; it ends with this process."""
+    stack = ExitStack()
+    atexit.register(stack.close)
+    return stack.enter_context(Nursery(FOR_CLONES))
+
+
+def as_module(command):
+    """Return a command as a module and its arguments where it is DVC or a module of the repository, else None."""
+    words = [str(word) for word in command]
+    if words[0] == "dvc":
+        return [DVC, *words[1:]]
+    is_ours = words[0] in ("python", sys.executable) and words[1] == "-m" and words[2].startswith("stages.")
+    return words[2:] if is_ours else None
 
 
 class Clone:
@@ -16,10 +38,16 @@ class Clone:
     def __init__(self, folder):
         self.folder = folder
 
-    def run(self, *command, check=True):
+    def run(self, *command, check=True, **variables):
         environment = {key: value for key, value in os.environ.items() if not key.startswith(("DVC_", "GIT_", "MAKE"))}
         environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
-        done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
+        environment |= variables
+        if module := as_module(command):
+            done = nursery_of_clones().run(module, self.folder, environment)
+        else:
+            done = subprocess.run(
+                command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False
+            )
         assert not check or done.returncode == 0, done.stdout + done.stderr
         return done
 
@@ -109,6 +137,31 @@ def make_clone(folder, dataset="splendor", trains=False):
     clone.run("git", "add", "-A")
     clone.run("git", "-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "-q", "-m", "start")
     return clone
+
+
+def whole_clone(tmp_path_factory):
+    """Return a clone of all datasets in which one bare `dvc repro` ran, and the stages it ran, see `built_once`."""
+    return built_once(tmp_path_factory, "whole_clone", lambda folder: make_clone(folder, None))
+
+
+def built_clone(tmp_path_factory):
+    """Return the same of one dataset alone."""
+    return built_once(tmp_path_factory, "built_clone", make_clone)
+
+
+def built_once(tmp_path_factory, name, make):
+    """Return a clone after one bare `dvc repro`, and the stages it ran.
+
+    It is made once for all files of tests, by `make` in an empty folder. They run nothing in it, and take copies.
+    """
+
+    def build(folder):
+        (folder / "clone").mkdir()
+        ran = make(folder / "clone").repro()
+        (folder / "ran").write_text("\n".join(ran))
+
+    folder = made_once(tmp_path_factory, name, build)
+    return Clone(folder / "clone"), (folder / "ran").read_text().split("\n")
 
 
 def small_clone(folder, link):

@@ -111,7 +111,14 @@ def everything(clone):
 
 
 def running(process, name):
-    return [child for child in descendants(process) if is_stage(child) and name in child.cmdline()]
+    return [child for child in descendants(process) if is_stage(child) and name in _words(child)]
+
+
+def _words(process):
+    try:
+        return process.cmdline()
+    except psutil.Error:  # it ended since
+        return []
 
 
 # Kills of a whole run.

@@ -1,5 +1,6 @@
 """Small git repositories without a pipeline, in which DVC tracks a folder, and a bare one through which they meet."""
 
+import functools
 import re
 import subprocess
 import sys
@@ -15,6 +16,13 @@ def introduce(clone):
     """Do what a user does once after `git clone`: a name for commits, and the merge driver as `make setup` has it."""
     for name, value in (("user.name", "t"), ("user.email", "t@localhost"), ("core.editor", "true")):
         clone.run("git", "config", name, value)
+    clone.run("sh", "-c", setting_of_the_merge_driver())
+    return clone
+
+
+@functools.cache
+def setting_of_the_merge_driver():
+    """Return the line of `make setup` that does it."""
     shown = subprocess.run(
         ["make", "--dry-run", "--always-make", f"VENV={VENV}", "setup"],
         cwd=REPOSITORY,
@@ -22,8 +30,7 @@ def introduce(clone):
         text=True,
         check=True,
     ).stdout
-    clone.run("sh", "-c", next(line for line in shown.splitlines() if "merge.folder.driver" in line))
-    return clone
+    return next(line for line in shown.splitlines() if "merge.folder.driver" in line)
 
 
 def git_clone(source, folder):
@@ -74,5 +81,4 @@ def folder_md5(clone):
 
 def ours(clone, *command, check=True, **variables):
     """Run Python in a repository with the modules of this one."""
-    settings = [f"{name}={value}" for name, value in {"PYTHONPATH": REPOSITORY, **variables}.items()]
-    return clone.run("env", *settings, sys.executable, *command, check=check)
+    return clone.run(sys.executable, *command, check=check, PYTHONPATH=str(REPOSITORY), **variables)

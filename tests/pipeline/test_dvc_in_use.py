@@ -11,7 +11,7 @@ import threading
 import pytest
 
 from tests.helpers.places import REPOSITORY
-from tests.pipeline.test_incremental import small_clone as make_small_clone
+from tests.pipeline.test_incremental import copy_of, finished_clone
 
 pytestmark = pytest.mark.slow
 
@@ -22,8 +22,8 @@ ARRAYS = "data/processed/splendor"
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory):
     """A clone whose arrays are made and committed, and pushed to a folder; its raw files are git's."""
-    folder = tmp_path_factory.mktemp("clone")
-    result = make_small_clone(folder)
+    folder = tmp_path_factory.mktemp("clone") / "clone"
+    result = copy_of(finished_clone(tmp_path_factory)[0], folder)
     (folder / ".git/info/exclude").write_text("/data/spare/\n")
     result.run(sys.executable, "-m", "stages.commands.preprocess")
     result.run("git", "config", "user.name", "t")

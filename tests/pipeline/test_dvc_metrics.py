@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from tests.helpers.clones import Clone, make_clone
+from tests.helpers.clones import Clone, built_clone, linked_copy_of
 
 pytestmark = pytest.mark.slow
 
@@ -34,9 +34,8 @@ def commit(clone, message):
 @pytest.fixture(scope="module")
 def grown(tmp_path_factory):
     """A clone with a run of all games and one of 200 of them in two commits, and the figures of both runs."""
-    clone = make_clone(tmp_path_factory.mktemp("grown"))
+    clone = linked_copy_of(built_clone(tmp_path_factory)[0], tmp_path_factory.mktemp("grown"))
     clone.run("dvc", "remote", "add", "-d", "store", str(tmp_path_factory.mktemp("remote")))
-    clone.repro()
     cards = (
         clone.run("python", "-m", "stages.report.cards").stdout,
         clone.run("git", "status", "--porcelain", "data").stdout,

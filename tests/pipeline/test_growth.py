@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tests.helpers.clones import Clone, in_order_of_a_first_run, make_clone, recorded
+from tests.helpers.clones import Clone, built_clone, in_order_of_a_first_run, recorded
 
 pytestmark = pytest.mark.slow
 
@@ -13,9 +13,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A clone of one dataset in which one bare `dvc repro` ran."""
-    clone = make_clone(tmp_path_factory.mktemp("finished"))
-    clone.repro()
-    return clone
+    return built_clone(tmp_path_factory)[0]
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ import pytest
 from stages.core import arrays, manifests, paths
 from stages.core.errors import ExpectedError
 from stages.pipeline.verbs import VERBS
-from tests.helpers.clones import REPOSITORY, Clone, make_clone
+from tests.helpers.clones import REPOSITORY, Clone, make_clone, with_few_games
 
 DATASET = "splendor"
 BATCH = "b01"
@@ -310,7 +310,7 @@ def test_a_link_to_what_only_looks_like_an_object_of_the_cache_is_refused(run, w
 @pytest.mark.parametrize("outside", [False, True])
 def test_links_that_dvc_itself_makes_are_followed_and_no_others(tmp_path, outside):
     (tmp_path / "clone").mkdir()
-    clone: Clone = make_clone(tmp_path / "clone")
+    clone: Clone = with_few_games(make_clone(tmp_path / "clone"), 24)
     clone.run("dvc", "config", "cache.type", "symlink")
     if outside:
         (tmp_path / "link").symlink_to(tmp_path)

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from stages.core import manifests, units
-from tests.helpers.clones import Clone, make_clone
+from tests.helpers.clones import Clone, built_once, make_clone
 
 pytestmark = pytest.mark.slow
 
@@ -153,10 +153,14 @@ def unrun(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def finished(unrun, tmp_path_factory):
+def finished(tmp_path_factory):
     """A clone in which one bare `dvc repro` ran, and the stages it ran."""
-    clone = copy_of(unrun, tmp_path_factory.mktemp("finished") / "clone")
-    return clone, clone.repro()
+    return finished_clone(tmp_path_factory)
+
+
+def finished_clone(tmp_path_factory):
+    """Return it, made once for all files of tests; nothing is to be run in it."""
+    return built_once(tmp_path_factory, "small_clone", small_clone)
 
 
 def copy_of(clone, folder):

@@ -28,7 +28,7 @@ from tests.helpers.verbs import WITHOUT_DVC
 pytestmark = pytest.mark.slow
 
 KILLS_PER_VERB = 4
-KILLS_OF_DVC = 6
+KILLS_OF_DVC = 4
 GAMES = 48
 SEED = 20240613
 # What each verb makes, and what must be gone for it to have something to do.

@@ -131,10 +131,15 @@ def test_a_target_installs_what_it_needs_and_no_more(tmp_path):
     assert installed("push") == installed("pull") == installed("verify", "REMOTE=yes") == ["remote"]
     [extras] = installed("test")
     known = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    assert set(extras.split(",")) == known.keys() - {"train", "test-train", "export", "notebook"}
+    apart = {"train", "test-train", "test-readers", "peers", "export", "notebook"}
+    assert set(extras.split(",")) == known.keys() - apart
+    assert installed("test-slow")[:2] == [extras, "test-readers"]
+    twice = ["peers", "peers"]  # with uv, and with pip where uv finds nothing
+    assert installed("bench-peers") == [extras, *twice]
     (tmp_path / ".ready-all").touch()
     for target in ("report", "push", "test"):
         assert installed(target) == [], target
+    assert installed("bench-peers") == twice
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import yaml
 
-from tests.helpers.clones import Clone, make_clone
+from tests.helpers.clones import Clone, linked_copy_of, whole_clone
 
 pytestmark = pytest.mark.slow
 
@@ -17,8 +17,8 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A clone in which one bare `dvc repro` ran, and the stages it ran."""
-    clone = make_clone(tmp_path_factory.mktemp("finished"), dataset=None)
-    return clone, clone.repro()
+    clone, ran = whole_clone(tmp_path_factory)
+    return linked_copy_of(clone, tmp_path_factory.mktemp("finished")), ran
 
 
 @pytest.fixture

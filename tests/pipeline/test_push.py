@@ -19,7 +19,7 @@ from tests.helpers.tracked_folders import folder_md5, games, git_clone, ours, st
 pytestmark = pytest.mark.slow
 
 N_FILES = 60
-KILLS = {"folder": 4, "ssh": 2, "s3": 2}
+KILLS = {"folder": 2, "ssh": 1, "s3": 1}
 SEED = 20240614
 LARGE = 4_000_000  # bytes, so that a kill may meet it on its way
 

@@ -94,12 +94,20 @@ def other_umask():
 
 
 def with_packages(version, path, folder):
-    """Make an environment of a Python with what the verbs import, in the pinned versions; return its interpreter."""
-    environment = folder / version
-    subprocess.run([path, "-m", "venv", environment], check=True)
-    pip = [environment / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "--constraint", pinned_versions(folder), *PACKAGES], check=True)
-    return environment / "bin/python"
+    """Make an environment of a Python with what the verbs import, in the pinned versions; return its interpreter.
+
+    With uv in two seconds; where it finds no index, with pip in fifteen.
+    """
+    environment, uv = folder / version, [sys.executable, "-m", "uv", "--quiet"]
+    python, wanted = environment / "bin/python", ["--constraint", pinned_versions(folder), *PACKAGES]
+    for begin, install in (
+        ([*uv, "venv", "--python", path], [*uv, "pip", "install", "--python", python]),
+        ([path, "-m", "venv", "--clear"], [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]),
+    ):
+        subprocess.run([*begin, environment], check=False)
+        if subprocess.run([*install, *wanted], check=False).returncode == 0:
+            return python
+    raise AssertionError(f"no environment of Python {version}, see above")
 
 
 def test_every_python_and_other_surroundings_make_what_dvc_lock_records(tmp_path, subtests, other_umask):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.helpers.clones import make_clone
+from tests.helpers.clones import built_clone, linked_copy_of, make_clone
 from tests.helpers.places import REPOSITORY
 
 pytestmark = pytest.mark.slow
@@ -16,14 +16,13 @@ VENV = Path(sys.executable).parents[1]
 PARAMS = "params.yaml"
 
 
-@pytest.fixture
-def make(tmp_path):
-    """Run make in a clone with splendor, with the environment that runs the tests; `-o` keeps it from being made."""
-    clone = make_clone(tmp_path)
+def making_in(clone):
+    """Return how to run make in a clone, with the environment that runs the tests; `-o` keeps it from being made."""
     return lambda *words: clone.run("make", "-o", str(VENV / ".ready"), f"VENV={VENV}", *words).stdout
 
 
-def test_the_commands_of_the_documents_do_what_they_say(make, tmp_path):
+def test_the_commands_of_the_documents_do_what_they_say(tmp_path):
+    make = making_in(make_clone(tmp_path))
     assert "data/processed/splendor/" in make("preprocess")
     assert np.load(tmp_path / "data/processed/splendor/X_train.npy", mmap_mode="r").shape == (15_227, 1_308)
     assert make("trace", "DATASET=splendor", "PART=train", "ROW=123") in (REPOSITORY / "README.md").read_text()
@@ -38,15 +37,16 @@ def test_the_commands_of_the_documents_do_what_they_say(make, tmp_path):
     assert (tmp_path / "stages/datasets/sensors/find.py").is_file()
 
 
-def test_a_folder_of_ones_own_needs_two_keys(make, tmp_path):
+def test_a_folder_of_ones_own_needs_two_keys(tmp_path_factory, tmp_path):
     """As under "Your own data": files anywhere, `raw` and `batch_size` changed, the rest left."""
-    make("preprocess")
-    shutil.copytree(tmp_path / "data/sample/splendor", tmp_path / "data/games")
-    params = (tmp_path / PARAMS).read_text()
+    clone = linked_copy_of(built_clone(tmp_path_factory)[0], tmp_path)
+    make = making_in(clone)
+    shutil.copytree(clone.folder / "data/sample/splendor", clone.folder / "data/games")
+    params = (clone.folder / PARAMS).read_text()
     for before, after in (("raw: data/sample/splendor", "raw: data/games"), ("batch_size: 64", "batch_size: 500")):
         assert before in params
         params = params.replace(before, after)
-    (tmp_path / PARAMS).write_text(params)
+    (clone.folder / PARAMS).write_text(params)
     line = next(line for line in make("preprocess").splitlines() if line.startswith("splendor"))
     assert line.split()[1:4] == ["240", "1", "0"]
     assert "data/games/" in make("trace", "DATASET=splendor", "ROW=0")

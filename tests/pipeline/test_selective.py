@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.pipeline.test_incremental import copy_of, edit, small_clone
+from tests.pipeline.test_incremental import copy_of, edit, finished_clone
 
 pytestmark = pytest.mark.slow
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A clone whose raw folder also holds files that are no games, in which one `dvc repro` ran."""
-    clone = small_clone(tmp_path_factory.mktemp("finished"))
+    clone = copy_of(finished_clone(tmp_path_factory)[0], tmp_path_factory.mktemp("finished") / "clone")
     for name in ("notes.txt", "2_games/17.csv.backup", ".hidden", "processed/X.npy"):
         path = clone.folder / "data/games" / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from stages.loader import Settings, batches
-from tests.helpers.clones import make_clone
+from tests.helpers.clones import linked_copy_of, whole_clone
 from tests.helpers.places import SHIPPED
 
 pytestmark = pytest.mark.slow
@@ -23,9 +23,9 @@ def drawn(clone, dataset, **settings):
     return found
 
 
-def test_a_trainer_reads_the_same_bits_of_the_whole_sample(tmp_path):
+def test_a_trainer_reads_the_same_bits_of_the_whole_sample(tmp_path_factory, tmp_path):
     """Of every dataset; a dataset's own setting reruns its split alone; going back, nothing runs."""
-    clone = make_clone(tmp_path / "clone", None)
+    clone = linked_copy_of(whole_clone(tmp_path_factory)[0], tmp_path)
     module = [sys.executable, "-m"]
     clone.run(*module, "stages.commands.preprocess")
     choices = {dataset: [{"batch_size": 500, "shuffle_seed": 1}] for dataset in SHIPPED}

@@ -67,6 +67,7 @@ def refused(tmp_path, scripts, **variables):
     return line
 
 
+@pytest.mark.slow
 def test_a_file_larger_than_the_budget_is_refused_by_name(tmp_path):
     huge = "# " + "x" * (300 << 20)
     line = refused(tmp_path, {"a": "rows 3", "huge": huge, "z": "rows 3"}, MEMORY_GB="0.25")

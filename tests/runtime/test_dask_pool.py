@@ -1,9 +1,11 @@
 """A real Dask cluster on this machine: same bytes, and a clear end to whatever goes wrong."""
 
 import hashlib
+import json
 import logging
 import os
 import re
+import select
 import shutil
 import signal
 import socket
@@ -22,13 +24,18 @@ pytest.importorskip("distributed", reason="needs the extra [cluster]")
 import cloudpickle
 
 from stages.core.errors import BadUnit, ExpectedError
+from stages.core.params import load
+from stages.processing.cluster import Cluster as Makers
+from stages.processing.on_worker import BatchJob, make_batch, manifest_digest
 from stages.runtime import dask_client, dask_pool, dask_sight, dask_worker
 from stages.runtime.workers import Workers, ordered
-from tests.helpers.clones import make_clone
+from tests.helpers.clones import make_clone, with_few_games
+from tests.helpers.kills import left_overs, wait_for
 
 pytestmark = pytest.mark.slow
 
 DATASET = "splendor"
+GAMES = 60
 # a scheduler needs nothing of the repository: this one cannot import it
 BARE = "import sys; sys.modules['stages'] = None; from distributed.cli.dask_scheduler import main; main()"
 SCHEDULER = ("-c", BARE, "--no-dashboard", "--no-show", "--host", "127.0.0.1")
@@ -79,7 +86,7 @@ class Cluster:
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory):
     """A clone with the sample listed in batches, whose NPZ were made by threads: their digests are in `expected`."""
-    clone = make_clone(tmp_path_factory.mktemp("clone"))
+    clone = with_few_games(make_clone(tmp_path_factory.mktemp("clone")), GAMES)
     for name in ("simulate", "discover", "process"):
         clone.run(sys.executable, "-m", f"stages.{name}", DATASET)
     clone.expected = digests(clone)
@@ -140,6 +147,69 @@ def test_a_cluster_makes_the_same_bytes_as_threads_and_is_quiet(clone, three_wor
     assert list((clone.folder / ".dvc/tmp/batchwise").glob("cluster.*")) == []
 
 
+def test_preprocess_and_a_bare_repro_on_a_cluster_give_the_bytes_of_threads(clone, three_workers):
+    variables = ("env", "BACKEND=dask", f"DASK_SCHEDULER={three_workers.address}")
+    shutil.rmtree(clone.folder / "data/intermediate", ignore_errors=True)
+    done = clone.run(*variables, sys.executable, "-m", "stages.commands.preprocess")
+    assert digests(clone) == clone.expected
+    assert {worker for worker in workers_of(clone) if worker.startswith("127.0.0.1:")} == workers_of(clone)
+    assert clone.repro() == []
+    name = f"process@{DATASET}-{clone.batches()[0]}"
+    assert f"Running stage '{name}':\nRunning stage" in done.stdout
+    done = clone.run(*variables, "dvc", "repro", "--force", "--single-item", name)
+    assert "of splendor on a cluster" in done.stderr
+    assert digests(clone) == clone.expected
+    assert clone.repro() == []
+
+
+def workers_of(clone):
+    """Return who made the batches, as the log has it, since the log began."""
+    lines = (clone.folder / "data/logs/process.jsonl").read_text().splitlines()
+    latest = {entry["name"]: entry["worker"] for entry in map(json.loads, lines) if entry["event"] == "chunk"}
+    return set(latest.values())
+
+
+def test_what_nobody_took_is_removed_and_also_what_a_killed_run_left(clone, client):
+    folder = clone.folder / "data/intermediate" / DATASET
+    folder.mkdir(parents=True, exist_ok=True)
+    token = clone.folder / f".dvc/tmp/batchwise/cluster.0.{socket.gethostname()}-999999999"
+    left = folder / f".b0.npz.{token.name}-0.elsewhere-1.tmp"
+    token.parent.mkdir(parents=True, exist_ok=True)
+    for path in (token, left):
+        path.touch()
+    params = {DATASET: load().dataset(DATASET)}
+    with Makers(params) as makers:
+        assert not token.exists()
+        assert not left.exists()
+        one = makers.begin(DATASET, clone.batches()[0])
+        while not one.is_done():
+            select.select([makers], [], [], 1)
+            makers.look()
+        assert len(list(folder.glob(".*.tmp"))) == 1
+    assert list(folder.glob(".*.tmp")) == []
+
+
+def test_a_run_that_was_killed_leaves_nothing_once_another_was_there(clone, three_workers):
+    running = process(clone, three_workers.address)
+    wait_for(lambda: left_overs(clone))
+    running.kill()
+    running.communicate()
+    _, stderr = process(clone, three_workers.address).communicate(timeout=60)
+    assert digests(clone) == clone.expected, stderr
+    assert wait_for(lambda: left_overs(clone) == [])  # a worker may have been at a chunk
+    assert list((clone.folder / ".dvc/tmp/batchwise").glob("cluster.*")) == []
+
+
+def test_a_batch_of_another_manifest_or_of_a_run_that_is_over_is_not_made(clone, client):
+    batch = clone.batches()[0]
+    job = BatchJob(DATASET, batch, load().dataset(DATASET), manifest_digest(DATASET, batch), "nowhere")
+    with pytest.raises(ExpectedError, match=f"{batch}.json: .* sees another file than the run does"):
+        list(ordered(make_batch, [replace(job, manifest="0")]))
+    with pytest.raises(ExpectedError, match=f"{DATASET}-{batch}: the run is over, the batch is dropped"):
+        list(ordered(make_batch, [job]))
+    assert list((clone.folder / "data/intermediate").rglob(".*.tmp")) == []
+
+
 def test_a_bad_file_is_told_in_one_line_as_with_threads(clone, three_workers):
     game = sorted((clone.folder / "data/sample/splendor/2_games").iterdir())[0]
     original = game.read_bytes()
@@ -172,14 +242,14 @@ def test_workers_are_named_and_seen_and_results_are_bounded_and_in_order(client,
 
     def slow(item):
         time.sleep(0.1)
-        return item.units[0].key
+        return item.label
 
     taken = []
 
     def items():
         for number in range(24):
             taken.append(number)
-            yield SimpleNamespace(units=[SimpleNamespace(key=f"game {number}")])
+            yield SimpleNamespace(label=f"game {number}")
 
     names, seen, most_ahead, keys = set(), set(), 0, []
     with Workers() as workers:

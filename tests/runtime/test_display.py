@@ -173,7 +173,8 @@ def test_what_a_worker_is_on_is_one_line_that_can_be_seen():
     assert all(line.isprintable() for line in lines)
 
 
-@pytest.mark.parametrize("backend", ["threading", pytest.param("loky", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["threading", "loky"])
 def test_a_hostile_file_name_does_nothing_to_the_terminal(tmp_path, backend):
     """It is seen in the display while it is worked on, and in the error that it ends in."""
     workspace = Workspace(tmp_path, {HOSTILE: "rows 7\nsleep 2\nfail here", "b": "rows 7\nsleep 2"})

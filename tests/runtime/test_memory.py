@@ -173,6 +173,7 @@ for _ in range(3):
 """
 
 
+@pytest.mark.slow
 def test_to_look_costs_less_than_two_hundredths_of_a_core():
     """In a process of 100 MB; the least of three, since other work on the machine makes each look dearer."""
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
@@ -222,3 +223,14 @@ def test_the_default_budget_is_three_quarters_of_what_there_is(tmp_path, monkeyp
     monkeypatch.setattr(memory, "OWN_CGROUPS", tmp_path / "own")
     monkeypatch.setattr(memory, "CGROUPS", tmp_path)
     assert budget_mb() == 0.75 * (limit_mb or psutil.virtual_memory().total / 2**20)
+
+
+def test_a_watch_that_only_looks_interrupts_nothing(monkeypatch):
+    samples = []
+    watch = memory.Watch(str, samples.append, only_looks=True)
+    monkeypatch.setattr(watch, "_most_mb", 1.0)
+    watch.start()
+    time.sleep(2.5 * memory.SAMPLE_S)
+    watch.close()
+    assert 1 <= len(samples) <= 3
+    assert samples[0].pss_mb > 1

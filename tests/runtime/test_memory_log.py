@@ -156,7 +156,12 @@ def test_the_plan_and_the_table_read_a_torn_log(here):
     with (here / "data/logs/process.jsonl").open("a") as file:
         file.write('{"time": 1.0, "sta')
     assert [record.event for record in preprocess.read_logs(0)] == ["start", "end"]
-    assert plan._durations("process", "splendor")["splendor-b0"][1] == 3
+    assert plan._durations("process", "splendor")["splendor-b0"].n_units == 3
+
+
+def test_what_ran_side_by_side_counts_once():
+    assert memory_log.busy_seconds([(0, 4), (1, 5), (2, 3), (7, 8)]) == 6
+    assert memory_log.busy_seconds([]) == 0
 
 
 @pytest.mark.parametrize(

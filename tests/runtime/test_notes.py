@@ -78,3 +78,18 @@ def test_a_process_that_comes_too_late_gets_no_name():
 def _late(folder):
     notes.register_in(folder)
     assert notes.worker_name().startswith("process ")
+
+
+def test_threads_tell_it_also_to_who_runs_their_process_beside_others(monkeypatch):
+    there, here = notes.ProcessNotes(), notes.ThreadNotes()
+    monkeypatch.setenv(notes.ELSEWHERE, there.folder)
+
+    def work():
+        here.register()
+        notes.working_on("u1")
+
+    in_thread(work)
+    assert here.read() == there.read() == {"worker 1": "u1"}
+    there.close()
+    in_thread(work)
+    assert here.read() == {"worker 1": "u1", "worker 2": "u1"}

@@ -105,13 +105,19 @@ def test_each_pass_is_the_next_epoch(folder, epochs, make):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("make", [plain, stateful, TorchLoader])
-@pytest.mark.parametrize("start", ["fork", "spawn", "forkserver"])
-@pytest.mark.parametrize("persistent", [False, True])
-def test_each_pass_is_the_next_epoch_for_workers(folder, epochs, make, start, persistent):
+@pytest.mark.parametrize(
+    ("make", "start", "persistent", "n_workers"),
+    [
+        *product([plain, stateful, TorchLoader], ["fork"], [False, True], [2]),
+        *product([plain, stateful, TorchLoader], ["spawn"], [True], [2]),
+        (TorchLoader, "spawn", False, 1),  # which imports torch for each pass
+        (plain, "forkserver", True, 2),  # which get the dataset as spawned ones do
+    ],
+)
+def test_each_pass_is_the_next_epoch_for_workers(folder, epochs, make, start, persistent, n_workers):
     """Also for those that stay, in each way to start them."""
     data = dataset(folder)
-    loader = make(data, num_workers=2, persistent_workers=persistent, multiprocessing_context=start)
+    loader = make(data, num_workers=n_workers, persistent_workers=persistent, multiprocessing_context=start)
     assert passes(loader, data) == [epochs[i] for i in (0, 2, 4, 3)]
 
 
