@@ -58,8 +58,8 @@ def measured(work: Path, raw_dir: Path, n_games: int) -> dict[str, measure.Usage
         print(f"{n_games:,} games, {n_rows(folder):,} rows")
     for stage in STAGES:
         usage = used[stage]
-        each = usage.cpu_s / n_games * 1e3
-        print(f"  {stage:<9}{usage.cpu_s:>9.1f} CPU s{each:>8.3f} ms a game{usage.wall_s:>9.1f} s{usage.peak_mb:>7.0f} MB")
+        each = f"{usage.cpu_s / n_games * 1e3:>8.3f} ms a game"
+        print(f"  {stage:<9}{usage.cpu_s:>9.1f} CPU s{each}{usage.wall_s:>9.1f} s{usage.peak_mb:>7.0f} MB")
     return used
 
 
