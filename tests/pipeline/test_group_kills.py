@@ -15,7 +15,7 @@ from tests.helpers.kills import assert_one_more_run_gives, carry_out, everything
 
 pytestmark = pytest.mark.slow
 
-KILLS = 4  # two SIGKILL and two SIGHUP
+KILLS = 6  # two of each: SIGKILL, SIGHUP and SIGTERM
 SEED = 20240613
 PREPROCESS = (sys.executable, "-m", "stages.commands.preprocess")
 GAMES = 24
