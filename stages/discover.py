@@ -4,7 +4,8 @@ In: the dataset's raw folder. Out: one manifest per batch and the batch list (se
 content is unchanged are not rewritten.
 
 Under `dvc repro` the list of batches is already in use, so when it changes, discover leaves a note for `expand` and
-keeps the manifests and arrays of vanished batches until the run is over; run directly, it removes them at once.
+keeps the manifests and arrays of vanished batches until the run is over. Run directly, or by one who reads the list
+again before anything else runs (the environment variable ``LIST_IS_READ_AGAIN``), it removes them at once.
 """
 
 import logging
@@ -26,6 +27,7 @@ from stages.runtime.text import counted
 logger = logging.getLogger("batchwise")
 
 MANY_BATCHES = 128
+READ_AGAIN = "LIST_IS_READ_AGAIN"  # environment variable
 
 
 def discover(dataset: str, params: DatasetParams) -> None:
@@ -38,8 +40,7 @@ def discover(dataset: str, params: DatasetParams) -> None:
     BadUnit
         When more units than `max_bad_units` cannot be read.
     """
-    if not params.raw_dir.is_dir():
-        raise ExpectedError(f"{params.raw_dir}: not a folder, expected the raw files of {dataset}; set its `raw`")
+    refuse_missing(dataset, params)
     notes = ThreadNotes()
     notes.register()
     with MemoryLog("discover", dataset) as log:
@@ -53,8 +54,8 @@ def discover(dataset: str, params: DatasetParams) -> None:
     before = set(manifests.read_batch_list(dataset))
     write_text(paths.batch_list(dataset), manifests.batch_list_text(dataset, batches))
     gone = before - set(batches)
-    _remove_vanished(dataset, set(batches), before)
-    if before != set(batches) and "DVC_STAGE" in os.environ:
+    _remove_vanished(dataset, set(batches) | before if _is_in_use() else set(batches))
+    if before != set(batches) and _is_in_use():
         _keep_plan_runnable(dataset, gone)
         write_text(paths.list_changed_marker(dataset), "".join(f"{batch}\n" for batch in batches))
     logger.info(
@@ -64,6 +65,17 @@ def discover(dataset: str, params: DatasetParams) -> None:
     )
     if len(batches) > MANY_BATCHES:
         logger.warning("discover %s: %d batches cost DVC seconds each; raise batch_size", dataset, len(batches))
+
+
+def refuse_missing(dataset: str, params: DatasetParams) -> None:
+    """Raise `ExpectedError` when the raw folder is missing."""
+    if not params.raw_dir.is_dir():
+        raise ExpectedError(f"{params.raw_dir}: not a folder, expected the raw files of {dataset}; set its `raw`")
+
+
+def _is_in_use() -> bool:
+    """Say whether a DVC that has read the list of batches goes on by it."""
+    return "DVC_STAGE" in os.environ and not os.environ.get(READ_AGAIN)
 
 
 def _write_manifests(dataset: str, chosen: Sequence[units.Unit], batch_size: int) -> dict[str, list[str]]:
@@ -103,9 +115,8 @@ def _why(unit: units.Unit, params: DatasetParams) -> str:
     raise BadUnit(f"{params.raw_dir / unit.key}: was not readable a moment ago; run discover again")
 
 
-def _remove_vanished(dataset: str, batches: set[str], before: set[str]) -> None:
-    """Remove manifests and arrays of batches that are no more; under DVC keep those the run began with."""
-    kept = batches | before if "DVC_STAGE" in os.environ else batches
+def _remove_vanished(dataset: str, kept: set[str]) -> None:
+    """Remove manifests and arrays of other batches than these."""
     for folder, suffix in ((paths.manifest_dir(dataset), ".json"), (paths.intermediate_dir(dataset), ".npz")):
         for path in folder.glob(f"*{suffix}"):
             if path.stem not in kept:

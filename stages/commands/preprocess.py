@@ -1,15 +1,16 @@
 """Run the whole pipeline and print what it made: the command behind `make preprocess`.
 
 It makes the sample data that params.yaml asks for (with ``SIMULATE=no`` it takes the raw folders as they are), brings
-the batch lists up to date, so that `dvc repro` sees the right batches from its start, runs `dvc repro`, and reads the
-table it prints from the logs of this run and from stats.json.
+the batch lists up to date, reads them again, so that the right batches are known, brings all stages behind them up to
+date, and reads the table it prints from the logs of this run and from stats.json.
 """
 
+import contextlib
 import logging
 import os
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -19,7 +20,7 @@ from stages.core import manifests, paths
 from stages.core.errors import ExpectedError
 from stages.core.merge_report import read_report
 from stages.core.params import Params
-from stages.discover import discover
+from stages.discover import READ_AGAIN, refuse_missing
 from stages.pipeline import dvc, lock, merges, side_by_side, verbs
 from stages.processed import Processed
 from stages.processing.cluster import Cluster, is_asked_for
@@ -49,30 +50,31 @@ def preprocess(params: Params, datasets: Sequence[str]) -> None:
     dvc.complete_params()
     witness.refuse_damaged()
     simulates = may_simulate()
-    simulated = [verbs.stage_name("simulate", dataset) for dataset in datasets if params.takes_sample(dataset)]
+    for dataset in datasets:
+        if not (simulates and params.takes_sample(dataset)):
+            refuse_missing(dataset, params.datasets[dataset])
     opens = partial(Cluster, params.datasets) if is_asked_for() else None
     with side_by_side.Reproducer(FAILURE, opens) as dvc_stages:
-        if simulated and simulates:
-            dvc_stages.repro(simulated)
+        with _lists_are_read_again():
+            discovers = [verbs.stage_name("discover", dataset) for dataset in datasets]
+            dvc_stages.repro(discovers, single_item=not simulates)
         for dataset in datasets:
-            discover(dataset, params.datasets[dataset])
-            _has_told(dataset)
             lock.tidy(dataset, manifests.read_batch_list(dataset))
-        if simulates:
-            dvc_stages.repro([verbs.stage_name("split", dataset) for dataset in datasets])
-        else:
-            stages = [stage for dataset in datasets for stage in _after_simulate(dataset)]
-            dvc_stages.repro(stages, single_item=True)
+        dvc_stages.repro([name for dataset in datasets for name in _after_discover(dataset)], single_item=True)
     for dataset in datasets:
         lock.tidy(dataset, manifests.read_batch_list(dataset))
     lock.keep_copy()
     witness.remember()
 
 
-def _has_told(dataset: str) -> None:
-    """Keep discover as a stage of DVC from telling again what was just told of the same raw files."""
-    name = f"{cli.TOLD}discover".upper()
-    os.environ[name] = f"{os.environ.get(name, '')} {dataset}".strip()
+@contextlib.contextmanager
+def _lists_are_read_again() -> Iterator[None]:
+    """Let discover remove at once what vanished: no stage runs by the list of before."""
+    os.environ[READ_AGAIN] = "yes"
+    try:
+        yield
+    finally:
+        del os.environ[READ_AGAIN]
 
 
 def may_simulate() -> bool:
@@ -89,9 +91,9 @@ def may_simulate() -> bool:
     return value == "yes"
 
 
-def _after_simulate(dataset: str) -> list[str]:
-    """Return the stages that a dataset's raw folder goes through, in order."""
-    after = [verb for verb in verbs.VERBS if verb != "simulate"]
+def _after_discover(dataset: str) -> list[str]:
+    """Return the stages behind the list of a dataset, in order."""
+    after = verbs.VERBS[verbs.VERBS.index("discover") + 1 :]
     return verbs.stage_names(after, dataset, manifests.read_batch_list(dataset))
 
 

@@ -3,7 +3,6 @@
 It is read here, put into an order that does not depend on history, kept as a copy, and compared with an earlier one.
 """
 
-import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ import yaml
 from stages.core.errors import ExpectedError
 from stages.core.files import write_text
 from stages.core.params import load
-from stages.pipeline import internals, verbs
+from stages.pipeline import internals, lock_text, verbs
 
 LOCK = Path("dvc.lock")
 COPY = Path(".dvc/tmp/batchwise/dvc.lock")  # of the last one that was whole
@@ -165,13 +164,13 @@ def tidy(dataset: str, batches: Collection[str]) -> None:
     if not LOCK.is_file():
         return
     rank = _rank(list(load().datasets))
-    if _is_tidy(LOCK.read_text(encoding="utf-8"), dataset, batches, rank):
+    text = LOCK.read_text(encoding="utf-8")
+    if _is_tidy(text, dataset, batches, rank):
         return
-    with internals.modified(LOCK) as content:
-        entries = content["stages"]
-        _drop_placeholders(entries, dataset)
-        _drop_vanished_batches(entries, dataset, batches)
-        _sort(entries, rank)
+    blocks = lock_text.blocks(text)
+    _drop_placeholders(blocks, dataset)
+    kept = [name for name in blocks if not _is_vanished(name, dataset, batches)]
+    write_text(LOCK, lock_text.joined({name: blocks[name] for name in sorted(kept, key=rank)}))
     keep_copy()
 
 
@@ -190,14 +189,15 @@ def reserve(dataset: str, batches: Collection[str]) -> None:
     text = LOCK.read_text(encoding="utf-8") if LOCK.is_file() else ""
     if not text or set(names) <= set(_names(text)):
         return
-    with internals.modified(LOCK) as content:
-        for name in names:
-            content["stages"].setdefault(name, {"cmd": verbs.command(name)})
-        _sort(content["stages"], _rank(list(load().datasets)))
+    blocks = lock_text.blocks(text)
+    for name in names:
+        blocks.setdefault(name, lock_text.place(name, verbs.command(name)))
+    rank = _rank(list(load().datasets))
+    write_text(LOCK, lock_text.joined({name: blocks[name] for name in sorted(blocks, key=rank)}))
 
 
 def _names(text: str) -> list[str]:
-    return re.findall(r"^  (\S+@\S+):$", text, re.MULTILINE)
+    return lock_text.NAME.findall(text)
 
 
 def _is_tidy(text: str, dataset: str, batches: Collection[str], rank: Rank) -> bool:
@@ -213,15 +213,16 @@ def _is_vanished(name: str, dataset: str, batches: Collection[str]) -> bool:
     return stage.dataset == dataset and stage.batch not in ("", *batches)
 
 
-def _drop_placeholders(entries: dict[str, Any], dataset: str) -> None:
+def _drop_placeholders(blocks: dict[str, str], dataset: str) -> None:
     """Drop the batches of a dataset that wrote a placeholder, and forget them in the run cache.
 
     They were made from the manifest of a batch that may come back, and DVC would take them for its arrays.
     """
-    names = [name for name in entries if _is_batch_of(name, dataset) and _is_placeholder(entries[name])]
-    internals.forget([entries[name] for name in names])
-    for name in names:
-        del entries[name]
+    found = {name: lock_text.entry(name, block) for name, block in blocks.items() if EMPTY_MD5 in block}
+    dropped = [name for name, entry in found.items() if _is_batch_of(name, dataset) and _is_placeholder(entry)]
+    internals.forget([found[name] for name in dropped])
+    for name in dropped:
+        del blocks[name]
 
 
 def _is_batch_of(name: str, dataset: str) -> bool:
@@ -231,18 +232,6 @@ def _is_batch_of(name: str, dataset: str) -> bool:
 
 def _is_placeholder(entry: Entry) -> bool:
     return any(out.get("md5") == EMPTY_MD5 for out in entry.get("outs", ()))
-
-
-def _drop_vanished_batches(entries: dict[str, Any], dataset: str, batches: Collection[str]) -> None:
-    vanished = [name for name in entries if _is_vanished(name, dataset, batches)]
-    for name in vanished:
-        del entries[name]
-
-
-def _sort(entries: dict[str, Any], rank: Rank) -> None:
-    """Put the entries into their order in place: the mapping also holds DVC's comments and layout."""
-    for name in sorted(entries, key=rank):
-        entries[name] = entries.pop(name)
 
 
 def _rank(datasets: Sequence[str]) -> Rank:

@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from stages.core.files import write_text
+from stages.pipeline import lock_text
 from stages.pipeline.dvc_cli import means_something
-from stages.pipeline.internals import TRIED_WITH, CachedFile, entries_of, modified, object_parts
+from stages.pipeline.internals import TRIED_WITH, CachedFile, entries_of, object_parts
 
 LOCK = Path("dvc.lock")
 READ = (Path("dvc.yaml"), LOCK, Path("params.yaml"))  # and the lists: what decides which stages there are
@@ -138,6 +139,11 @@ def _look(path: Path) -> tuple[int, ...]:
     return stat.st_mtime_ns, stat.st_size, stat.st_ino
 
 
+def _looks() -> list[tuple[int, ...]]:
+    """Return what tells whether there are other stages than before."""
+    return [_look(path) for path in (*READ, *sorted(Path().glob(LISTS)))]
+
+
 class Pipeline:
     """The stages of dvc.yaml; made by `opened`. A stage is known by its name.
 
@@ -149,6 +155,7 @@ class Pipeline:
 
     def __init__(self, repo: Any) -> None:
         self._repo = repo
+        self._index: Any = None
         self._stages: dict[str, Any] = {}
         self._held: dict[str, ExitStack] = {}
         self._looks: list[tuple[int, ...]] = []
@@ -170,15 +177,14 @@ class Pipeline:
         """
         from dvc.repo.reproduce import get_active_graph, plan_repro
 
-        looks = [_look(path) for path in (*READ, *sorted(Path().glob(LISTS)))]
-        if looks != self._looks:
+        if (looks := _looks()) != self._looks:
             self.look_anew()
-        self._looks = looks
-        by_name = {stage.addressing: stage for stage in self._repo.index.stages}
+            self._index, self._looks = self._repo.index, looks
+        by_name = {stage.addressing: stage for stage in self._index.stages}
         if missing := [name for name in targets if name not in by_name]:
             raise NotByHand(f"no stage {missing[0]}")
         chosen = [by_name[name] for name in targets]
-        graph = get_active_graph(self._repo.index.graph)
+        graph = get_active_graph(self._index.graph)
         steps = chosen if single_item else plan_repro(graph, chosen)
         self._stages = {stage.addressing: stage for stage in steps}
         before = {name: {other.addressing for other in graph.successors(stage)} for name, stage in self._stages.items()}
@@ -276,19 +282,18 @@ class Pipeline:
     def record(self, names: Iterable[str]) -> None:
         """Write stages that are saved into dvc.lock, at once and atomically."""
         from dvc.stage.serialize import to_lockfile
-        from dvc.utils.serialize import dumps_yaml
 
         entries: dict[str, Any] = {}
         for name in names:
             entries |= to_lockfile(self._stages[name])
         if not entries:
             return
-        if LOCK.is_file():
-            with modified(LOCK) as content:
-                content["stages"] = content.get("stages", {})
-                content["stages"].update(entries)
-        else:
-            write_text(LOCK, dumps_yaml({"schema": "2.0", "stages": entries}))
+        blocks = lock_text.blocks(LOCK.read_text(encoding="utf-8") if LOCK.is_file() else "")
+        blocks |= {name: lock_text.block(name, entry) for name, entry in entries.items()}
+        is_as_read = self._looks == _looks()
+        write_text(LOCK, lock_text.joined(blocks))
+        if is_as_read:  # and so it stays: these stages know what was written of them
+            self._looks = _looks()
         self._repo.scm_context.track_file(str(LOCK))
 
     @contextmanager

@@ -20,7 +20,6 @@ from stages.runtime.text import LineFormatter, printable, show_defect
 
 logger = logging.getLogger("batchwise")
 
-TOLD = "told_"  # TOLD_DISCOVER lists the datasets of which the caller has told already what discover tells of them
 NOT_HERE = ("win32", "cygwin")  # without fork, signals and links that the runs rest on
 LEVELS = ("debug", "info", "warning", "error")
 
@@ -47,8 +46,6 @@ def on_dataset(
         Says, after Ctrl-C, what is not lost.
     """
     dataset = verb_parser(verb, description).parse_args().dataset
-    if dataset in os.environ.get(f"{TOLD}{verb}".upper(), "").split():
-        logger.setLevel(logging.ERROR)
     return run(lambda: action(load(), dataset), kept)
 
 

@@ -8,7 +8,6 @@ import pytest
 
 from stages.commands import preprocess
 from stages.core.params import DatasetParams, Params
-from stages.runtime import cli
 
 PIPELINE = """
 stages:
@@ -40,22 +39,6 @@ def test_its_failures_are_those_of_dvc(here, nursery, dvc):
     done = nursery("stages.pipeline.dvc_cli", "repro", cwd=here, DVC_NO_ANALYTICS="1")
     assert done.returncode == 255
     assert "failed to run: exit 3" in done.stderr
-
-
-def test_discover_does_not_tell_again_what_was_told(finished, run, tmp_path):
-    """Of the dataset that is named, and no other; an error is told in any case."""
-    told = run("discover", "splendor", cwd=finished, TOLD_DISCOVER="hex").stderr
-    assert "discover splendor: 60 units in 5 batches" in told
-    assert run("discover", "splendor", cwd=finished, TOLD_DISCOVER="hex splendor").stderr == ""
-    assert "error: " in run("discover", "splendor", cwd=tmp_path, TOLD_DISCOVER="splendor").stderr
-
-
-def test_a_run_names_each_dataset_of_which_it_told(monkeypatch):
-    monkeypatch.delenv("TOLD_DISCOVER", raising=False)
-    monkeypatch.setenv("TOLD_DISCOVER", "")
-    preprocess._has_told("hex")
-    preprocess._has_told("rugs")
-    assert cli.os.environ["TOLD_DISCOVER"] == "hex rugs"
 
 
 @pytest.mark.parametrize(("entry", "raw", "is_told"), [({"defects": True}, "sample", True), ({}, "sample", False)])

@@ -267,8 +267,12 @@ def preprocess(clone, check=True, **variables):
     return clone.run("env", *(f"{name}={value}" for name, value in variables.items()), *PREPROCESS, check=check)
 
 
+def ran(done):
+    return re.findall(r"^Running stage '(.+)':$", done.stdout, re.MULTILINE)
+
+
 def process_ran(done):
-    return [name for name in re.findall(r"^Running stage '(.+)':$", done.stdout, re.MULTILINE) if "process@" in name]
+    return [name for name in ran(done) if "process@" in name]
 
 
 @pytest.mark.slow
@@ -278,11 +282,22 @@ def test_preprocess_gives_the_bytes_and_the_lock_of_dvc_repro_which_then_runs_no
     assert len(process_ran(done)) == len(clone.batches()) > 2
     assert made(clone) == by_dvc
     assert clone.repro() == []
+    assert ran(preprocess(clone)) == []
     (clone.folder / "dvc.lock").unlink()
     done = preprocess(clone)
     assert process_ran(done) == []
     assert done.stdout.count("is cached - skipping run") >= len(clone.batches()) + 2
     assert made(clone) == by_dvc
+
+
+@pytest.mark.slow
+def test_after_a_raw_file_is_gone_each_stage_runs_once(clone, by_dvc):
+    preprocess(clone)
+    next((clone.folder / "data/sample").rglob("*.csv")).unlink()
+    stages = ran(preprocess(clone, SIMULATE="no"))
+    assert stages[0] == "discover@splendor"
+    assert len(stages) == len(set(stages))
+    assert "merge@splendor" in stages
 
 
 @pytest.mark.slow
