@@ -54,7 +54,7 @@ def discover(dataset: str, params: DatasetParams) -> None:
     before = set(manifests.read_batch_list(dataset))
     write_text(paths.batch_list(dataset), manifests.batch_list_text(dataset, batches))
     gone = before - set(batches)
-    _remove_vanished(dataset, set(batches) | before if _is_in_use() else set(batches))
+    remove_vanished(dataset, set(batches) | before if _is_in_use() else set(batches))
     if before != set(batches) and _is_in_use():
         _keep_plan_runnable(dataset, gone)
         write_text(paths.list_changed_marker(dataset), "".join(f"{batch}\n" for batch in batches))
@@ -115,8 +115,8 @@ def _why(unit: units.Unit, params: DatasetParams) -> str:
     raise BadUnit(f"{params.raw_dir / unit.key}: was not readable a moment ago; run discover again")
 
 
-def _remove_vanished(dataset: str, kept: set[str]) -> None:
-    """Remove manifests and arrays of other batches than these."""
+def remove_vanished(dataset: str, kept: Collection[str]) -> None:
+    """Remove the manifests and arrays of other batches than these."""
     for folder, suffix in ((paths.manifest_dir(dataset), ".json"), (paths.intermediate_dir(dataset), ".npz")):
         for path in folder.glob(f"*{suffix}"):
             if path.stem not in kept:

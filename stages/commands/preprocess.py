@@ -20,7 +20,7 @@ from stages.core import manifests, paths
 from stages.core.errors import ExpectedError
 from stages.core.merge_report import read_report
 from stages.core.params import Params
-from stages.discover import READ_AGAIN, refuse_missing
+from stages.discover import READ_AGAIN, refuse_missing, remove_vanished
 from stages.pipeline import dvc, lock, merges, side_by_side, verbs
 from stages.processed import Processed
 from stages.processing.cluster import Cluster, is_asked_for
@@ -53,6 +53,8 @@ def preprocess(params: Params, datasets: Sequence[str]) -> None:
     for dataset in datasets:
         if not (simulates and params.takes_sample(dataset)):
             refuse_missing(dataset, params.datasets[dataset])
+        if batches := manifests.read_batch_list(dataset):
+            remove_vanished(dataset, batches)  # a `dvc repro` keeps them until it is over
     opens = partial(Cluster, params.datasets) if is_asked_for() else None
     with side_by_side.Reproducer(FAILURE, opens) as dvc_stages:
         with _lists_are_read_again():

@@ -15,6 +15,9 @@ entry there. A kill or a full disk during it leaves the temporary file, which DV
 for ever when it was cut between two outputs. Both are removed from the cache in its usual place, .dvc/cache; one
 elsewhere may be in use by other clones.
 
+What it brings from the cache it writes as `.<22 characters>.tmp`, and renames that. A kill before leaves that name
+among the outputs of the stages for ever.
+
 What DVC keeps in its databases (SQLite, in /var/tmp/dvc) and as objects of its cache (renamed into place) stays whole.
 
 Nothing is touched while a DVC is at work in this repository. DVC holds .dvc/tmp/lock and rwlock.lock while it uses
@@ -27,6 +30,7 @@ import itertools
 import json
 import logging
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterable, Iterator
@@ -44,6 +48,8 @@ logger = logging.getLogger("batchwise")
 RWLOCK = Path(".dvc/tmp/rwlock")
 CONFIG = Path(".dvc/config")
 RUN_CACHE = Path(".dvc/cache/runs")
+DATA = Path("data")
+TEMPORARY = re.compile(r"\.[\w-]{22}\.tmp")  # as dvc_objects names it
 CONFLICT = "<<<<<<< "  # of a merge that is not finished: that is for the user to end
 CLOCK_SLACK_S = 60  # the start of a process and the time of a file come from two clocks
 
@@ -86,6 +92,7 @@ def _faults(records: Iterable[Path]) -> dict[Path, Callable[[Path], str]]:
     faults |= {path: _put_back_record for path in records if _is_cut(path, _is_whole_record)}
     if CONFIG.is_file() and CONFIG.stat().st_size == 0 and _committed(CONFIG):
         faults[CONFIG] = _put_back_config
+    faults |= dict.fromkeys(_left_beside_outputs(), _remove_unfinished)
     return faults | dict.fromkeys(_left_in_run_cache(), _remove_left_over)
 
 
@@ -170,6 +177,22 @@ def _remove_left_over(path: Path) -> str:
     else:
         path.unlink()
     return f"{path}: of the run cache, not written when a DVC was killed; removed"
+
+
+# Beside the outputs of stages.
+
+
+def _left_beside_outputs() -> Iterator[Path]:
+    """Yield the temporary files of DVC below data/, but for data/raw, which is the user's."""
+    for folder, below, names in os.walk(DATA):
+        if folder == str(DATA) and "raw" in below:
+            below.remove("raw")
+        yield from (Path(folder, name) for name in names if TEMPORARY.fullmatch(name))
+
+
+def _remove_unfinished(path: Path) -> str:
+    path.unlink()
+    return f"{path}: not written to its end when a DVC was killed; removed"
 
 
 # Which DVC is at work.

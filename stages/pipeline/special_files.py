@@ -1,6 +1,6 @@
 """Refuse what no file of data is: DVC opens everything below a raw folder, and waits for ever at a FIFO.
 
-In: a raw folder. Out: nothing, or an error that names the first FIFO, socket or device.
+In: a raw folder. Out: nothing, or an error that names the first FIFO, socket, device or link to nowhere.
 """
 
 import os
@@ -24,10 +24,10 @@ def refuse(folder: Path) -> None:
     Raises
     ------
     ExpectedError
-        When a FIFO, a socket or a device is in it, or a link to one.
+        When a FIFO, a socket or a device is in it, or a link to one or to nowhere.
     """
     for path, kind in _found(folder):
-        raise ExpectedError(f"{path}: {kind}, expected files and folders; DVC would wait for it, move it elsewhere")
+        raise ExpectedError(f"{path}: {kind}, expected files and folders; DVC cannot read it, move it elsewhere")
 
 
 def _found(folder: Path) -> Iterator[tuple[str, str]]:
@@ -48,6 +48,6 @@ def _kind(entry: "os.DirEntry[str]") -> str:
     """Return what is special about an entry or what it links to, else nothing."""
     try:
         mode = entry.stat().st_mode
-    except OSError:  # a link to nowhere, or in a circle
-        return ""
+    except OSError:  # it may also go in a circle
+        return "a link to nowhere"
     return next((name for is_kind, name in KINDS if is_kind(mode)), "")

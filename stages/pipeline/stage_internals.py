@@ -9,11 +9,13 @@ As in `stages.pipeline.internals`, all of it was tried with one version of DVC; 
 """
 
 import logging
+import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -89,9 +91,16 @@ def opened(n_threads: int) -> Iterator["Pipeline"]:
     """
     from dvc.repo import Repo, lock_repo
 
-    with _quiet(), _params_read_once(), Repo() as repo, lock_repo(repo), repo.scm_context(quiet=True):
+    with ExitStack() as stack:
+        stack.enter_context(_quiet())
+        stack.enter_context(_params_read_once())
+        hashed = stack.enter_context(_inputs_hashed_once())
+        repo = stack.enter_context(Repo())
+        stack.enter_context(lock_repo(repo))
+        stack.enter_context(repo.scm_context(quiet=True))
         repo.fs.hash_jobs = n_threads
-        yield Pipeline(repo)
+        repo.scm.is_tracked = cache(repo.scm.is_tracked)  # which reads all of git's index, for each path
+        yield Pipeline(repo, hashed)
 
 
 @contextmanager
@@ -113,22 +122,72 @@ def _quiet() -> Iterator[None]:
 
 @contextmanager
 def _params_read_once() -> Iterator[None]:
-    """Let DVC read a params file once, unless it changes: it does so six times a stage, 10 ms each."""
+    """Let DVC read the params of a stage once, unless the file changes: it does so six times, 10 ms each."""
     from dvc.dependency import param
 
-    read, known = param.load_path, dict[tuple[object, ...], Any]()
+    read, known = param.read_param_file, dict[tuple[object, ...], Any]()
 
-    def load_path(path: str, fs: Any, **settings: Any) -> Any:
-        key = (path, *_look(Path(path)))
-        if settings or key not in known:
-            known[key] = read(path, fs, **settings)
+    def read_param_file(fs: Any, path: str, key_paths: list[str] | None = None, **settings: Any) -> Any:
+        names = None if key_paths is None else tuple(key_paths)
+        key = (path, names, *settings.items(), *_look(Path(path)))
+        if key not in known:
+            known[key] = read(fs, path, key_paths, **settings)
         return deepcopy(known[key])
 
-    param.load_path = load_path
+    param.read_param_file = read_param_file
     try:
         yield
     finally:
-        param.load_path = read
+        param.read_param_file = read
+
+
+class Hashed:
+    """The digests of what stages read, computed since the caller last waited for a command.
+
+    DVC computes them six times a stage, and all stages of a verb read the same code.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, Any] = {}
+
+    def of(self, path: str, compute: Callable[[], Any]) -> Any:
+        """Return what is known of a path, computed if nothing is."""
+        if path not in self._known:
+            self._known[path] = compute()
+        return self._known[path]
+
+    def forget(self, written: Iterable[str]) -> None:
+        """Forget the paths that were written, what is in them, and the folders that they are in."""
+        for path in written:
+            for known in [known for known in self._known if _is_within(known, path) or _is_within(path, known)]:
+                del self._known[known]
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._known.clear()
+
+
+def _is_within(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder + os.sep)
+
+
+@contextmanager
+def _inputs_hashed_once() -> Iterator[Hashed]:
+    """Let DVC compute the digest of what a stage reads once, until that is forgotten."""
+    from dvc.output import Output
+
+    build, hashed = Output._build, Hashed()
+
+    def of_input(self: Any, *words: Any, **settings: Any) -> Any:
+        if not self.IS_DEPENDENCY or self.fs.protocol != "local":
+            return build(self, *words, **settings)
+        return hashed.of(self.fs_path, lambda: build(self, *words, **settings))
+
+    Output._build = of_input
+    try:
+        yield hashed
+    finally:
+        Output._build = build
 
 
 def _look(path: Path) -> tuple[int, ...]:
@@ -151,10 +210,12 @@ class Pipeline:
     ----------
     repo
         DVC's repository, whose lock is held.
+    hashed
+        What is known of the stages' inputs.
     """
 
-    def __init__(self, repo: Any) -> None:
-        self._repo = repo
+    def __init__(self, repo: Any, hashed: Hashed) -> None:
+        self._repo, self._hashed = repo, hashed
         self._index: Any = None
         self._stages: dict[str, Any] = {}
         self._held: dict[str, ExitStack] = {}
@@ -203,6 +264,7 @@ class Pipeline:
         from dvc.repo.reproduce import _reproduce_stage
 
         _reproduce_stage(self._stages[name], upstream=[])
+        self._hashed.clear()
 
     def is_changed(self, name: str) -> bool:
         """Say whether a stage is out of date: its command, its params, what it reads, or what it wrote."""
@@ -249,9 +311,14 @@ class Pipeline:
         self._held.clear()
 
     def _save(self, stage: Any) -> None:
+        from fsspec.implementations.memory import MemoryFileSystem
+
         is_cached = all(out.use_cache or out.is_metric or out.is_plot for out in stage.outs)
+        self._hashed.forget(out.fs_path for out in stage.outs)
         stage.save(run_cache=is_cached)
         stage.commit()
+        # There DVC keeps the list of each folder for ever, and goes through all of them for the next one.
+        MemoryFileSystem.store.clear()
 
     def command(self, name: str) -> str:
         """Return the command that dvc.yaml gives a stage."""
@@ -312,4 +379,5 @@ class Pipeline:
 
     def look_anew(self) -> None:
         """Forget what was seen of the files before commands ran."""
+        self._hashed.clear()
         self._repo._reset()

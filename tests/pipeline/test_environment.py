@@ -173,7 +173,7 @@ def test_what_is_no_file_is_named_and_never_waited_for(clone, make):
     assert (clone.folder / "data/manifests/splendor/batches.yaml").read_bytes() == before
 
 
-@pytest.mark.parametrize(("make", "found"), [(a_fifo, "a FIFO"), (a_dangling_link, "not ")])
+@pytest.mark.parametrize(("make", "found"), [(a_fifo, "a FIFO"), (a_dangling_link, "a link to nowhere")])
 def test_what_is_no_file_stops_make_preprocess_until_it_is_removed(clone, undisturbed, make, found):
     """A bare `dvc repro` waits for a FIFO for ever: DVC opens every raw file to hash it before any stage runs."""
     odd = clone.folder / "data/games/3_games/77777.csv"

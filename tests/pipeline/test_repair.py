@@ -228,6 +228,20 @@ def test_a_left_over_of_the_run_cache_is_removed_and_told(repository):
     assert repair.mend() == []
 
 
+def test_what_dvc_left_among_outputs_is_removed_and_told(repository):
+    """Its temporary names alone, and nothing in the user's raw folder."""
+    names = (".ODi1cKtCG8SdGKcG3srt_w.tmp", ".-GxLAcGHUFgZMfpZgPSqwg.tmp")
+    left = [Path("data", folder, name) for folder, name in zip(("manifests/a", "sample/a"), names, strict=True)]
+    kept = [Path("data/raw", names[0]), Path("data/merged/.X.npy.host-1.tmp"), Path("data/merged/X.tmp")]
+    for path in (*left, *kept):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("half")
+    told = "{}: not written to its end when a DVC was killed; removed"
+    assert sorted(repair.mend()) == sorted(told.format(path) for path in left)
+    assert [path for path in (*left, *kept) if path.exists()] == kept
+    assert repair.mend() == []
+
+
 @pytest.mark.parametrize(
     "text", ["", '{"write": {"/a": {"pi', "[]", "null", '{"write": [1]}', '{"read": {"/a": [{}]}}']
 )

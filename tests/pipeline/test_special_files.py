@@ -31,10 +31,16 @@ def test_a_special_file_is_refused_by_name_wherever_it_is(here, kind):
         special_files.refuse(here / "raw")
 
 
-def test_a_link_to_a_special_file_is_one_and_a_link_to_nowhere_or_to_itself_is_none(here):
+@pytest.mark.parametrize("target", ["nowhere", "link"])
+def test_a_link_to_nowhere_or_to_itself_is_refused(here, target):
     (here / "raw").mkdir()
-    (here / "raw/gone").symlink_to("nowhere")
-    (here / "raw/circle").symlink_to("circle")
+    (here / "raw/link").symlink_to(target)
+    with pytest.raises(ExpectedError, match=r"raw/link: a link to nowhere, expected files and folders"):
+        special_files.refuse(here / "raw")
+
+
+def test_a_link_to_a_special_file_is_one_and_a_link_to_a_folder_is_none(here):
+    (here / "raw").mkdir()
     (here / "raw/above").symlink_to(here)
     special_files.refuse(here / "raw")
     special_files.refuse(here / "missing")
