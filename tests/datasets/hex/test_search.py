@@ -133,6 +133,32 @@ def test_lengths_are_those_of_the_cheapest_paths():
     assert len(np.unique(expected)) > 10
 
 
+def test_a_logit_is_minus_a_quarter_of_the_cheapest_paths_through_a_cell():
+    """Of both sides together: the queue finds the path from one edge to the other that a stone of either side shortens.
+
+    A stone on a cell that a path of cost c crosses leaves c - 4; it shortens nothing else.
+    """
+    boards = random_boards(12, most=60, seed=4)
+    logits = DistanceEvaluator().policy(boards, movers_of(boards))
+    n_checked = 0
+    for board, row in zip(boards, logits, strict=True):
+        for cell in np.argsort(-row, kind="stable")[:4]:
+            costs = []
+            for side in (BLUE, RED):
+                own, other = board[side].copy(), board[1 - side]
+                without = dijkstra(*_turned(own, other, side))
+                own.reshape(-1)[cell] = 1
+                costs.append((without, dijkstra(*_turned(own, other, side)) + 4))
+            if all(through - 4 < without for without, through in costs):
+                assert row[cell] == -sum(through for _, through in costs) / 4
+                n_checked += 1
+    assert n_checked > 20
+
+
+def _turned(own, other, side):
+    return (own, other) if side == BLUE else (own.T, other.T)
+
+
 def test_a_value_is_the_logistic_of_the_difference_with_half_a_stone_for_the_mover():
     """On the empty board both sides are as far, so that only the right to move counts."""
     values = DistanceEvaluator().value(np.zeros((2, 2, SIZE, SIZE), np.uint8), np.array([BLUE, RED], np.uint8))
@@ -271,6 +297,17 @@ def test_candidates_are_drawn_without_replacement_from_the_softmax():
     assert np.allclose(counts, weights / weights.sum(), atol=0.012)
     left = cells[cells[:, 0] == 120, 1]
     assert (left == 50).mean() == pytest.approx(weights[1] / weights[:2].sum(), abs=0.02)
+
+
+def test_of_equal_scores_the_lower_cell_is_drawn_first():
+    """As a stable sort orders them, down to where no legal move is left."""
+    rng = np.random.default_rng(6)
+    logits = rng.integers(0, 5, (50, N_CELLS)).astype(np.float32)
+    logits[rng.random(logits.shape) < 0.95] = -np.inf
+    order = np.argsort(-logits, axis=1, kind="stable")
+    expected = np.where(np.isneginf(np.take_along_axis(logits, order, axis=1)), -1, order)
+    for width in (1, 6, N_CELLS):
+        assert np.array_equal(drawn(logits, np.arange(50), greedy(50), width), expected[:, :width])
 
 
 @pytest.mark.slow

