@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.clones import make_clone
+from tests.helpers.pace import slowness
 from tests.pipeline.test_incremental import (
     BATCH_SIZE,
     add,
@@ -252,11 +253,13 @@ def test_what_plan_says_is_what_runs(clone, kind):
         edit(clone, "params.yaml", "seed: 42", "seed: 43")
     said = plan(clone)
     batches = clone.run(sys.executable, "-c", script).stdout.split()
+    slow = slowness(time.monotonic)
     before, started = disk_mb(clone), time.monotonic()
     ran = clone.repro()
     seconds, added = time.monotonic() - started, disk_mb(clone) - before
     assert batches == sorted(name.partition("-")[2] for name in ran if name.startswith("process@"))
     assert (said["run"], said["reuse"]) == (str(len(batches)), str(len(dealt(clone)) - len(batches)))
     assert kind != "change" or batches == [batch_of(clone, games(clone)[0])]
-    assert seconds / 5 <= float(said["seconds"]) <= seconds * 5
+    slow = max(slow, slowness(time.monotonic))  # what DVC takes is told as it is on another machine
+    assert seconds / (5 * slow) <= float(said["seconds"]) <= seconds * 5
     assert added * 0.7 <= float(said["disk MB"]) <= added * 1.3

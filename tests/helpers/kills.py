@@ -49,7 +49,8 @@ def is_alive(process):
     return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
 
 
-def wait_until_gone(processes, seconds=2.0):
+def wait_until_gone(processes, seconds=10.0):
+    """Return those that are alive after so many seconds; a signal at a parent's death ends them in milliseconds."""
     end = time.monotonic() + seconds
     while (alive := [process for process in processes if _alive_or_gone(process)]) and time.monotonic() < end:
         time.sleep(0.01)
@@ -71,7 +72,7 @@ def is_stage(process):
     return any(word.startswith("stages.") for word in words) and "-c" not in words
 
 
-def wait_for(condition, seconds=60.0):
+def wait_for(condition, seconds=120.0):
     end = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < end
@@ -100,6 +101,21 @@ def _group(process):
 
 def left_overs(clone):
     return sorted(str(path.relative_to(clone.folder)) for path in (clone.folder / "data").rglob("*.tmp"))
+
+
+def stop_at_left_over(clone, process):
+    """Stop a process group while a temporary file is there, which stays when it is killed then; or return at its end.
+
+    Without a stop the file may have its final name before the signal comes.
+    """
+    while process.poll() is None:
+        if left_overs(clone):
+            os.killpg(process.pid, signal.SIGSTOP)
+            wait_for(lambda: psutil.Process(process.pid).status() in (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE))
+            if left_overs(clone):
+                return
+            os.killpg(process.pid, signal.SIGCONT)
+        time.sleep(0.001)
 
 
 def everything(clone):
@@ -155,7 +171,9 @@ def seeded_kills(n_kills, seconds, seed):
 def carry_out(kill, clone, command):
     """Start a command and kill it with all it started; say whether that ended it."""
     process = begin(clone, *command)
-    wait_for_a_moment(clone, process, kill.after_s, kill.is_aimed)
+    wait_at_most(process, kill.after_s)
+    while kill.is_aimed and process.poll() is None and not is_emptied(clone):
+        pass
     return kill_group(process, kill.number) and process.returncode != 0
 
 
@@ -185,9 +203,8 @@ def is_emptied(clone):
     return False
 
 
-def wait_for_a_moment(clone, process, seconds, is_aimed):
+def wait_at_most(process, seconds):
+    """Wait for the end of a process, so many seconds at most."""
     end = time.monotonic() + seconds
     while process.poll() is None and time.monotonic() < end:
         time.sleep(0.005)
-    while is_aimed and process.poll() is None and not is_emptied(clone):
-        pass

@@ -1,6 +1,7 @@
 """Real remotes on 127.0.0.1, each started for a test and stopped with it: an OpenSSH server and an S3 server."""
 
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -9,13 +10,14 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-START_SECONDS = 20.0
+START_SECONDS = 90.0
+SYSTEM_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
 @dataclass(frozen=True)
@@ -117,10 +119,16 @@ def find_program(name: str) -> str:
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
+    """Return a port of 127.0.0.1 that nobody listens on.
+
+    It is below those that the system gives to whoever asks for any, of which it may give one out again at once.
+    """
+    first_of_system = int(SYSTEM_PORTS.read_text().split()[0]) if SYSTEM_PORTS.is_file() else 32768
+    while True:
+        port = random.SystemRandom().randrange(10_000, max(first_of_system, 20_000))
+        with socket.socket() as taken, suppress(OSError):
+            taken.bind(("127.0.0.1", port))
+            return port
 
 
 def greets(port: int) -> bool:

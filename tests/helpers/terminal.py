@@ -68,7 +68,11 @@ class Terminal:
         fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def resize(self, columns, rows=24):
-        """Change the size as a user does who pulls at the window: the kernel sends SIGWINCH."""
+        """Change the size as a user does who pulls at the window: the kernel sends SIGWINCH.
+
+        What was sent before is of the old size, also where this process is late.
+        """
+        self._read()
         self.screen.resize(rows, columns)
         self._set_size(columns, rows)
 

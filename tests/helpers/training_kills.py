@@ -25,6 +25,7 @@ from tests.helpers.sweeps import QUEUE, Sweeps, make_sweeps
 from tests.helpers.trainings import ENTRY, Trainings
 
 WAYS = ("verb", "repro", "queue")
+MOST_ENDED = 10  # runs that end before their moment, for each kill; about as many as kills do
 VICTIMS = (QUEUE, *((word,) for word in QUEUE))
 PIPELINE = "stages/training/dvc.yaml"
 MEND = "from stages.pipeline import repair; print(repair.mend())"
@@ -121,6 +122,7 @@ def attack(way, folder, n_kills, seed):
         kind.forget()
         n_killed = n_ended = 0
         while n_killed < n_kills:
+            assert n_ended <= MOST_ENDED * n_kills, f"{way}: {n_killed} of {n_kills} kills met a run"
             process, moment = kind.begin(), rng.uniform(0, seconds)
             begun = time.monotonic()
             while process.poll() is None and time.monotonic() < begun + moment:

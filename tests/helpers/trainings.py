@@ -120,7 +120,7 @@ class Trainings:
     def run(self, *words, **options):
         """Train to the end; return the exit code and what was said."""
         process = self.begin(*words, **options)
-        told = process.communicate(timeout=120)[0]
+        told = process.communicate(timeout=300)[0]
         return process.returncode, told
 
     def outs(self):

@@ -11,6 +11,7 @@ import pytest
 from stages.core.errors import ExpectedError
 from stages.loader import Settings, batches, checkpoint
 from tests.helpers.loader_parts import N_ROWS, WINDOW, flat, resumable, rows_of, run_script, write_part
+from tests.helpers.waiting import until_files_get_times_after
 
 
 @pytest.fixture
@@ -134,6 +135,7 @@ def test_a_checkpoint_of_other_arrays_is_refused(folder, tmp_path, restore_times
     path.write_bytes(content)
     batches(folder, "train", resumable(tmp_path)).close()
     content[-1] ^= 1
+    until_files_get_times_after(path.stat().st_ctime_ns, tmp_path)
     path.write_bytes(content)
     if restore_times:
         os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))

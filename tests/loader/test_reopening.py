@@ -14,6 +14,7 @@ from stages.core.errors import ExpectedError
 from stages.core.files import atomic_dir
 from stages.loader import PartArrays, Settings, Share, open_source
 from tests.helpers.loader_parts import write_part
+from tests.helpers.waiting import until_files_get_times_after
 
 REPLACED = r"X_train\.npy: replaced since the source was opened .*, expected the same content; open the source and make"
 
@@ -72,6 +73,7 @@ def test_the_same_content_in_another_place_of_the_disk_is_taken(folder):
 def test_a_file_that_says_nothing_of_its_content_is_not_trusted(folder):
     """Touched, and without a checksum."""
     sent = pickle.dumps(PartArrays(folder, "train", ("X",)))
+    until_files_get_times_after((folder / "X_train.npy").stat().st_ctime_ns, folder.parent)
     os.utime(folder / "X_train.npy")
     with pytest.raises(ExpectedError, match=REPLACED):
         pickle.loads(sent)

@@ -178,7 +178,7 @@ def test_what_is_no_file_stops_make_preprocess_until_it_is_removed(clone, undist
     """A bare `dvc repro` waits for a FIFO for ever: DVC opens every raw file to hash it before any stage runs."""
     odd = clone.folder / "data/games/3_games/77777.csv"
     make(odd)
-    done = clone.run("timeout", "60", sys.executable, "-m", "stages.commands.preprocess", check=False)
+    done = clone.run("timeout", "120", sys.executable, "-m", "stages.commands.preprocess", check=False)
     assert f"77777.csv: {found}" in message(done)
     odd.unlink()
     clone.run(sys.executable, "-m", "stages.commands.preprocess")
@@ -194,7 +194,7 @@ def test_two_preprocess_at_once_end_with_the_right_arrays(clone, undisturbed):
         )
         for _ in range(2)
     ]
-    ended = [(process.communicate(timeout=120), process.returncode) for process in both]
+    ended = [(process.communicate(timeout=300), process.returncode) for process in both]
     for (_, stderr), code in ended:
         assert "Traceback" not in stderr
         assert code == 0 or "lock" in stderr or "is busy" in stderr, stderr

@@ -7,6 +7,7 @@ to write it anew.
 import shutil
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -19,6 +20,7 @@ KILLS = 6  # two of each: SIGKILL, SIGHUP and SIGTERM
 SEED = 20240613
 PREPROCESS = (sys.executable, "-m", "stages.commands.preprocess")
 GAMES = 24
+MOST_ATTEMPTS = 5  # to meet the command while it runs; nearly always the first one does
 
 
 @pytest.fixture(scope="module")
@@ -37,13 +39,20 @@ def undisturbed(start, tmp_path_factory):
 
 
 def test_one_more_run_after_any_kill_gives_the_same_bytes(start, undisturbed, tmp_path):
+    """Where the command came to its end before the kill, again at half the time, and at last at no aim."""
     expected, seconds = undisturbed
-    n_running, n_mended = 0, 0
-    for number, kill in enumerate(seeded_kills(KILLS, seconds, SEED)):
-        clone = copy_of(start, tmp_path / str(number))
-        n_running += carry_out(kill, clone, PREPROCESS)
-        print(kill)
-        n_mended += bool(assert_one_more_run_gives(clone, PREPROCESS, expected))
-        shutil.rmtree(clone.folder)
-    print(f"{KILLS} kills, {n_running} of a running command; {n_mended} times DVC's files were mended")
-    assert n_running >= KILLS // 2
+    n_attempts, n_mended = 0, 0
+    for kill in seeded_kills(KILLS, seconds, SEED):
+        for attempt in range(MOST_ATTEMPTS):
+            n_attempts += 1
+            clone = copy_of(start, tmp_path / str(n_attempts))
+            tried = replace(kill, after_s=kill.after_s / 2**attempt, is_aimed=kill.is_aimed and attempt < 2)
+            was_running = carry_out(tried, clone, PREPROCESS)
+            print(tried, was_running)
+            n_mended += bool(assert_one_more_run_gives(clone, PREPROCESS, expected))
+            shutil.rmtree(clone.folder)
+            if was_running:
+                break
+        else:
+            pytest.fail(f"{kill}: no kill met the command in {MOST_ATTEMPTS} attempts")
+    print(f"{KILLS} kills of a running command in {n_attempts} attempts; {n_mended} times DVC's files were mended")

@@ -453,7 +453,7 @@ def test_growth_and_shrinking_work_with_every_link_type(clone, finished, link):
     assert_holds_exactly(clone, games(clone))
 
 
-def interrupt(clone, is_time, seconds=60):
+def interrupt(clone, is_time, seconds=120):
     """Start `dvc repro` in a process group of its own; interrupt the group, as Ctrl-C does, once `is_time` says so."""
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     process = subprocess.Popen(

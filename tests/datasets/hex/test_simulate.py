@@ -26,6 +26,7 @@ from tests.helpers.terminal import Terminal
 
 OPTIONS = {"games": 8, "workers": 3, "seed": 42, "started": "2025-01-01T00:00:00", "widths": [3]}
 NAME = "selfplay_20250101_000000.trmph"
+MOST_ATTEMPTS = 5  # to meet a run that is not over; nearly always the first one does
 
 
 @pytest.fixture(autouse=True)
@@ -368,7 +369,7 @@ def start(folder):
     return subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def wait_for(condition, seconds=60):
+def wait_for(condition, seconds=120):
     """Wait until something is so."""
     stop = time.monotonic() + seconds
     while not condition():
@@ -390,10 +391,13 @@ def test_killed_again_and_again_it_ends_with_the_same_bytes(run, here, tmp_path_
     write_params(here, **change)
     sample = here / "data/sample/hex"
     for n_least in (1, 6, 11, 16):
-        process = start(here)
-        wait_for(lambda n_least=n_least: n_games(sample) >= n_least)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        for _ in range(MOST_ATTEMPTS):
+            process = start(here)
+            wait_for(lambda n_least=n_least: n_games(sample) >= n_least)
+            process.send_signal(signal.SIGKILL)
+            if process.wait() == -signal.SIGKILL and n_games(sample) < 24:
+                break
+            shutil.rmtree(sample)  # this process looked too late
         time.sleep(0.1)
         left = snapshot(sample)
         assert all(snapshot(whole)[name].startswith(content) for name, content in left.items() if "/." not in name)
@@ -420,7 +424,7 @@ def test_a_killed_worker_process_is_told_and_made_up_for(run, here, snapshot, tm
     wait_for(lambda: n_games(sample) >= 4)
     players = [child for child in psutil.Process(process.pid).children(recursive=True) if is_player(child)]
     players[0].kill()
-    assert process.wait(30) == 1
+    assert process.wait(120) == 1
     assert run("simulate", "hex", JOBS="2").returncode == 0
     assert snapshot(sample) == snapshot(whole)
 

@@ -249,7 +249,7 @@ def test_a_pass_that_was_broken_off_at_once_does_not_hold_up_the_next(folder, ep
         break
     began = time.monotonic()
     assert rows_of(loader) == epochs[1]
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 60
 
 
 def start_late(number):

@@ -18,7 +18,7 @@ SCRIPT = """
 
     def main():
         torch.set_num_threads(1)
-        dist.init_process_group("gloo", timeout=timedelta(seconds=30))
+        dist.init_process_group("gloo", timeout=timedelta(seconds=120))
         source, model = PartArrays(sys.argv[1], "train", ("X",)), DistributedDataParallel(torch.nn.Linear(2, 1))
         rows = {}
         for size in range(2, 52):

@@ -46,8 +46,8 @@ def kill(_):
 
 
 def wait_for(path):
-    """Be busy until a file exists, half a minute at most."""
-    end = time.monotonic() + 30
+    """Be busy until a file exists, two minutes at most."""
+    end = time.monotonic() + 120
     while not Path(path).exists() and time.monotonic() < end:
         time.sleep(0.01)
 
