@@ -46,6 +46,9 @@ TEST_TORCH := $(VENV)/.test-torch
 TEST_READERS := $(VENV)/.test-readers
 PEERS := $(VENV)/.peers
 RUN := $(READY) $(if $(filter dask,$(BACKEND)),$(call with,cluster))
+# Without a remote nothing is installed for one: the command says that there is none.
+DVC_CONFIGS := .dvc/config .dvc/config.local $(HOME)/.config/dvc/config $(wildcard /etc/xdg/dvc/config)
+SHARED = $(if $(shell grep -ls '^\[.*remote ' $(DVC_CONFIGS)),$(call with,remote),$(READY))
 
 # All extras but those with torch, those that only skipped tests need, and what the benchmark compares with.
 EXTRAS := cluster,report,look,test,remote,rl,calendars,bench,dev,build,install
@@ -204,16 +207,16 @@ repair: $(READY)  ## Mend what a kill left half written of DVC's own files
 remote: $(call with,remote)  ## Set the remote to share through: make remote URL=ssh://host/path, s3://bucket/path or a folder
 	@exec python -m stages.commands.remote -- "$$URL"
 
-push: $(call with,remote)  ## Send arrays and run cache to the remote, and see that all of it is there
+push: $(SHARED)  ## Send arrays and run cache to the remote, and see that all of it is there
 	@python -m stages.commands.push
 
-pull: $(call with,remote)  ## Get arrays and run cache from the remote; runs nothing
+pull: $(SHARED)  ## Get arrays and run cache from the remote; runs nothing
 	@python -m stages.commands.pull
 
-merge: $(call with,remote)  ## Join your work with what others pushed, data included; TAKE=ours or theirs where both changed a file
+merge: $(SHARED)  ## Join your work with what others pushed, data included; TAKE=ours or theirs where both changed a file
 	@python -m stages.commands.join
 
-work: $(RUN) $(call with,remote)  ## Build batches together with other machines that share the remote
+work: $(RUN) $(SHARED)  ## Build batches together with other machines that share the remote
 	@set -f; exec python -m stages.commands.work -- $$DATASET
 
 dag: $(READY)  ## Draw the stages

@@ -139,6 +139,7 @@ class _Run:
         self._running: dict[str, Running] = {}
         self._done: list[str] = []  # saved, and not in dvc.lock
         self._n_done = 0
+        self._has_failed = False
         self._display: contextlib.ExitStack | None = None
 
     # What the display shows.
@@ -218,7 +219,17 @@ class _Run:
         if self._to_run and not self._running and (len(self._to_run) == 1 or self._shares.n_at_once == 1):
             self._begin_one(self._to_run.pop(0), is_alone=True)
             return
-        for name in list(self._to_run):
+        self._begin_beside(self._to_run)
+
+    def _begin_early(self) -> None:
+        """Start what may run while others are saved, so that no core is idle; an expand may not, for dvc.lock."""
+        names = [name for name in self._to_run if not _is_expand(name)]
+        if not self._has_failed and not self._to_run_alone and (self._running or len(names) > 1):
+            self._begin_beside(names)
+
+    def _begin_beside(self, names: Sequence[str]) -> None:
+        """Start commands beside others while there is room."""
+        for name in list(names):
             if len(self._running) < self._shares.n_at_once and not self._may_collide(name):
                 self._to_run.remove(name)
                 self._begin_one(name, is_alone=False)
@@ -247,8 +258,12 @@ class _Run:
                 await_any([self._running[name] for name in names], self._elsewhere.watched(), LOOK_S)
                 self._elsewhere.look()
         self._pipeline.look_anew()
-        for name in sorted(self._ended()):
-            self._end(name)
+        done = {name: seconds for name in sorted(self._ended()) if (seconds := self._close(name)) is not None}
+        self._begin_early()
+        for name, seconds in done.items():
+            self._end(name, seconds)
+        if self._has_failed:
+            raise ExpectedError(self._failure)
         for name, promised in self._elsewhere.ended():
             self._end_elsewhere(name, promised)
 
@@ -262,26 +277,30 @@ class _Run:
     def _ended(self) -> set[str]:
         return {name for name, one in self._running.items() if one.process.poll() is not None}
 
-    def _end(self, name: str) -> None:
-        """Save what a command wrote that ended, or say why it failed."""
-        one = self._running[name]
+    def _close(self, name: str) -> float | None:
+        """Tell what a command told that ended; return how long it ran, None if it failed or is to run again."""
+        one = self._running.pop(name)
         code, text = one.process.returncode, one.text()
         is_too_small = bool(code) and one.output is not None and (code < 0 or TOO_SMALL in text)
         if not is_too_small and one.output is not None:
             _say(f"Running stage '{name}':\n{text}")
-        self._pipeline.end(name, is_done=code == 0)
-        del self._running[name]
         one.close()
+        if code:
+            self._pipeline.end(name, is_done=False)
         if is_too_small:
             logger.info("%s: its share of the memory was too small, it runs again alone", name)
             self._to_run_alone.append(name)
-            return
-        if code:
+        elif code:
             logger.error("%s exited with %d", verbs.command(name), code)
-            raise ExpectedError(self._failure)
+            self._has_failed = True
+        return None if code else one.seconds
+
+    def _end(self, name: str, seconds: float) -> None:
+        """Save what a command wrote."""
+        self._pipeline.end(name, is_done=True)
         self._done.append(name)
         self._is_done(name)
-        if one.seconds > WORTH_RECORDING_S and not self._pipeline.is_kept(name):
+        if seconds > WORTH_RECORDING_S and not self._pipeline.is_kept(name):
             self._record()
 
     def _end_elsewhere(self, name: str, promised: Promised) -> None:

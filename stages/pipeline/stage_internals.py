@@ -148,18 +148,18 @@ class Hashed:
     """
 
     def __init__(self) -> None:
-        self._known: dict[str, Any] = {}
+        self._known: dict[tuple[str, str], Any] = {}
 
-    def of(self, path: str, compute: Callable[[], Any]) -> Any:
+    def of(self, path: str, algorithm: str, compute: Callable[[], Any]) -> Any:
         """Return what is known of a path, computed if nothing is."""
-        if path not in self._known:
-            self._known[path] = compute()
-        return self._known[path]
+        if (path, algorithm) not in self._known:
+            self._known[path, algorithm] = compute()
+        return self._known[path, algorithm]
 
     def forget(self, written: Iterable[str]) -> None:
         """Forget the paths that were written, what is in them, and the folders that they are in."""
         for path in written:
-            for known in [known for known in self._known if _is_within(known, path) or _is_within(path, known)]:
+            for known in [key for key in self._known if _is_within(key[0], path) or _is_within(path, key[0])]:
                 del self._known[known]
 
     def clear(self) -> None:
@@ -181,7 +181,7 @@ def _inputs_hashed_once() -> Iterator[Hashed]:
     def of_input(self: Any, *words: Any, **settings: Any) -> Any:
         if not self.IS_DEPENDENCY or self.fs.protocol != "local":
             return build(self, *words, **settings)
-        return hashed.of(self.fs_path, lambda: build(self, *words, **settings))
+        return hashed.of(self.fs_path, self.hash_name, lambda: build(self, *words, **settings))
 
     Output._build = of_input
     try:

@@ -105,6 +105,21 @@ def test_a_knob_reaches_the_environment_as_it_was_typed(make, value):
     assert {f"{name}={value}" for name in KNOBS} <= set(environment)
 
 
+@pytest.mark.parametrize("target", ["push", "pull", "merge", "work"])
+def test_what_remotes_need_is_installed_where_one_is_set(tmp_path, target):
+    (tmp_path / ".dvc").mkdir()
+    shutil.copy(REPOSITORY / "Makefile", tmp_path)
+
+    def told():
+        command = ["make", "-n", "-o", "venv/.ready", "VENV=venv", f"HOME={tmp_path}", target]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60).stdout
+
+    (tmp_path / ".dvc/config").write_text("[core]\n    analytics = false\n")
+    assert "the extra remote" not in told()
+    (tmp_path / ".dvc/config.local").write_text("['remote \"store\"']\n    url = ssh://host/store\n")
+    assert "the extra remote" in told()
+
+
 def test_every_variable_of_a_recipe_is_tested():
     """A target that takes another one is to be added above."""
     text = (REPOSITORY / "Makefile").read_text()
@@ -128,7 +143,7 @@ def test_a_target_installs_what_it_needs_and_no_more(tmp_path):
         assert installed(target) == [], target
     assert installed("report") == ["report"]
     assert installed("preprocess", "BACKEND=dask") == ["cluster"]
-    assert installed("push") == installed("pull") == installed("verify", "REMOTE=yes") == ["remote"]
+    assert installed("remote") == installed("verify", "REMOTE=yes") == ["remote"]
     [extras] = installed("test")
     known = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     apart = {"train", "test-train", "test-readers", "peers", "export", "notebook"}

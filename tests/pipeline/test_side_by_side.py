@@ -119,6 +119,28 @@ def test_one_that_fails_says_why_and_what_was_done_is_recorded(two_at_once, tmp_
     assert "why\n" in capfd.readouterr().out
 
 
+def all_shells_ended():
+    shells = [process for process in psutil.Process().children() if process.name() == "sh"]
+    return all(process.status() == psutil.STATUS_ZOMBIE for process in shells)
+
+
+def test_what_ended_at_the_same_look_as_one_that_fails_is_kept(two_at_once, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    stages = Stages(batches("touch a; exit 3", WHEN.format("a", "touch b")))
+    stages.look_anew = lambda: wait_for(all_shells_ended)
+    with pytest.raises(ExpectedError, match=r"^it failed$"):
+        finish(stages)
+    assert stages.recorded == ["process@a-b01"]
+
+
+def test_the_next_one_begins_before_the_last_one_is_saved(two_at_once):
+    stages = Stages(batches("true", "sleep 0.2", "true"))
+    seen = []
+    stages.end = lambda name, is_done: seen.append((name, list(stages.begun)))
+    finish(stages)
+    assert seen[0] == ("process@a-b00", list(stages.commands))
+
+
 def test_one_whose_share_of_the_memory_is_too_small_runs_again_alone_with_all_of_it(two_at_once, capfd):
     needs_all = '[ "$MEMORY_GB" = 8 ] || { echo "error: raise MEMORY_GB"; exit 1; }'
     stages = Stages(batches(needs_all, "sleep 0.2"))

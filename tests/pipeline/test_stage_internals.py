@@ -1,0 +1,56 @@
+"""What DVC computes once and not six times a stage: right also where a command changes what a later stage reads."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+
+from stages.pipeline import side_by_side
+from stages.pipeline.stage_internals import Hashed
+
+PIPELINE = """
+stages:
+  first: {cmd: "cat code/a > first.txt", deps: [code], params: [x.y], outs: [first.txt]}
+  edit: {cmd: "echo 2 > code/a; echo 3 > edited.txt", deps: [first.txt], outs: [edited.txt]}
+  use: {cmd: "mkdir used; cat code/a > used/a", deps: [code, edited.txt], params: [x], outs: [used]}
+"""
+
+
+@pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning")  # of a package that DVC uses
+def test_digests_are_those_of_dvc_where_a_command_edits_what_a_later_one_reads(here, dvc, monkeypatch):
+    (here / "own/code").mkdir(parents=True)
+    (here / "own/code/a").write_text("1\n")
+    (here / "own/dvc.yaml").write_text(PIPELINE)
+    (here / "own/params.yaml").write_text("x: {y: 1, z: [1e-05, yes]}\n")
+    shutil.copytree(here / "own", here / "dvc")
+    for folder in ("own", "dvc"):
+        monkeypatch.chdir(here / folder)
+        dvc("init", "--no-scm", "--quiet")
+    dvc("repro")
+    monkeypatch.chdir(here / "own")
+    with side_by_side.Reproducer("it failed") as stages:
+        stages.repro(["use"])
+    assert Path("used/a").read_text() == "2\n"
+    assert Path("dvc.lock").read_text() == (here / "dvc/dvc.lock").read_text()
+    assert MemoryFileSystem.store == {}
+
+
+@pytest.mark.parametrize(
+    ("written", "left"),
+    [("/d/a", {"/d/ab", "/e"}), ("/d", {"/e"}), ("/d/a/b/c", {"/d/ab", "/e"}), ("/x", {"/d", "/d/a", "/d/ab", "/e"})],
+)
+def test_what_was_written_is_hashed_again_with_what_is_in_it_and_what_it_is_in(written, left):
+    hashed, paths = Hashed(), {"/d", "/d/a", "/d/ab", "/e"}
+    computed = []
+
+    def look():
+        computed.clear()
+        for path in paths:
+            assert hashed.of(path, "md5", lambda path=path: computed.append(path) or path) == path
+
+    look()
+    assert set(computed) == paths
+    hashed.forget([written])
+    look()
+    assert set(computed) == paths - left
