@@ -33,6 +33,7 @@ from stages.runtime import cli, memory_log
 
 COLUMNS = ("dataset", "units", "run", "reuse", "seconds", "disk MB", "peak MB", "why")
 COSTLY = ("process", "merge", "split")  # the verbs that are estimated
+DVC_SECONDS = 1.0  # of a run, to look at all stages
 DVC_SECONDS_PER_STAGE = 0.2  # start-up, hashing and linking of one stage, beside others, measured on small stages
 
 
@@ -137,7 +138,7 @@ def plan_row(dataset: str, params: Params, known: Mapping[str, list[Any]]) -> tu
         return (dataset, *counts, "0", "0", "-", "up to date")
     n_run = {"process": sum(len(raw.batches[batch]) for batch in run), "merge": raw.n_units, "split": raw.n_units}
     worked = [verb for verb in COSTLY if verb in verbs]
-    seconds = DVC_SECONDS_PER_STAGE * (len(run) + len(verbs - {"process"}))
+    seconds = DVC_SECONDS + DVC_SECONDS_PER_STAGE * (len(run) + len(verbs - {"process"}))
     seconds += sum(n_run[verb] * costs.seconds[verb] for verb in worked)
     n_bytes = sum(n_run[verb] * costs.n_bytes[verb] for verb in worked)
     is_known = all(costs.seconds[verb] > 0 and costs.n_bytes[verb] > 0 for verb in worked)

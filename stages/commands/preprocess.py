@@ -18,6 +18,7 @@ from stages.commands import witness
 from stages.commands.repair import look_first
 from stages.core import manifests, paths
 from stages.core.errors import ExpectedError
+from stages.core.files import write_text
 from stages.core.merge_report import read_report
 from stages.core.params import Params
 from stages.discover import READ_AGAIN, refuse_missing, remove_vanished
@@ -53,20 +54,33 @@ def preprocess(params: Params, datasets: Sequence[str]) -> None:
     for dataset in datasets:
         if not (simulates and params.takes_sample(dataset)):
             refuse_missing(dataset, params.datasets[dataset])
-        if batches := manifests.read_batch_list(dataset):
-            remove_vanished(dataset, batches)  # a `dvc repro` keeps them until it is over
+        _begin_by_list(dataset)
     opens = partial(Cluster, params.datasets) if is_asked_for() else None
     with side_by_side.Reproducer(FAILURE, opens) as dvc_stages:
         with _lists_are_read_again():
             discovers = [verbs.stage_name("discover", dataset) for dataset in datasets]
             dvc_stages.repro(discovers, single_item=not simulates)
         for dataset in datasets:
+            paths.list_changed_marker(dataset).unlink(missing_ok=True)  # of a `dvc repro` that did not end
             lock.tidy(dataset, manifests.read_batch_list(dataset))
-        dvc_stages.repro([name for dataset in datasets for name in _after_discover(dataset)], single_item=True)
+        if simulates:
+            dvc_stages.repro([verbs.stage_name("split", dataset) for dataset in datasets])
+        else:
+            stages = [stage for dataset in datasets for stage in _after_discover(dataset)]
+            dvc_stages.repro(stages, single_item=True)
     for dataset in datasets:
         lock.tidy(dataset, manifests.read_batch_list(dataset))
     lock.keep_copy()
     witness.remember()
+
+
+def _begin_by_list(dataset: str) -> None:
+    """Leave the manifests and arrays of the listed batches alone, or an empty list where there is none, for DVC."""
+    path = paths.batch_list(dataset)
+    if not path.is_file():
+        write_text(path, manifests.batch_list_text(dataset, {}))
+    elif batches := manifests.read_batch_list(dataset):
+        remove_vanished(dataset, batches)  # a `dvc repro` keeps them until it is over
 
 
 @contextlib.contextmanager

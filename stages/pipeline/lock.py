@@ -3,6 +3,7 @@
 It is read here, put into an order that does not depend on history, kept as a copy, and compared with an earlier one.
 """
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from stages.pipeline import internals, lock_text, verbs
 LOCK = Path("dvc.lock")
 COPY = Path(".dvc/tmp/batchwise/dvc.lock")  # of the last one that was whole
 EMPTY_MD5 = "d41d8cd98f00b204e9800998ecf8427e"  # of the placeholder that process leaves for a batch that is no more
+NAME = re.compile(r"^  (\S+@\S+):$", re.MULTILINE)
 STATES = ("rebuilt", "new", "gone", "reused")
 
 Entry = Mapping[str, Any]
@@ -164,13 +166,15 @@ def tidy(dataset: str, batches: Collection[str]) -> None:
     if not LOCK.is_file():
         return
     rank = _rank(list(load().datasets))
-    text = LOCK.read_text(encoding="utf-8")
-    if _is_tidy(text, dataset, batches, rank):
+    if _is_tidy(LOCK.read_text(encoding="utf-8"), dataset, batches, rank):
         return
-    blocks = lock_text.blocks(text)
-    _drop_placeholders(blocks, dataset)
-    kept = [name for name in blocks if not _is_vanished(name, dataset, batches)]
-    write_text(LOCK, lock_text.joined({name: blocks[name] for name in sorted(kept, key=rank)}))
+
+    def tidied(blocks: lock_text.Blocks) -> lock_text.Blocks:
+        _drop_placeholders(blocks, dataset)
+        kept = [name for name in blocks if not _is_vanished(name, dataset, batches)]
+        return {name: blocks[name] for name in sorted(kept, key=rank)}
+
+    lock_text.change(LOCK, tidied)
     keep_copy()
 
 
@@ -189,15 +193,17 @@ def reserve(dataset: str, batches: Collection[str]) -> None:
     text = LOCK.read_text(encoding="utf-8") if LOCK.is_file() else ""
     if not text or set(names) <= set(_names(text)):
         return
-    blocks = lock_text.blocks(text)
-    for name in names:
-        blocks.setdefault(name, lock_text.place(name, verbs.command(name)))
     rank = _rank(list(load().datasets))
-    write_text(LOCK, lock_text.joined({name: blocks[name] for name in sorted(blocks, key=rank)}))
+
+    def with_places(blocks: lock_text.Blocks) -> lock_text.Blocks:
+        places = {name: lock_text.place(name, verbs.command(name)) for name in names}
+        return {name: blocks.get(name) or places[name] for name in sorted({*blocks, *places}, key=rank)}
+
+    lock_text.change(LOCK, with_places)
 
 
 def _names(text: str) -> list[str]:
-    return lock_text.NAME.findall(text)
+    return NAME.findall(text)
 
 
 def _is_tidy(text: str, dataset: str, batches: Collection[str], rank: Rank) -> bool:

@@ -1,12 +1,16 @@
-"""The text of dvc.lock as blocks, one a stage, so that some change without a reading of the others' YAML.
+"""dvc.lock as blocks of text, one a stage, so that some change without a reading of the others' YAML.
 
 DVC takes 0.5 s to read a dvc.lock of 50 stages so that it can be written again, and 0.2 s to write it. The lines of a
 stage that does not change stay as they are, so they are cut out, and put in where they belong.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
+
+from stages.core.files import write_text
+from stages.pipeline.internals import modified
 
 HEAD = "schema: '2.0'\nstages:\n"
 EMPTY = "schema: '2.0'\nstages: {}\n"
@@ -15,28 +19,56 @@ IN_BLOCK = re.compile(r"(    .*\n)+")
 PLAIN_COMMAND = re.compile(r"[\w./-]+( [\w./-]+)*")
 WIDTH = 80  # columns, behind which YAML folds a line
 
+Blocks = dict[str, str]
 
-def blocks(text: str) -> dict[str, str]:
-    """Return the lines of each stage, by name and in their order.
 
-    A text that DVC has not laid out so, such as one with comments, is read as YAML, and each stage written anew.
+def change(path: Path, changed: Callable[[Blocks], Blocks]) -> None:
+    """Change a dvc.lock, or make one, at once and atomically.
+
+    Of one that DVC has not laid out, with comments, or with more in it than these stages, all that stays is kept too.
 
     Parameters
     ----------
-    text
-        Of a whole dvc.lock; empty for none.
+    path
+        The file.
+    changed
+        Takes the lines of each stage by name, in their order, and returns those that there are to be.
     """
-    if text in ("", EMPTY):
+    text = path.read_text(encoding="utf-8") if path.is_file() else EMPTY
+    blocks = plain_blocks(text)
+    if blocks is None:
+        _change_yaml(path, changed)
+    else:
+        write_text(path, _joined(changed(blocks)))
+
+
+def plain_blocks(text: str) -> Blocks | None:
+    """Return the lines of each stage; None when there is anything else in the text, or a stage of another name."""
+    if text == EMPTY:
         return {}
-    _, *parts = NAME.split(text.removeprefix(HEAD)) if text.startswith(HEAD + "  ") else ("",)
+    before, *parts = NAME.split(text.removeprefix(HEAD))
     names, bodies = parts[::2], [body.removeprefix("\n") for body in parts[1::2]]
-    is_plain = names and all(map(IN_BLOCK.fullmatch, bodies)) and len(names) == len(set(names))
-    return {name: f"  {name}:\n{body}" for name, body in zip(names, bodies, strict=True)} if is_plain else _parsed(text)
+    is_plain = text.startswith(HEAD) and names and not before and len(names) == len(set(names))
+    if not (is_plain and all(map(IN_BLOCK.fullmatch, bodies))):
+        return None
+    return {name: f"  {name}:\n{body}" for name, body in zip(names, bodies, strict=True)}
 
 
-def joined(of_stages: Mapping[str, str]) -> str:
-    """Return the text of a dvc.lock of these blocks."""
-    return HEAD + "".join(of_stages.values()) if of_stages else EMPTY
+def _joined(blocks: Mapping[str, str]) -> str:
+    return HEAD + "".join(blocks.values()) if blocks else EMPTY
+
+
+def _change_yaml(path: Path, changed: Callable[[Blocks], Blocks]) -> None:
+    """Change a dvc.lock as DVC does, which keeps comments."""
+    with modified(path) as content:
+        stages = content["stages"] = content.get("stages") or {}
+        before = {name: block(name, stages[name]) for name in stages}
+        after = changed(dict(before))
+        for name in before.keys() - after.keys():
+            del stages[name]
+        for name, lines in after.items():  # each to the end, in their order
+            old = stages.pop(name, None)
+            stages[name] = old if lines == before.get(name) else entry(name, lines)
 
 
 def block(name: str, entry: Mapping[str, Any]) -> str:
@@ -53,16 +85,9 @@ def place(name: str, command: str) -> str:
     return f"  {name}:\n{line}\n" if is_plain else block(name, {"cmd": command})
 
 
-def entry(name: str, of_stage: str) -> dict[str, Any]:
+def entry(name: str, lines: str) -> dict[str, Any]:
     """Return what the lines of a stage say, with the values that DVC reads there."""
     from dvc.utils.serialize import parse_yaml_for_update
 
-    content: dict[str, Any] = parse_yaml_for_update(HEAD + of_stage, "dvc.lock")
+    content: dict[str, Any] = parse_yaml_for_update(HEAD + lines, "dvc.lock")
     return dict(content["stages"][name])
-
-
-def _parsed(text: str) -> dict[str, str]:
-    from dvc.utils.serialize import parse_yaml_for_update
-
-    stages = parse_yaml_for_update(text, "dvc.lock")["stages"]
-    return {name: block(name, stages[name]) for name in stages}

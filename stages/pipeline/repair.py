@@ -49,6 +49,7 @@ RWLOCK = Path(".dvc/tmp/rwlock")
 CONFIG = Path(".dvc/config")
 RUN_CACHE = Path(".dvc/cache/runs")
 DATA = Path("data")
+WRITTEN = ("manifests", "intermediate", "merged", "processed", "reports", "metrics", "plots", "models", "train")
 TEMPORARY = re.compile(r"\.[\w-]{22}\.tmp")  # as dvc_objects names it
 CONFLICT = "<<<<<<< "  # of a merge that is not finished: that is for the user to end
 CLOCK_SLACK_S = 60  # the start of a process and the time of a file come from two clocks
@@ -183,11 +184,10 @@ def _remove_left_over(path: Path) -> str:
 
 
 def _left_beside_outputs() -> Iterator[Path]:
-    """Yield the temporary files of DVC below data/, but for data/raw, which is the user's."""
-    for folder, below, names in os.walk(DATA):
-        if folder == str(DATA) and "raw" in below:
-            below.remove("raw")
-        yield from (Path(folder, name) for name in names if TEMPORARY.fullmatch(name))
+    """Yield the temporary files of DVC in the folders to which stages write, and nobody else."""
+    for place in WRITTEN:
+        for folder, _, names in os.walk(DATA / place):
+            yield from (Path(folder, name) for name in names if TEMPORARY.fullmatch(name))
 
 
 def _remove_unfinished(path: Path) -> str:

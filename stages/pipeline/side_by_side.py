@@ -54,6 +54,7 @@ class Reproducer:
         self._elsewhere = Elsewhere(opens)
         self._opened = contextlib.ExitStack()
         self._pipeline: Pipeline | None = None
+        self._up_to_date: set[str] = set()
         self._is_usable = stage_internals.is_as_tried()
 
     def __enter__(self) -> Self:
@@ -68,7 +69,7 @@ class Reproducer:
         self._opened.close()
 
     def repro(self, targets: Sequence[str], single_item: bool = False) -> None:
-        """Bring stages up to date.
+        """Bring stages up to date, and do not look again at those that this one brought up to date before.
 
         Parameters
         ----------
@@ -97,8 +98,10 @@ class Reproducer:
         with stage_internals.failures_as_not_by_hand():
             if self._pipeline is None:
                 self._pipeline = self._opened.enter_context(stage_internals.opened(job_count()))
-            before = self._pipeline.plan(targets, single_item)
+            planned = self._pipeline.plan(targets, single_item)
+            before = {name: planned[name] - self._up_to_date for name in planned if name not in self._up_to_date}
             _Run(self._pipeline, before, self._failure, self._elsewhere).finish()
+            self._up_to_date |= before.keys()
 
 
 def _say(text: str) -> None:
@@ -224,7 +227,8 @@ class _Run:
     def _begin_early(self) -> None:
         """Start what may run while others are saved, so that no core is idle; an expand may not, for dvc.lock."""
         names = [name for name in self._to_run if not _is_expand(name)]
-        if not self._has_failed and not self._to_run_alone and (self._running or len(names) > 1):
+        has_room = self._shares.n_at_once > 1 and not self._to_run_alone
+        if has_room and not self._has_failed and (self._running or len(names) > 1):
             self._begin_beside(names)
 
     def _begin_beside(self, names: Sequence[str]) -> None:

@@ -9,21 +9,21 @@ As in `stages.pipeline.internals`, all of it was tried with one version of DVC; 
 """
 
 import logging
-import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from stages.core.files import write_text
 from stages.pipeline import lock_text
+from stages.pipeline.computed_once import Hashed, inputs_hashed_once, look, params_read_once
 from stages.pipeline.dvc_cli import means_something
 from stages.pipeline.internals import TRIED_WITH, CachedFile, entries_of, object_parts
+
+logger = logging.getLogger("batchwise")
 
 LOCK = Path("dvc.lock")
 READ = (Path("dvc.yaml"), LOCK, Path("params.yaml"))  # and the lists: what decides which stages there are
@@ -93,8 +93,8 @@ def opened(n_threads: int) -> Iterator["Pipeline"]:
 
     with ExitStack() as stack:
         stack.enter_context(_quiet())
-        stack.enter_context(_params_read_once())
-        hashed = stack.enter_context(_inputs_hashed_once())
+        stack.enter_context(params_read_once())
+        hashed = stack.enter_context(inputs_hashed_once())
         repo = stack.enter_context(Repo())
         stack.enter_context(lock_repo(repo))
         stack.enter_context(repo.scm_context(quiet=True))
@@ -120,87 +120,17 @@ def _quiet() -> Iterator[None]:
         log.propagate = propagates
 
 
-@contextmanager
-def _params_read_once() -> Iterator[None]:
-    """Let DVC read the params of a stage once, unless the file changes: it does so six times, 10 ms each."""
-    from dvc.dependency import param
-
-    read, known = param.read_param_file, dict[tuple[object, ...], Any]()
-
-    def read_param_file(fs: Any, path: str, key_paths: list[str] | None = None, **settings: Any) -> Any:
-        names = None if key_paths is None else tuple(key_paths)
-        key = (path, names, *settings.items(), *_look(Path(path)))
-        if key not in known:
-            known[key] = read(fs, path, key_paths, **settings)
-        return deepcopy(known[key])
-
-    param.read_param_file = read_param_file
-    try:
-        yield
-    finally:
-        param.read_param_file = read
-
-
-class Hashed:
-    """The digests of what stages read, computed since the caller last waited for a command.
-
-    DVC computes them six times a stage, and all stages of a verb read the same code.
-    """
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[str, str], Any] = {}
-
-    def of(self, path: str, algorithm: str, compute: Callable[[], Any]) -> Any:
-        """Return what is known of a path, computed if nothing is."""
-        if (path, algorithm) not in self._known:
-            self._known[path, algorithm] = compute()
-        return self._known[path, algorithm]
-
-    def forget(self, written: Iterable[str]) -> None:
-        """Forget the paths that were written, what is in them, and the folders that they are in."""
-        for path in written:
-            for known in [key for key in self._known if _is_within(key[0], path) or _is_within(path, key[0])]:
-                del self._known[known]
-
-    def clear(self) -> None:
-        """Forget all."""
-        self._known.clear()
-
-
-def _is_within(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(folder + os.sep)
-
-
-@contextmanager
-def _inputs_hashed_once() -> Iterator[Hashed]:
-    """Let DVC compute the digest of what a stage reads once, until that is forgotten."""
-    from dvc.output import Output
-
-    build, hashed = Output._build, Hashed()
-
-    def of_input(self: Any, *words: Any, **settings: Any) -> Any:
-        if not self.IS_DEPENDENCY or self.fs.protocol != "local":
-            return build(self, *words, **settings)
-        return hashed.of(self.fs_path, self.hash_name, lambda: build(self, *words, **settings))
-
-    Output._build = of_input
-    try:
-        yield hashed
-    finally:
-        Output._build = build
-
-
-def _look(path: Path) -> tuple[int, ...]:
-    """Return what tells whether a file changed."""
-    if not path.is_file():
-        return ()
-    stat = path.stat()
-    return stat.st_mtime_ns, stat.st_size, stat.st_ino
+def _take_back(stage: Any, inputs: Sequence[tuple[Any, Any]]) -> None:
+    """Give the inputs that changed while a stage ran the digests of before, so that the next run takes them in."""
+    for dep, (hash_info, meta) in zip(stage.deps, inputs, strict=False):
+        if dep.hash_info != hash_info:
+            dep.hash_info, dep.meta = hash_info, meta
+            logger.warning("%s: %s changed while it ran; the next run takes that in", stage.addressing, dep)
 
 
 def _looks() -> list[tuple[int, ...]]:
     """Return what tells whether there are other stages than before."""
-    return [_look(path) for path in (*READ, *sorted(Path().glob(LISTS)))]
+    return [look(path) for path in (*READ, *sorted(Path().glob(LISTS)))]
 
 
 class Pipeline:
@@ -219,6 +149,7 @@ class Pipeline:
         self._index: Any = None
         self._stages: dict[str, Any] = {}
         self._held: dict[str, ExitStack] = {}
+        self._inputs: dict[str, list[tuple[Any, Any]]] = {}  # hash and size of each, as they were when a stage began
         self._looks: list[tuple[int, ...]] = []
 
     def plan(self, targets: Iterable[str], single_item: bool = False) -> dict[str, set[str]]:
@@ -295,14 +226,17 @@ class Pipeline:
         is_hardlink = repo.config["core"].get("hardlink_lock", False)
         self._held[name] = ExitStack()
         self._held[name].enter_context(rwlock(repo.tmp_dir, repo.fs, " ".join(sys.argv), read, written, is_hardlink))
+        stage.save_deps()
+        self._inputs[name] = [(dep.hash_info, dep.meta) for dep in stage.deps]
         settings = prepare_kwargs(stage)
         return Command(_make_cmd(get_executable(), stage.cmd), settings["cwd"], settings["env"])
 
     def end(self, name: str, is_done: bool) -> None:
         """Save what a stage wrote, if it is done, in the run cache and the cache; its files are busy no more."""
         with self._held.pop(name):
+            inputs = self._inputs.pop(name)
             if is_done:
-                self._save(self._stages[name])
+                self._save(self._stages[name], inputs)
 
     def release(self) -> None:
         """Let the files of stages go that were begun and not ended."""
@@ -310,12 +244,17 @@ class Pipeline:
             held.close()
         self._held.clear()
 
-    def _save(self, stage: Any) -> None:
+    def _save(self, stage: Any, inputs: Sequence[tuple[Any, Any]] = ()) -> None:
+        """Save what a stage wrote, made of inputs as they were when it began."""
         from fsspec.implementations.memory import MemoryFileSystem
 
-        is_cached = all(out.use_cache or out.is_metric or out.is_plot for out in stage.outs)
         self._hashed.forget(out.fs_path for out in stage.outs)
-        stage.save(run_cache=is_cached)
+        stage.save_deps()
+        _take_back(stage, inputs)
+        stage.save_outs()
+        stage.md5 = stage.compute_md5()
+        if all(out.use_cache or out.is_metric or out.is_plot for out in stage.outs):
+            self._repo.stage_cache.save(stage)
         stage.commit()
         # There DVC keeps the list of each folder for ever, and goes through all of them for the next one.
         MemoryFileSystem.store.clear()
@@ -355,10 +294,9 @@ class Pipeline:
             entries |= to_lockfile(self._stages[name])
         if not entries:
             return
-        blocks = lock_text.blocks(LOCK.read_text(encoding="utf-8") if LOCK.is_file() else "")
-        blocks |= {name: lock_text.block(name, entry) for name, entry in entries.items()}
+        written = {name: lock_text.block(name, entry) for name, entry in entries.items()}
         is_as_read = self._looks == _looks()
-        write_text(LOCK, lock_text.joined(blocks))
+        lock_text.change(LOCK, lambda blocks: blocks | written)
         if is_as_read:  # and so it stays: these stages know what was written of them
             self._looks = _looks()
         self._repo.scm_context.track_file(str(LOCK))

@@ -229,10 +229,11 @@ def test_a_left_over_of_the_run_cache_is_removed_and_told(repository):
 
 
 def test_what_dvc_left_among_outputs_is_removed_and_told(repository):
-    """Its temporary names alone, and nothing in the user's raw folder."""
+    """Its temporary names alone, and nothing in folders of the user."""
     names = (".ODi1cKtCG8SdGKcG3srt_w.tmp", ".-GxLAcGHUFgZMfpZgPSqwg.tmp")
-    left = [Path("data", folder, name) for folder, name in zip(("manifests/a", "sample/a"), names, strict=True)]
-    kept = [Path("data/raw", names[0]), Path("data/merged/.X.npy.host-1.tmp"), Path("data/merged/X.tmp")]
+    left = [Path("data", folder, name) for folder, name in zip(("manifests/a", "processed"), names, strict=True)]
+    kept = [Path("data", folder, names[0]) for folder in ("raw", "games/2_games", "mine", ".")]
+    kept += [Path("data/merged/.X.npy.host-1.tmp"), Path("data/merged/X.tmp")]
     for path in (*left, *kept):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("half")

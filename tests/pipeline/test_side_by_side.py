@@ -141,6 +141,14 @@ def test_the_next_one_begins_before_the_last_one_is_saved(two_at_once):
     assert seen[0] == ("process@a-b00", list(stages.commands))
 
 
+def test_one_after_the_other_each_has_all_of_the_memory(two_at_once, monkeypatch):
+    monkeypatch.setenv("JOBS", "1")
+    monkeypatch.setenv("MEMORY_GB", "0.2")
+    stages = Stages(batches(*['[ "$MEMORY_GB" = 0.2 ]'] * 4))
+    finish(stages)
+    assert stages.recorded == list(stages.commands)
+
+
 def test_one_whose_share_of_the_memory_is_too_small_runs_again_alone_with_all_of_it(two_at_once, capfd):
     needs_all = '[ "$MEMORY_GB" = 8 ] || { echo "error: raise MEMORY_GB"; exit 1; }'
     stages = Stages(batches(needs_all, "sleep 0.2"))
@@ -330,6 +338,41 @@ def test_after_a_raw_file_is_gone_each_stage_runs_once(clone, by_dvc):
     assert stages[0] == "discover@splendor"
     assert len(stages) == len(set(stages))
     assert "merge@splendor" in stages
+
+
+@pytest.mark.slow
+def test_states_that_a_user_or_a_kill_leaves_end_in_what_dvc_repro_gives(clone, by_dvc):
+    """No list of batches; the note of a `dvc repro` that did not end, beside a list that changes."""
+    preprocess(clone)
+    batch_list = clone.folder / "data/manifests/splendor/batches.yaml"
+    batch_list.unlink()
+    preprocess(clone)
+    assert made(clone) == by_dvc
+    params = clone.folder / "params.yaml"
+    before = params.read_text()
+    params.write_text(re.sub(r"batch_size: \d+", "batch_size: 5", before, count=1))
+    note = clone.folder / ".dvc/tmp/batchwise/splendor.list-changed"
+    note.write_text("b0\n")
+    preprocess(clone)
+    assert not note.exists()
+    assert clone.repro() == []
+    params.write_text(before)
+    preprocess(clone)
+    assert made(clone) == by_dvc
+
+
+@pytest.mark.slow
+def test_a_stage_of_ones_own_before_merge_is_brought_up_to_date(clone):
+    path = clone.folder / "dvc.yaml"
+    own = "stages:\n  notes: {cmd: cp README.md data/own.txt, deps: [README.md], outs: [data/own.txt]}\n"
+    text = path.read_text().replace("stages:\n", own, 1)
+    path.write_text(text.replace("        - stages/merging\n", "        - stages/merging\n        - data/own.txt\n"))
+    for line in ("", "more\n"):
+        with (clone.folder / "README.md").open("a") as file:
+            file.write(line)
+        preprocess(clone)
+        assert (clone.folder / "data/own.txt").read_text() == (clone.folder / "README.md").read_text()
+        assert clone.repro() == []
 
 
 @pytest.mark.slow

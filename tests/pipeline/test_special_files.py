@@ -3,6 +3,7 @@
 import os
 import socket
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -39,9 +40,35 @@ def test_a_link_to_nowhere_or_to_itself_is_refused(here, target):
         special_files.refuse(here / "raw")
 
 
-def test_a_link_to_a_special_file_is_one_and_a_link_to_a_folder_is_none(here):
+def test_a_link_to_a_folder_is_refused_since_dvc_passes_it_over(here):
+    (here / "raw/a").mkdir(parents=True)
+    (here / "raw/.hidden").symlink_to(here)
+    special_files.refuse(here / "raw")
+    (here / "raw/a/linked").symlink_to(here / "raw")
+    with pytest.raises(ExpectedError, match=r"raw/a/linked: a link to a folder, expected a folder; copy it there$"):
+        special_files.refuse(here / "raw")
+
+
+def test_a_name_that_is_no_text_is_refused(here):
+    (here / "raw/a").mkdir(parents=True)
+    (here / "raw/a/ü.csv").write_text("")
+    special_files.refuse(here / "raw")
+    (here / os.fsdecode(b"raw/a/9\xff1.csv")).write_text("")
+    with pytest.raises(ExpectedError, match=r"raw/a/9.*1\.csv: a file name that is not UTF-8, .*; rename the file$"):
+        special_files.refuse(here / "raw")
+
+
+def test_a_file_that_cannot_be_read_is_refused(here, monkeypatch):
     (here / "raw").mkdir()
-    (here / "raw/above").symlink_to(here)
+    (here / "raw/1.csv").write_text("")
+    (here / "raw/1.csv").chmod(0)
+    monkeypatch.setattr(os, "access", lambda path, mode: bool(Path(path).stat().st_mode & 0o400))  # root may
+    with pytest.raises(ExpectedError, match=r"raw/1\.csv: not readable, expected a file that can be read; "):
+        special_files.refuse(here / "raw")
+
+
+def test_a_link_to_a_special_file_is_one(here):
+    (here / "raw").mkdir()
     special_files.refuse(here / "raw")
     special_files.refuse(here / "missing")
     os.mkfifo(here / "pipe")

@@ -7,7 +7,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from stages.pipeline import side_by_side
-from stages.pipeline.stage_internals import Hashed
+from stages.pipeline.computed_once import Hashed
 
 PIPELINE = """
 stages:
@@ -34,6 +34,28 @@ def test_digests_are_those_of_dvc_where_a_command_edits_what_a_later_one_reads(h
     assert Path("used/a").read_text() == "2\n"
     assert Path("dvc.lock").read_text() == (here / "dvc/dvc.lock").read_text()
     assert MemoryFileSystem.store == {}
+
+
+@pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning")
+def test_an_input_that_changes_while_a_command_runs_is_taken_in_by_the_next_run(here, dvc, caplog):
+    (here / "code").mkdir()
+    (here / "code/a").write_text("1\n")
+    cmd = "cat code/a > read.txt; [ -e late ] || { touch late; echo 2 > code/a; echo 3 > code/b; }"
+    (here / "dvc.yaml").write_text(f'stages: {{read: {{cmd: "{cmd}", deps: [code], outs: [read.txt]}}}}\n')
+    dvc("init", "--no-scm", "--quiet")
+
+    def run():
+        caplog.clear()
+        with side_by_side.Reproducer("it failed") as stages:
+            stages.repro(["read"])
+        return Path("read.txt").read_text(), [record.message for record in caplog.records]
+
+    assert run() == ("1\n", ["read: code changed while it ran; the next run takes that in"])
+    assert run() == ("2\n", [])
+    Path("read.txt").chmod(0o644)
+    Path("read.txt").write_text("left alone\n")
+    assert "read" in dvc("status")
+    assert run() == ("2\n", [])
 
 
 @pytest.mark.parametrize(
