@@ -1,8 +1,8 @@
 """Measure what DVC costs per batch, of 16 batches and of 256: CPU seconds of the process that runs the stages.
 
 Run from the repository's root: ``python tests/bench/batches.py``. It clones the last commit into a temporary folder,
-simulates 2,560 games there, and runs `make preprocess` for them in batches of 160 and of 10 games, in turns: with
-nothing built, with one game removed, and with nothing changed. Commands of stages are other processes and not counted.
+simulates 1,280 games there, and runs `make preprocess` for them in batches of 80 and of 5 games: with nothing built,
+with one game removed, and with nothing changed. Commands of stages are other processes and not counted.
 """
 
 import re
@@ -10,13 +10,11 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from statistics import median
 
 from where import run
 
-N_GAMES = 2560
-BATCH_SIZES = {16: 160, 256: 10}
-ROUNDS = 2
+N_GAMES = 1280
+BATCH_SIZES = (80, 5)
 COUNTED = """
 import resource, sys
 from stages.commands import preprocess
@@ -72,20 +70,16 @@ def measured(folder: Path, batch_size: int) -> tuple[float, float, float]:
 
 def main() -> None:
     """Measure and print."""
+    each = {}
     with tempfile.TemporaryDirectory(prefix="batches.") as parent:
         folder = Path(parent, "clone")
         make_clone(folder)
-        found: dict[int, list[tuple[float, float, float]]] = {}
-        for _ in range(ROUNDS):
-            for batch_size in BATCH_SIZES.values():
-                seconds = measured(folder, batch_size)
-                found.setdefault(n_batches(folder), []).append(seconds)
-    each = {}
-    for count, rounds in sorted(found.items()):
-        first, one, nothing = (median(column) for column in zip(*rounds, strict=True))
-        each[count] = (first - nothing) / count * 1e3
-        print(f"{count} batches: {first:.2f} CPU s, one game removed {one:.2f}, nothing changed {nothing:.2f}")
-        print(f"  first run less one with nothing changed: {each[count]:.1f} ms a batch")
+        for batch_size in BATCH_SIZES:
+            first, one, nothing = measured(folder, batch_size)
+            count = n_batches(folder)
+            each[count] = (first - nothing) / count * 1e3
+            print(f"{count} batches: {first:.2f} CPU s, one game removed {one:.2f}, nothing changed {nothing:.2f}")
+            print(f"  first run less one with nothing changed: {each[count]:.1f} ms a batch")
     few, many = sorted(each)
     print(f"{many} batches cost {each[many] / each[few]:.2f} times as much each as {few}")
 
