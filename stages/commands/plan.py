@@ -138,13 +138,18 @@ def plan_row(dataset: str, params: Params, known: Mapping[str, list[Any]]) -> tu
         return (dataset, *counts, "0", "0", "-", "up to date")
     n_run = {"process": sum(len(raw.batches[batch]) for batch in run), "merge": raw.n_units, "split": raw.n_units}
     worked = [verb for verb in COSTLY if verb in verbs]
-    seconds = DVC_SECONDS + DVC_SECONDS_PER_STAGE * (len(run) + len(verbs - {"process"}))
+    seconds = _dvc_seconds(len(run) + len(verbs - {"process"}))
     seconds += sum(n_run[verb] * costs.seconds[verb] for verb in worked)
     n_bytes = sum(n_run[verb] * costs.n_bytes[verb] for verb in worked)
     is_known = all(costs.seconds[verb] > 0 and costs.n_bytes[verb] > 0 for verb in worked)
     estimate = (f"{seconds:,.0f}", f"{n_bytes / 1e6:,.0f}", f"{costs.peak_mb:,.0f}") if is_known else ("?", "?", "?")
     why = _why(raw, stale, is_restored) if is_known else "no earlier run to estimate from"
     return (dataset, *counts, *estimate, why)
+
+
+def _dvc_seconds(n_stages: int) -> float:
+    """Return what a run takes beside the work of its stages."""
+    return DVC_SECONDS + DVC_SECONDS_PER_STAGE * n_stages
 
 
 def _restores_sample(stale: Sequence[StaleStage]) -> bool:
