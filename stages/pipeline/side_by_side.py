@@ -222,18 +222,7 @@ class _Run:
         if self._to_run and not self._running and (len(self._to_run) == 1 or self._shares.n_at_once == 1):
             self._begin_one(self._to_run.pop(0), is_alone=True)
             return
-        self._begin_beside(self._to_run)
-
-    def _begin_early(self) -> None:
-        """Start what may run while others are saved, so that no core is idle; an expand may not, for dvc.lock."""
-        names = [name for name in self._to_run if not _is_expand(name)]
-        has_room = self._shares.n_at_once > 1 and not self._to_run_alone
-        if has_room and not self._has_failed and (self._running or len(names) > 1):
-            self._begin_beside(names)
-
-    def _begin_beside(self, names: Sequence[str]) -> None:
-        """Start commands beside others while there is room."""
-        for name in list(names):
+        for name in list(self._to_run):
             if len(self._running) < self._shares.n_at_once and not self._may_collide(name):
                 self._to_run.remove(name)
                 self._begin_one(name, is_alone=False)
@@ -263,7 +252,6 @@ class _Run:
                 self._elsewhere.look()
         self._pipeline.look_anew()
         done = {name: seconds for name in sorted(self._ended()) if (seconds := self._close(name)) is not None}
-        self._begin_early()
         for name, seconds in done.items():
             self._end(name, seconds)
         if self._has_failed:

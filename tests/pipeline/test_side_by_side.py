@@ -133,14 +133,6 @@ def test_what_ended_at_the_same_look_as_one_that_fails_is_kept(two_at_once, tmp_
     assert stages.recorded == ["process@a-b01"]
 
 
-def test_the_next_one_begins_before_the_last_one_is_saved(two_at_once):
-    stages = Stages(batches("true", "sleep 0.2", "true"))
-    seen = []
-    stages.end = lambda name, is_done: seen.append((name, list(stages.begun)))
-    finish(stages)
-    assert seen[0] == ("process@a-b00", list(stages.commands))
-
-
 def test_one_after_the_other_each_has_all_of_the_memory(two_at_once, monkeypatch):
     monkeypatch.setenv("JOBS", "1")
     monkeypatch.setenv("MEMORY_GB", "0.2")
