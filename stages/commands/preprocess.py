@@ -75,7 +75,7 @@ def preprocess(params: Params, datasets: Sequence[str]) -> None:
 
 
 def _begin_by_list(dataset: str) -> None:
-    """Leave the manifests and arrays of the listed batches alone, or an empty list where there is none, for DVC."""
+    """Remove what is of batches that are not listed; where there is no list, make an empty one, which DVC needs."""
     path = paths.batch_list(dataset)
     if not path.is_file():
         write_text(path, manifests.batch_list_text(dataset, {}))

@@ -21,7 +21,7 @@ KINDS = (
 
 
 def refuse(folder: Path) -> None:
-    """Look through a folder, if it is there: 15 ms for 7,259 files.
+    """Look through a folder, if it is there: 24 ms for 7,259 files.
 
     Raises
     ------

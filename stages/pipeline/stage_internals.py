@@ -211,7 +211,6 @@ class Pipeline:
         try:
             self._repo.stage_cache.restore(stage)
         except RunCacheNotFoundError:
-            stage.save_deps()
             return False
         self._save(stage)
         return True
