@@ -30,6 +30,7 @@ from stages.pipeline.elsewhere import LOOK_S, Elsewhere, Opens, Promised, check
 from stages.pipeline.stage_internals import NotByHand, Pipeline
 from stages.runtime.display import Counts, Display
 from stages.runtime.memory import Watch
+from stages.runtime.signals import HeldBack
 from stages.runtime.workers import job_count
 
 logger = logging.getLogger("batchwise")
@@ -239,7 +240,8 @@ class _Run:
         else:
             self._enter_display()
         variables = {} if is_alone else self._shares.variables
-        self._running[name] = start(command, variables, is_alone)
+        with HeldBack():  # a stop that comes once it runs finds it among those that run
+            self._running[name] = start(command, variables, is_alone)
 
     def _wait(self) -> None:
         """Wait until a command ends, and save what those that ended wrote."""

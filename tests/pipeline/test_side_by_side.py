@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from stages.core.errors import ExpectedError
-from stages.pipeline import side_by_side, stage_internals, verbs
+from stages.pipeline import beside, side_by_side, stage_internals, verbs
 from stages.pipeline.elsewhere import Elsewhere
 from tests.helpers.clones import copy_of, make_clone, recorded, with_few_games
 from tests.helpers.kills import begin, everything, left_overs, running, wait_for, wait_until_gone
@@ -149,18 +149,38 @@ def test_one_whose_share_of_the_memory_is_too_small_runs_again_alone_with_all_of
     assert "\nerror" not in capfd.readouterr().out
 
 
+# The sleeps are short, since one that the shell begins after the signal is not told of it.
+UNTIL_TOLD = "trap 'echo it is kept; exit' INT; {}; while :; do sleep 0.01; done"
+
+
 def test_ctrl_c_ends_the_commands_tells_what_they_tell_and_records_what_was_done(
     two_at_once, tmp_path, monkeypatch, caplog
 ):
     """It comes when both commands are ready for it."""
     monkeypatch.chdir(tmp_path)
     others = psutil.Process().children()
-    says = "trap 'echo it is kept' INT; {}; true"
-    kill = WHEN.format("ready", "kill -INT $PPID; sleep 30")
-    stages = Stages(batches("true", says.format("touch ready; sleep 30"), says.format(kill)))
+    kill = WHEN.format("ready", "kill -INT $PPID")
+    stages = Stages(batches("true", UNTIL_TOLD.format("touch ready"), UNTIL_TOLD.format(kill)))
     with pytest.raises(KeyboardInterrupt):
         finish(stages)
     assert stages.recorded == ["process@a-b00"]
+    assert caplog.messages == ["it is kept"]
+    assert set(psutil.Process().children()) <= set(others)
+
+
+def test_ctrl_c_in_the_moment_a_command_starts_ends_it_too(two_at_once, tmp_path, monkeypatch, caplog):
+    """It comes while the command runs already and this process has not yet gone on."""
+    monkeypatch.chdir(tmp_path)
+    others = psutil.Process().children()
+
+    def start(*arguments):
+        running = beside.start(*arguments)
+        wait_for(lambda: (tmp_path / "sent").exists())
+        return running
+
+    monkeypatch.setattr(side_by_side, "start", start)
+    with pytest.raises(KeyboardInterrupt):
+        finish(Stages(batches(UNTIL_TOLD.format("kill -INT $PPID; touch sent"), "true")))
     assert caplog.messages == ["it is kept"]
     assert set(psutil.Process().children()) <= set(others)
 
