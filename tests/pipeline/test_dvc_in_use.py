@@ -11,6 +11,7 @@ import threading
 import pytest
 
 from tests.helpers.places import REPOSITORY
+from tests.helpers.servers import connect, s3_server
 from tests.pipeline.test_incremental import copy_of, finished_clone
 
 pytestmark = pytest.mark.slow
@@ -112,6 +113,25 @@ def test_a_file_of_a_server_is_taken_and_updated(clone, tmp_path):
         typed(other, "dvc update data/games/1.csv.dvc")
         server.shutdown()
     assert (tmp_path / "here/data/games/1.csv").read_text() == "another"
+
+
+def test_a_file_of_a_bucket_is_taken_and_updated(clone, tmp_path):
+    """Its address is that of a remote, which knows the keys."""
+    from s3fs import S3FileSystem
+
+    (tmp_path / "here/data/games").mkdir(parents=True)
+    other = beside(clone, tmp_path / "here")
+    taken = tmp_path / "here/data/games/1.csv"
+    with s3_server(tmp_path / "served") as remote:
+        connect(other, remote)
+        keys = {"key": remote.secrets["access_key_id"], "secret": remote.secrets["secret_access_key"]}
+        bucket = S3FileSystem(**keys, endpoint_url=remote.settings["endpointurl"])
+        bucket.pipe_file("bucket/store/raw/1.csv", b"one")
+        typed(other, "dvc import-url URL data/games/1.csv", URL="remote://store/raw/1.csv")
+        assert taken.read_text() == "one"
+        bucket.pipe_file("bucket/store/raw/1.csv", b"another")
+        typed(other, "dvc update data/games/1.csv.dvc")
+    assert taken.read_text() == "another"
 
 
 def test_what_differs_is_listed_file_by_file(clone):
