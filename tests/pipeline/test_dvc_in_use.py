@@ -134,6 +134,28 @@ def test_a_file_of_a_bucket_is_taken_and_updated(clone, tmp_path):
     assert taken.read_text() == "another"
 
 
+def test_a_worktree_takes_its_files_from_a_cache_that_both_share(clone, tmp_path):
+    """As links into it, and nothing is left to run there."""
+    command = "dvc cache dir --local /srv/dvc"
+    other = type(clone)(tmp_path / "other")
+    clone.run("git", "worktree", "add", "--quiet", "--detach", str(other.folder))
+    typed(other, command, **{"/srv/dvc": str(clone.folder / ".dvc/cache")})
+    other.run("dvc", "checkout", "--quiet")
+    assert other.arrays() == clone.arrays()
+    assert [path for path in other.arrays() if (other.folder / path).stat().st_nlink == 1] == []
+    assert other.repro() == []
+
+
+def test_a_shallow_clone_pulls_and_has_nothing_to_run(clone, tmp_path):
+    assert "`git clone --depth 1`" in TEXT
+    other = type(clone)(tmp_path / "other")
+    clone.run("git", "clone", "--quiet", "--depth", "1", f"file://{clone.folder}", str(other.folder))
+    other.run("dvc", "pull", "--quiet")
+    assert other.run("git", "rev-list", "--count", "HEAD").stdout == "1\n"
+    assert other.arrays() == clone.arrays()
+    assert other.repro() == []
+
+
 def test_what_differs_is_listed_file_by_file(clone):
     stats = clone.folder / ARRAYS / "stats.json"
     subprocess.run(["cp", "--remove-destination", stats, f"{stats}.new"], check=True)
