@@ -64,7 +64,7 @@ def discover(dataset: str, params: DatasetParams) -> None:
         *(len(set(batches) - before), len(gone)),
     )
     if len(batches) > MANY_BATCHES:
-        logger.warning("discover %s: %d batches cost DVC seconds each; raise batch_size", dataset, len(batches))
+        logger.warning("discover %s: %d batches cost `dvc repro` seconds each; raise batch_size", dataset, len(batches))
 
 
 def refuse_missing(dataset: str, params: DatasetParams) -> None:

@@ -208,7 +208,7 @@ def test_more_than_128_batches_are_warned_of(here, write_params, run):
     assert run("discover", "splendor", LOG="warning").stderr == ""
     (here / "raw/2_games/128.csv").write_text("")
     result = ok(run("discover", "splendor", LOG="warning"))
-    assert result.stderr == "discover splendor: 129 batches cost DVC seconds each; raise batch_size\n"
+    assert result.stderr == "discover splendor: 129 batches cost `dvc repro` seconds each; raise batch_size\n"
 
 
 def test_a_file_name_that_is_not_utf8_is_a_clear_error(workspace, run):

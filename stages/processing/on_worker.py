@@ -2,11 +2,13 @@
 
 The worker reads the manifest and the raw files, and writes the NPZ under a temporary name beside its place, whole or
 not at all. Back go that name and a digest, a kilobyte; the run that asked gives the file its name. So what a worker
-makes too late, when another made the batch or the run is over, never takes the place of anything.
+makes too late, when another made the batch or the run is over, never takes the place of anything; and what it has made
+stays when it dies, since the name is then that of the run.
 
 A file of a run that is over is of no use: the worker looks before each chunk whether the run's token is there.
 """
 
+import glob
 import hashlib
 import os
 import secrets
@@ -104,6 +106,7 @@ def make_batch(job: BatchJob) -> Made:
     try:
         md5 = md5_of(path)
         _refuse_if_over(job)
+        path = path.replace(_of_run(job))
     except BaseException:
         path.unlink(missing_ok=True)
         raise
@@ -162,15 +165,23 @@ def md5_of(path: Path) -> str:
 
 
 def _temporary(job: BatchJob) -> Path:
-    """Return a name beside the batch's place that tells of which run it is, and of which process of which machine."""
-    run = Path(job.token).name
-    mine = f"{run}-{secrets.token_hex(4)}.{socket.gethostname()}-{os.getpid()}"
-    return paths.intermediate_dir(job.dataset) / f".{job.batch}.npz.{mine}.tmp"
+    """Return a name beside the batch's place for what this process has in hand: who finds it dead may remove it."""
+    return _beside(job, f"{Path(job.token).name}.{socket.gethostname()}-{os.getpid()}")
+
+
+def _of_run(job: BatchJob) -> Path:
+    """Return a name beside the batch's place for what is made: it is the run's, whatever becomes of this worker."""
+    return _beside(job, Path(job.token).name)
+
+
+def _beside(job: BatchJob, whose: str) -> Path:
+    return paths.intermediate_dir(job.dataset) / f".{job.batch}.npz.{secrets.token_hex(4)}.{whose}.tmp"
 
 
 def left_overs(token: str) -> list[Path]:
     """Return what workers made for a run and nobody took."""
-    return sorted(paths.intermediate_dir("").glob(f"*/.*.npz.{Path(token).name}-*.tmp"))
+    run = glob.escape(Path(token).name)
+    return sorted(paths.intermediate_dir("").glob(f"*/.*.npz.*.{run}*.tmp"))
 
 
 def _worker_limits() -> tuple[float, int]:

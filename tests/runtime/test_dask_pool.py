@@ -23,7 +23,9 @@ pytest.importorskip("distributed", reason="needs the extra [cluster]")
 
 import cloudpickle
 
+from stages.core import paths
 from stages.core.errors import BadUnit, ExpectedError
+from stages.core.files import write_text
 from stages.core.params import load
 from stages.processing.cluster import Cluster as Makers
 from stages.processing.on_worker import BatchJob, make_batch, manifest_digest
@@ -181,14 +183,14 @@ def test_what_nobody_took_is_removed_and_also_what_a_killed_run_left(clone, clie
     folder = clone.folder / "data/intermediate" / DATASET
     folder.mkdir(parents=True, exist_ok=True)
     token = clone.folder / f".dvc/tmp/batchwise/cluster.0.{socket.gethostname()}-999999999"
-    left = folder / f".b0.npz.{token.name}-0.elsewhere-1.tmp"
+    left = [folder / f".b0.npz.0.{token.name}.{whose}tmp" for whose in ("elsewhere-1.", "")]
     token.parent.mkdir(parents=True, exist_ok=True)
-    for path in (token, left):
+    for path in (token, *left):
         path.touch()
     params = {DATASET: load().dataset(DATASET)}
     with Makers(params) as makers:
         assert not token.exists()
-        assert not left.exists()
+        assert [path for path in left if path.exists()] == []
         one = makers.begin(DATASET, clone.batches()[0])
         while not one.is_done():
             select.select([makers], [], [], 1)
@@ -299,6 +301,23 @@ def test_a_worker_killed_in_the_middle_of_process_leaves_the_same_bytes(clone, t
     _, stderr = running.communicate(timeout=120)
     assert running.returncode == 0, stderr
     assert digests(clone) == clone.expected
+
+
+def test_what_a_worker_made_is_taken_though_it_died_since(clone, lone):
+    """Whoever writes into that folder meanwhile removes what the dead began there."""
+    (worker,) = lone.add(1)
+    lone.wait(1)
+    with Makers({DATASET: load().dataset(DATASET)}) as makers:
+        made = makers.begin(DATASET, clone.batches()[0])
+        wait_for(made.is_done)
+        worker.kill()
+        worker.wait()
+        other = paths.intermediate_dir(DATASET) / "other"
+        write_text(other, "")
+        other.unlink()
+        made.take()
+    assert digests(clone) == clone.expected
+    assert left_overs(clone) == []
 
 
 def test_a_worker_that_answers_nothing_at_connect_is_left_out_while_another_is_sound(lone, monkeypatch, caplog):
