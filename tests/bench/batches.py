@@ -1,8 +1,8 @@
-"""Measure what DVC costs per batch, of 16 batches and of 256: CPU seconds of the process that runs the stages.
+"""Measure what DVC costs per batch, of 16 batches and of 269: CPU seconds of the process that runs the stages.
 
 Run from the repository's root: ``python tests/bench/batches.py``. It clones the last commit into a temporary folder,
-simulates 1,280 games there, and runs `make preprocess` for them in batches of 80 and of 5 games: with nothing built,
-with one game removed, and with nothing changed. Commands of stages are other processes and not counted.
+simulates 1,280 games there, and runs `make preprocess` for them in batches of at most 128 and of at most 7 games: with
+nothing built, with one game removed, and with nothing changed. Commands of stages are other processes and not counted.
 """
 
 import re
@@ -14,7 +14,7 @@ from pathlib import Path
 from where import run
 
 N_GAMES = 1280
-BATCH_SIZES = (80, 5)
+BATCH_SIZES = (128, 7)
 COUNTED = """
 import resource, sys
 from stages.commands import preprocess
