@@ -16,10 +16,11 @@ from typing import Self
 
 from stages.commands import push
 from stages.pipeline import dvc, internals, stage_internals
-from stages.pipeline.beside import start, stop
+from stages.pipeline.beside import Running, start, stop
 from stages.pipeline.internals import CachedFile
 from stages.pipeline.remote import RemoteStore, Shared
 from stages.pipeline.stage_internals import NotByHand, Pipeline
+from stages.runtime.signals import HeldBack
 from stages.runtime.workers import job_count
 
 logger = logging.getLogger("batchwise")
@@ -104,15 +105,16 @@ class Builder:
 
 def _run(pipeline: Pipeline, stage: str) -> None:
     """Run the command of a stage, and save what it wrote."""
-    one = start(pipeline.begin(stage), {}, is_alone=True)
-    is_told = False
+    running, is_told = list[Running](), False
     try:
-        code = one.process.wait()
+        with HeldBack():  # a stop that comes once it runs finds it among those that run
+            running.append(start(pipeline.begin(stage), {}, is_alone=True))
+        code = running[0].process.wait()
     except KeyboardInterrupt:
         is_told = True
         raise
     finally:
-        stop([one], is_told)
+        stop(running, is_told)
     pipeline.look_anew()
     pipeline.end(stage, is_done=code == 0)
     if code:
