@@ -11,6 +11,7 @@ import sys
 import psutil
 import pytest
 
+from stages.commands import work_batches
 from stages.core.errors import ExpectedError
 from stages.pipeline import beside, side_by_side, stage_internals, verbs
 from stages.pipeline.elsewhere import Elsewhere
@@ -168,20 +169,22 @@ def test_ctrl_c_ends_the_commands_tells_what_they_tell_and_records_what_was_done
     assert set(psutil.Process().children()) <= set(others)
 
 
-def test_ctrl_c_in_the_moment_a_command_starts_ends_it_too(two_at_once, tmp_path, monkeypatch, caplog):
+@pytest.mark.parametrize("runner", [side_by_side, work_batches])
+def test_ctrl_c_in_the_moment_a_command_starts_ends_it_too(two_at_once, runner, tmp_path, monkeypatch, caplog, capfd):
     """It comes while the command runs already and this process has not yet gone on."""
     monkeypatch.chdir(tmp_path)
     others = psutil.Process().children()
 
-    def start(*arguments):
-        running = beside.start(*arguments)
+    def start(*arguments, **options):
+        running = beside.start(*arguments, **options)
         wait_for(lambda: (tmp_path / "sent").exists())
         return running
 
-    monkeypatch.setattr(side_by_side, "start", start)
+    monkeypatch.setattr(runner, "start", start)
+    stages = Stages(batches(UNTIL_TOLD.format("kill -INT $PPID; touch sent"), "true"))
     with pytest.raises(KeyboardInterrupt):
-        finish(Stages(batches(UNTIL_TOLD.format("kill -INT $PPID; touch sent"), "true")))
-    assert caplog.messages == ["it is kept"]
+        finish(stages) if runner is side_by_side else work_batches._run(stages, "process@a-b00")
+    assert "it is kept" in caplog.text + capfd.readouterr().out
     assert set(psutil.Process().children()) <= set(others)
 
 
