@@ -12,6 +12,7 @@ import logging
 import os
 import sys
 from collections.abc import Collection, Sequence
+from pathlib import Path
 
 from stages.core import manifests, paths, units
 from stages.core.errors import BadUnit, ExpectedError
@@ -115,12 +116,16 @@ def _why(unit: units.Unit, params: DatasetParams) -> str:
     raise BadUnit(f"{params.raw_dir / unit.key}: was not readable a moment ago; run discover again")
 
 
+def vanished(dataset: str, kept: Collection[str]) -> list[Path]:
+    """Return the manifests and arrays of other batches than these."""
+    found = [*paths.manifest_dir(dataset).glob("*.json"), *paths.intermediate_dir(dataset).glob("*.npz")]
+    return [path for path in found if path.stem not in kept]
+
+
 def remove_vanished(dataset: str, kept: Collection[str]) -> None:
     """Remove the manifests and arrays of other batches than these."""
-    for folder, suffix in ((paths.manifest_dir(dataset), ".json"), (paths.intermediate_dir(dataset), ".npz")):
-        for path in folder.glob(f"*{suffix}"):
-            if path.stem not in kept:
-                path.unlink()
+    for path in vanished(dataset, kept):
+        path.unlink(missing_ok=True)
 
 
 def _keep_plan_runnable(dataset: str, gone: Collection[str]) -> None:

@@ -21,8 +21,8 @@ from stages.core.errors import ExpectedError
 from stages.core.files import write_text
 from stages.core.merge_report import read_report
 from stages.core.params import Params
-from stages.discover import READ_AGAIN, refuse_missing, remove_vanished
-from stages.pipeline import dvc, lock, merges, side_by_side, verbs
+from stages.discover import READ_AGAIN, refuse_missing, remove_vanished, vanished
+from stages.pipeline import dvc, internals, lock, merges, side_by_side, verbs
 from stages.processed import Processed
 from stages.processing.cluster import Cluster, is_asked_for
 from stages.report import cards
@@ -79,8 +79,9 @@ def _begin_by_list(dataset: str) -> None:
     path = paths.batch_list(dataset)
     if not path.is_file():
         write_text(path, manifests.batch_list_text(dataset, {}))
-    elif batches := manifests.read_batch_list(dataset):
-        remove_vanished(dataset, batches)  # a `dvc repro` keeps them until it is over
+    elif (batches := manifests.read_batch_list(dataset)) and vanished(dataset, batches):
+        with contextlib.suppress(internals.DvcAtWork), internals.locked():  # another run may just be listing them
+            remove_vanished(dataset, manifests.read_batch_list(dataset))  # a `dvc repro` keeps them until it is over
 
 
 @contextlib.contextmanager

@@ -228,7 +228,8 @@ def _build(remote: Remote, builder: Builder, sender: Sender, stage: str, key: st
 def record_all(remote: Remote, dataset: str, keys: Mapping[str, str]) -> None:
     """Record in dvc.lock also the batches that others built, and put all into the order of a run on one machine."""
     entries = {verbs.stage_name("process", dataset, batch): remote.entry(key) for batch, key in keys.items()}
-    lock.add({stage: entry for stage, entry in entries.items() if entry is not None})
+    with internals.locked():
+        lock.add({stage: entry for stage, entry in entries.items() if entry is not None})
     lock.tidy(dataset, keys)
     lock.keep_copy()
 

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Self
 
 from stages.commands import push
+from stages.core.errors import ExpectedError
 from stages.pipeline import dvc, internals, stage_internals
 from stages.pipeline.beside import Running, start, stop
 from stages.pipeline.internals import CachedFile
@@ -105,10 +106,10 @@ class Builder:
 
 def _run(pipeline: Pipeline, stage: str) -> None:
     """Run the command of a stage, and save what it wrote."""
-    running, is_told = list[Running](), False
+    command, running, is_told = pipeline.begin(stage), list[Running](), False
     try:
         with HeldBack():  # a stop that comes once it runs finds it among those that run
-            running.append(start(pipeline.begin(stage), {}, is_alone=True))
+            running.append(start(command, {}, is_alone=True))
         code = running[0].process.wait()
     except KeyboardInterrupt:
         is_told = True
@@ -116,9 +117,11 @@ def _run(pipeline: Pipeline, stage: str) -> None:
     finally:
         stop(running, is_told)
     pipeline.look_anew()
-    pipeline.end(stage, is_done=code == 0)
+    is_saved = pipeline.end(stage, is_done=code == 0)
     if code:
         raise NotByHand(f"{stage} exited with {code}")
+    if not is_saved:
+        raise ExpectedError(f"{stage}: what it reads changed while it ran, see above; run again")
 
 
 def _by_dvc(stage: str, key: str) -> Built:
@@ -151,6 +154,8 @@ class Sender:
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
         """Wait for what is being sent; raise what went wrong with it, unless something else did before."""
+        if kind is not None and not all(sent.done() for sent in self._waiting):
+            logger.info("what is built is sent before this ends")
         self._thread.shutdown()
         if kind is None:
             self._wait(0)

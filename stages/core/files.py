@@ -7,7 +7,6 @@ and by the digests that DVC and the next stage check, and made again.
 """
 
 import errno
-import glob
 import json
 import os
 import shutil
@@ -52,13 +51,10 @@ def atomic_dir(path: Path) -> Iterator[Path]:
             yield temporary
         if path.exists():
             path.replace(old)
-        try:
-            temporary.replace(path)
-        except OSError:
-            if old.exists():
-                old.replace(path)
-            raise
+        temporary.replace(path)
     finally:
+        if old.exists() and not path.exists():
+            old.replace(path)
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
 
@@ -98,10 +94,16 @@ def _temporary(path: Path) -> Path:
 
 
 def _remove_left_overs(folder: Path) -> None:
-    for left_over in folder.glob(f".*.{glob.escape(socket.gethostname())}-*.tmp"):
-        process = left_over.name.removesuffix(".tmp").removesuffix(".old").rpartition("-")[2]
-        if process.isdecimal() and not _is_alive(int(process)):
+    for left_over in folder.glob(".*.tmp"):
+        if is_of_dead_process(left_over.name.removesuffix(".tmp").removesuffix(".old")):
             _remove(left_over)
+
+
+def is_of_dead_process(name: str) -> bool:
+    """Say whether a name ends in this machine's and the number of a process, ``.<host>-<process>``, that is gone."""
+    begin, _, process = name.rpartition("-")
+    is_ours = begin.endswith(f".{socket.gethostname()}") and process.isdecimal()
+    return is_ours and not _is_alive(int(process))
 
 
 def _is_alive(process: int) -> bool:

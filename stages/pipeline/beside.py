@@ -95,19 +95,21 @@ def start(command: Command, variables: Mapping[str, str], is_alone: bool) -> Run
     One beside others is in a process group of its own, so that Ctrl-C reaches it once, from here. What it says is shown
     when it ends, so that lines do not mix.
     """
-    output = None if is_alone else tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
-    notes = None if is_alone else ProcessNotes()
-    told_in = {} if notes is None else {ELSEWHERE: notes.folder}
-    process = subprocess.Popen(
-        command.words,
-        cwd=command.folder,
-        env={**command.environment, **variables, **told_in},
-        stdin=None if is_alone else subprocess.DEVNULL,
-        stdout=output,
-        stderr=output,
-        preexec_fn=die_with_parent,
-        process_group=None if is_alone else 0,
-    )
+    with contextlib.ExitStack() as opened:
+        output = None if is_alone else opened.enter_context(tempfile.TemporaryFile())
+        notes = None if is_alone else opened.enter_context(contextlib.closing(ProcessNotes()))
+        told_in = {} if notes is None else {ELSEWHERE: notes.folder}
+        process = subprocess.Popen(
+            command.words,
+            cwd=command.folder,
+            env={**command.environment, **variables, **told_in},
+            stdin=None if is_alone else subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            preexec_fn=die_with_parent,
+            process_group=None if is_alone else 0,
+        )
+        opened.pop_all()  # closed by `Running.close`
     return Running(process, output, notes)
 
 

@@ -164,7 +164,10 @@ def _remove_rwlock(path: Path) -> str:
 def _left_in_run_cache() -> Iterator[Path]:
     """Yield the temporary files of the run cache, or their folder where it holds nothing else."""
     for folder in RUN_CACHE.glob("*/*"):
-        names = os.listdir(folder)
+        try:
+            names = os.listdir(folder)
+        except (FileNotFoundError, NotADirectoryError):  # another command removed it, or it is nobody's
+            continue
         left = [name for name in names if name.endswith(".tmp")]
         if len(left) == len(names):
             yield folder

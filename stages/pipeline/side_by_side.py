@@ -171,7 +171,8 @@ class _Run:
         try:
             while self._before or self._to_run or self._to_run_alone or self._running or self._elsewhere:
                 self._look()
-                self._begin()
+                self._begin_elsewhere()
+                self._begin_here()
                 if self._running or self._elsewhere:
                     self._wait()
         except KeyboardInterrupt:
@@ -208,17 +209,22 @@ class _Run:
         for others in self._before.values():
             others.discard(name)
 
-    def _begin(self) -> None:
-        """Start commands until as many run as may; elsewhere, all that can."""
+    def _begin_elsewhere(self) -> None:
+        """Have all batches made elsewhere that can be."""
         for name in list(self._to_run):
             if self._elsewhere.takes(name, self._pipeline.command(name)):
                 self._to_run.remove(name)
                 self._pipeline.begin(name)
                 self._enter_display()
                 self._elsewhere.begin(name)
+
+    def _begin_here(self) -> None:
+        """Start commands until as many run as may."""
         if self._to_run_alone:
             if not self._running:
                 self._begin_one(self._to_run_alone.pop(0), is_alone=True)
+            return
+        if any(one.output is None for one in self._running.values()):  # it is alone, and has all
             return
         if self._to_run and not self._running and (len(self._to_run) == 1 or self._shares.n_at_once == 1):
             self._begin_one(self._to_run.pop(0), is_alone=True)
@@ -256,10 +262,10 @@ class _Run:
         done = {name: seconds for name in sorted(self._ended()) if (seconds := self._close(name)) is not None}
         for name, seconds in done.items():
             self._end(name, seconds)
-        if self._has_failed:
-            raise ExpectedError(self._failure)
         for name, promised in self._elsewhere.ended():
             self._end_elsewhere(name, promised)
+        if self._has_failed:
+            raise ExpectedError(self._failure)
 
     def _can_go_on(self) -> bool:
         """Say whether something has ended, and no expand runs."""
@@ -290,12 +296,19 @@ class _Run:
         return None if code else one.seconds
 
     def _end(self, name: str, seconds: float) -> None:
-        """Save what a command wrote."""
-        self._pipeline.end(name, is_done=True)
-        self._done.append(name)
-        self._is_done(name)
+        """Save what a command wrote, and record it at once if it took long and the run cache cannot keep it."""
+        self._save(name)
         if seconds > WORTH_RECORDING_S and not self._pipeline.is_kept(name):
             self._record()
+
+    def _save(self, name: str, expected_md5: str | None = None) -> None:
+        """Save what a stage wrote; it is recorded unless what it reads has changed since it began."""
+        is_as_begun = self._pipeline.end(name, is_done=True)
+        if expected_md5 is not None:
+            check(name, expected_md5, self._pipeline.digests(name)[0])
+        if is_as_begun:
+            self._done.append(name)
+        self._is_done(name)
 
     def _end_elsewhere(self, name: str, promised: Promised) -> None:
         """Save the batch of a stage that was made elsewhere, or say why it failed."""
@@ -305,11 +318,9 @@ class _Run:
         except ExpectedError as error:
             self._pipeline.end(name, is_done=False)
             logger.error("%s", error)  # noqa: TRY400 - it is told as any other, without a traceback
-            raise ExpectedError(self._failure) from None
-        self._pipeline.end(name, is_done=True)
-        check(name, md5, self._pipeline.digests(name)[0])
-        self._done.append(name)
-        self._is_done(name)
+            self._has_failed = True
+            return
+        self._save(name, md5)
 
     def _record(self) -> None:
         done, self._done = self._done, []

@@ -120,12 +120,12 @@ def _quiet() -> Iterator[None]:
         log.propagate = propagates
 
 
-def _take_back(stage: Any, inputs: Sequence[tuple[Any, Any]]) -> None:
-    """Give the inputs that changed while a stage ran the digests of before, so that the next run takes them in."""
-    for dep, (hash_info, meta) in zip(stage.deps, inputs, strict=False):
-        if dep.hash_info != hash_info:
-            dep.hash_info, dep.meta = hash_info, meta
-            logger.warning("%s: %s changed while it ran; the next run takes that in", stage.addressing, dep)
+def _is_as_begun(stage: Any, inputs: Sequence[Any]) -> bool:
+    """Say whether a stage reads what it read when it began, and tell what is another now."""
+    changed = [dep for dep, hash_info in zip(stage.deps, inputs, strict=False) if dep.hash_info != hash_info]
+    for dep in changed:
+        logger.warning("%s: %s changed while it ran; the next run takes that in", stage.addressing, dep)
+    return not changed
 
 
 def _looks() -> list[tuple[int, ...]]:
@@ -149,7 +149,7 @@ class Pipeline:
         self._index: Any = None
         self._stages: dict[str, Any] = {}
         self._held: dict[str, ExitStack] = {}
-        self._inputs: dict[str, list[tuple[Any, Any]]] = {}  # hash and size of each, as they were when a stage began
+        self._inputs: dict[str, list[Any]] = {}  # the hash of each as it was when a stage began
         self._looks: list[tuple[int, ...]] = []
 
     def plan(self, targets: Iterable[str], single_item: bool = False) -> dict[str, set[str]]:
@@ -226,16 +226,22 @@ class Pipeline:
         self._held[name] = ExitStack()
         self._held[name].enter_context(rwlock(repo.tmp_dir, repo.fs, " ".join(sys.argv), read, written, is_hardlink))
         stage.save_deps()
-        self._inputs[name] = [(dep.hash_info, dep.meta) for dep in stage.deps]
+        self._inputs[name] = [dep.hash_info for dep in stage.deps]
         settings = prepare_kwargs(stage)
         return Command(_make_cmd(get_executable(), stage.cmd), settings["cwd"], settings["env"])
 
-    def end(self, name: str, is_done: bool) -> None:
-        """Save what a stage wrote, if it is done, in the run cache and the cache; its files are busy no more."""
+    def end(self, name: str, is_done: bool) -> bool:
+        """Save what a stage wrote, if it is done, in the run cache and the cache; its files are busy no more.
+
+        Returns
+        -------
+        bool
+            Whether it may be recorded. Where what it reads changed since it began, nobody knows what it was made of:
+            it is recorded nowhere, and the next run makes it anew.
+        """
         with self._held.pop(name):
             inputs = self._inputs.pop(name)
-            if is_done:
-                self._save(self._stages[name], inputs)
+            return is_done and self._save(self._stages[name], inputs)
 
     def release(self) -> None:
         """Let the files of stages go that were begun and not ended."""
@@ -243,20 +249,21 @@ class Pipeline:
             held.close()
         self._held.clear()
 
-    def _save(self, stage: Any, inputs: Sequence[tuple[Any, Any]] = ()) -> None:
-        """Save what a stage wrote, made of inputs as they were when it began."""
+    def _save(self, stage: Any, inputs: Sequence[Any] = ()) -> bool:
+        """Save what a stage wrote; say whether its inputs are as they were when it began."""
         from fsspec.implementations.memory import MemoryFileSystem
 
         self._hashed.forget(out.fs_path for out in stage.outs)
         stage.save_deps()
-        _take_back(stage, inputs)
+        is_as_begun = _is_as_begun(stage, inputs)
         stage.save_outs()
         stage.md5 = stage.compute_md5()
-        if all(out.use_cache or out.is_metric or out.is_plot for out in stage.outs):
+        if is_as_begun and all(out.use_cache or out.is_metric or out.is_plot for out in stage.outs):
             self._repo.stage_cache.save(stage)
         stage.commit()
         # There DVC keeps the list of each folder for ever, and goes through all of them for the next one.
         MemoryFileSystem.store.clear()
+        return is_as_begun
 
     def command(self, name: str) -> str:
         """Return the command that dvc.yaml gives a stage."""
@@ -303,12 +310,13 @@ class Pipeline:
     @contextmanager
     def unlocked(self) -> Iterator[None]:
         """Let another DVC have the lock in a ``with`` block, as DVC itself does while a command runs."""
-        self._repo.lock.unlock()
-        self._repo._reset()
         try:
+            self._repo.lock.unlock()
+            self._repo._reset()
             yield
         finally:
-            self._repo.lock.lock()
+            if not self._repo.lock.is_locked:
+                self._repo.lock.lock()
 
     def show_bars(self, is_shown: bool) -> None:
         """Let DVC draw a bar while it computes digests, or not, as beside another live display."""

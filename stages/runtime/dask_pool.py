@@ -14,7 +14,6 @@ that are heard of may take. The old task is dropped: what it gives later, nobody
 
 import asyncio
 import contextlib
-import glob
 import itertools
 import logging
 import os
@@ -28,9 +27,8 @@ from concurrent.futures import CancelledError, Future
 from pathlib import Path
 from typing import Any, TypeVar
 
-import psutil
-
 from stages.core.errors import ExpectedError
+from stages.core.files import is_of_dead_process
 from stages.runtime import dask_sight
 from stages.runtime.dask_client import connect, refused, scheduler_address, unable
 from stages.runtime.dask_result import DaskResult
@@ -247,8 +245,7 @@ class DaskPool:
 
 def tokens_of_killed() -> list[Path]:
     """Return the tokens of runs on this machine that could not remove them, since they were killed."""
-    tokens = TOKEN_DIR.glob(f"cluster.*.{glob.escape(socket.gethostname())}-*")
-    return [token for token in tokens if not psutil.pid_exists(int(token.name.rpartition("-")[2]))]
+    return [token for token in TOKEN_DIR.glob("cluster.*") if is_of_dead_process(token.name)]
 
 
 def _dumps(value: Any) -> bytes:

@@ -7,11 +7,13 @@ import select
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, Self
 
 SHOW_CURSOR = "\x1b[?25h"
+SAME_STOP_S = 1.0  # in which a second signal is taken for the first one, passed on by a shell or make
 PR_SET_PDEATHSIG = 1  # prctl(2): the signal to get when the parent dies; Linux only
 
 
@@ -104,8 +106,8 @@ def stop_cleanly_on_term() -> None:
 class HeldBack:
     """Signals to stop, held back in a ``with`` block until the work in it stands where it can be gone on with.
 
-    The block looks at `is_asked` now and then and calls `obey`, which is done at its end too. A second signal stops at
-    once.
+    The block looks at `is_asked` now and then and calls `obey`, which is done at its end too, also when it fails. A
+    second Ctrl-C stops at once, and so does another signal, unless it is the first one that somebody passes on.
 
     Attributes
     ----------
@@ -115,6 +117,7 @@ class HeldBack:
 
     def __init__(self) -> None:
         self.number: int | None = None
+        self._since = 0.0
         self._before: dict[int, Any] = {}
 
     @property
@@ -143,14 +146,24 @@ class HeldBack:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
-        if kind is None and self.is_asked:
+        if self.is_asked and (kind is None or issubclass(kind, Exception)):
             self.obey()
 
     def _hold(self, number: int, frame: FrameType | None) -> None:
-        if self.is_asked:
+        is_same_stop = number != signal.SIGINT and time.monotonic() - self._since < SAME_STOP_S
+        if self.is_asked and not is_same_stop:
             self.obey()
-        self.number = number
+        if not self.is_asked:
+            self.number, self._since = number, time.monotonic()
 
 
 def _exit(number: int, frame: FrameType | None) -> None:
+    """Exit; the same stop may come once more, from a shell or make that passes it on, and does not end the clean-up."""
+    for each in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(each) == _exit:
+            signal.signal(each, _pass)
     raise SystemExit(128 + number)
+
+
+def _pass(number: int, frame: FrameType | None) -> None:
+    """Do nothing; unlike `SIG_IGN` no process inherits it."""

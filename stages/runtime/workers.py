@@ -258,7 +258,7 @@ class Processes:
     def submit(self, function: Callable[..., R], item: Any) -> "Promise[R]":
         """Have a process call `function(item)`."""
         with _no_ctrl_c():
-            return _FromProcess(self._executor.submit(function, item), self.n_workers)  # starts processes
+            return _FromProcess(self._executor.submit(function, item), self._executor._processes)  # starts processes
 
     def busy(self) -> Mapping[str, str]:
         """Return what each process is working on."""
@@ -297,19 +297,21 @@ def _no_ctrl_c() -> Iterator[None]:
 class _FromProcess(Generic[R]):
     """What a worker process sends.
 
-    One that is killed while it sends leaves half a result, of which loky awaits the rest for ever.
+    One that is killed while it sends leaves half a result, of which loky awaits the rest for ever. One that has ended
+    by itself, as they do when their memory has grown, loky takes out of its `processes`.
     """
 
-    def __init__(self, future: "Future[R]", n_workers: int) -> None:
-        self._future, self._n_workers = future, n_workers
+    def __init__(self, future: "Future[R]", processes: "Mapping[int, Any]") -> None:
+        self._future, self._processes = future, processes
 
     def result(self) -> R:
         """Wait for the result; raise `BrokenExecutor` when a worker is gone and nothing comes any more."""
-        is_broken = False
+        was_broken = False
         while not wait([self._future], PATIENCE_S).done:
-            if is_broken:
+            is_broken = not all(process.is_alive() for process in list(self._processes.values()))
+            if is_broken and was_broken:
                 raise BrokenExecutor
-            is_broken = len(multiprocessing.active_children()) < self._n_workers
+            was_broken = is_broken
         return self._future.result()
 
     def cancel(self) -> bool:

@@ -3,6 +3,7 @@
 import io
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -157,3 +158,28 @@ def test_what_a_living_process_writes_is_left_alone(tmp_path):
         files.write_text(path, "whole")
         assert len(list(tmp_path.glob(".*.tmp"))) == 1
         process.kill()
+
+
+def test_what_a_machine_whose_name_begins_alike_writes_is_left_alone(tmp_path):
+    """Of two that share a folder; the number is that of no process here."""
+    theirs, ours = (tmp_path / f".x.{socket.gethostname()}{more}-999999999.tmp" for more in ("-1", ""))
+    theirs.touch()
+    ours.touch()
+    files.write_text(tmp_path / "y", "")
+    assert (theirs.exists(), ours.exists()) == (True, False)
+
+
+def test_a_stop_between_the_old_folder_and_the_new_one_keeps_the_old_one(tmp_path, monkeypatch):
+    folder, replace = tmp_path / "out", Path.replace
+    folder.mkdir()
+    (folder / "old").touch()
+
+    def stopped(path, target):
+        if target == folder and ".old." not in path.name:
+            raise KeyboardInterrupt
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", stopped)
+    with pytest.raises(KeyboardInterrupt), files.atomic_dir(folder):
+        pass
+    assert [path.name for path in tmp_path.rglob("*")] == ["out", "old"]

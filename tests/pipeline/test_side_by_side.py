@@ -46,6 +46,7 @@ class Stages:
 
     def end(self, name, is_done):
         self.ended.append(name)
+        return is_done
 
     def command(self, name):
         return verbs.command(name)
@@ -191,8 +192,8 @@ def test_ctrl_c_in_the_moment_a_command_starts_ends_it_too(two_at_once, runner, 
 class Makers:
     """A stand-in for a cluster: no batch is done before all were begun, then one after the other."""
 
-    def __init__(self, n_batches, md5="right"):
-        self.n_batches, self.md5, self.promised = n_batches, md5, []
+    def __init__(self, n_batches, md5="right", n_at_once=1):
+        self.n_batches, self.md5, self.n_at_once, self.promised = n_batches, md5, n_at_once, []
         self.woken, self.wakes = socket.socketpair()
 
     def __enter__(self):
@@ -213,7 +214,8 @@ class Makers:
 
     def look(self):
         self.woken.recv(1)
-        next(one for one in self.promised if not one.done).done = True
+        for one in [one for one in self.promised if not one.done][: self.n_at_once]:
+            one.done = True
         self.wakes.send(b".")
 
     def fileno(self):
@@ -261,6 +263,35 @@ def test_one_that_fails_elsewhere_says_why_and_the_others_are_not_waited_for(two
         finish_elsewhere(makers)
     assert caplog.messages[-1] == "a.csv:3: no move"
     assert [one.is_cancelled for one in makers.promised] == [False, True, True]
+
+
+def test_what_is_made_elsewhere_when_another_fails_is_kept(two_at_once):
+    makers = Makers(3, n_at_once=3)
+    stages = Stages({**batches(*["exit 1"] * 3), "merge@a": "true"})
+    begin = makers.begin
+
+    def begin_bad_first(dataset, batch):
+        makers.md5 = "right" if makers.promised else "bad"
+        return begin(dataset, batch)
+
+    makers.begin = begin_bad_first
+    elsewhere = Elsewhere(lambda: makers)
+    before = {name: set() for name in batches("", "", "")}
+    with pytest.raises(ExpectedError, match=r"^it failed$"):
+        side_by_side._Run(stages, {**before, "merge@a": set(before)}, "it failed", elsewhere).finish()
+    elsewhere.close()
+    assert stages.recorded == list(before)[1:]
+
+
+def test_beside_a_stage_that_has_all_of_the_memory_none_begins(two_at_once, tmp_path, monkeypatch):
+    """Also not when a batch that was made elsewhere ends meanwhile."""
+    monkeypatch.chdir(tmp_path)
+    stages = Stages({"process@b-b00": "exit 1", "merge@a": "sleep 0.5; [ ! -e b ]", "merge@b": "touch b"})
+    before = {"process@b-b00": set(), "merge@a": set(), "merge@b": {"process@b-b00"}}
+    elsewhere = Elsewhere(lambda: Makers(1))
+    side_by_side._Run(stages, before, "it failed", elsewhere).finish()
+    elsewhere.close()
+    assert stages.ended == ["process@b-b00", "merge@a", "merge@b"]
 
 
 def test_a_file_that_is_another_than_a_worker_wrote_is_refused(two_at_once):

@@ -58,6 +58,20 @@ def test_an_input_that_changes_while_a_command_runs_is_taken_in_by_the_next_run(
     assert run() == ("2\n", [])
 
 
+@pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning")
+def test_what_was_made_of_an_edit_that_is_taken_back_is_made_anew(here, dvc, caplog):
+    """The edit comes after the inputs were looked at and before the command reads them."""
+    (here / "code").write_text("1\n")
+    cmd = "[ -e late ] || { touch late; echo 2 > code; }; cat code > read.txt"
+    (here / "dvc.yaml").write_text(f'stages: {{read: {{cmd: "{cmd}", deps: [code], outs: [read.txt]}}}}\n')
+    dvc("init", "--no-scm", "--quiet")
+    for made in ("2\n", "1\n"):
+        with side_by_side.Reproducer("it failed") as stages:
+            stages.repro(["read"])
+        assert Path("read.txt").read_text() == made
+        (here / "code").write_text("1\n")
+
+
 @pytest.mark.parametrize(
     ("written", "left"),
     [("/d/a", {"/d/ab", "/e"}), ("/d", {"/e"}), ("/d/a/b/c", {"/d/ab", "/e"}), ("/x", {"/d", "/d/a", "/d/ab", "/e"})],
