@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 from stages.core import arrays, manifests, paths
 from stages.core.files import write_text
@@ -54,6 +55,8 @@ TOY_FIELDS = {
     "step": ("int32", (), "key", None, None),
 }
 
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")  # a slow one fails no example
 if (
     signal.getsignal(signal.SIGINT) == signal.SIG_IGN
 ):  # as under `nohup make test &`: the processes tested would inherit it

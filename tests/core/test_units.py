@@ -262,7 +262,7 @@ def write_manifest(content):
         )
     )
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_manifest_reads_back_as_it_was_written(tmp_path_factory, found):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.getbasetemp())

@@ -24,7 +24,7 @@ def starts_by_hand(is_chosen, is_first, is_valid, window, step):
     return found
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     rows=st.lists(st.tuples(*[st.sampled_from([True, True, True, True, False])] * 3), max_size=60),
     window=st.integers(1, 8),
@@ -38,7 +38,7 @@ def test_windows_are_those_found_row_by_row(rows, window, step):
     assert found.tolist() == starts_by_hand(is_chosen, ~is_joined, is_valid, window, step)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     rows=st.lists(st.tuples(*[st.sampled_from([True, True, True, True, False])] * 3), max_size=60),
     window=st.integers(1, 8),

@@ -210,7 +210,7 @@ def order_of(groups, working_bytes=1 << 20, seed=1):
     return np.concatenate(ids), np.concatenate(steps)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.dictionaries(st.integers(0, 2**64 - 1), st.integers(1, 50), min_size=1, max_size=20),
     st.integers(0, 2**32),

@@ -38,7 +38,7 @@ def chunked(columns, size):
     return chunks
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(series_of_bars(), st.integers(0, 5), st.integers(0, 5), st.integers(1, 40))
 def test_no_raw_row_is_reachable_from_two_parts(columns, horizon, embargo, size):
     """A row reaches from the oldest row its features look back to, to the last one its label looks ahead to."""
@@ -55,7 +55,7 @@ def test_no_raw_row_is_reachable_from_two_parts(columns, horizon, embargo, size)
             assert owner.setdefault(raw, part) == part, (raw, row)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(series_of_bars(), st.integers(0, 4), st.integers(0, 4), st.integers(1, 40), st.integers(1, 40))
 def test_the_size_of_the_chunks_does_not_matter(columns, horizon, embargo, size, other):
     """It is a matter of memory alone."""
@@ -65,7 +65,7 @@ def test_the_size_of_the_chunks_does_not_matter(columns, horizon, embargo, size,
     assert (first.boundaries, first.left_out) == (second.boundaries, second.left_out)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(series_of_bars())
 def test_time_decides_the_part_in_all_series(columns):
     """What is before the first boundary is train, what is at or after the second one is test."""

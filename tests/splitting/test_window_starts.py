@@ -14,7 +14,7 @@ def columns(rows):
     return is_chosen, is_first, is_valid
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(ROWS)
 def test_runs_are_those_of_a_plain_loop(rows):
     """A run ends at a row that is not chosen or not valid, and before the first row of a segment."""
@@ -29,7 +29,7 @@ def test_runs_are_those_of_a_plain_loop(rows):
     assert list(zip(*map(np.ndarray.tolist, runs(*columns(rows))), strict=True)) == found
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(ROWS, st.integers(1, 9), st.integers(1, 9))
 def test_starts_are_those_of_a_plain_loop(rows, window, step):
     """Each window lies within one run."""

@@ -48,7 +48,7 @@ def wanted(rows, selector):
     return {"all": rows, "final": rows[-1:], "penultimate": rows[-2:-1]}[selector]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(LISTS, st.sampled_from(SELECTORS))
 def test_boards_and_labels_equal_a_plain_replay(draws, selector):
     """From one stone to a full board."""
@@ -63,7 +63,7 @@ def test_boards_and_labels_equal_a_plain_replay(draws, selector):
     np.testing.assert_array_equal(found["player_to_move"], to_move)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(LISTS, st.sampled_from(SELECTORS), st.integers(-(2**70), 2**70))
 def test_rows_of_a_game_do_not_depend_on_the_others(draws, selector, seed):
     """Tiers and ids included: adding games changes nothing in those that are there."""

@@ -266,7 +266,7 @@ def check_lines(pieces, legacy):
 
 
 @pytest.mark.slow
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.lists(mutated(), max_size=4).map(b"\n".join), min_size=1, max_size=3), st.booleans())
 def test_fast_way_is_the_grammars(pieces, legacy):
     """For plain lines and for others, in one piece or several."""

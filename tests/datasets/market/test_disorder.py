@@ -49,7 +49,7 @@ def test_the_autumn_hour_of_a_file_that_is_newest_first(tmp_path):
 
 
 @pytest.mark.slow
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(seed=st.integers(0, 2**32), zone=st.sampled_from(["UTC", "America/New_York", "Europe/Berlin"]))
 def test_either_order_gives_the_same_arrays(tmp_path, seed, zone):
     """Bars with gaps and bad rows over two months; the first and last row are good ones."""

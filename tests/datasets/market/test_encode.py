@@ -59,7 +59,7 @@ def test_a_unit_has_the_same_bits_in_any_chunk(bars, arrays):
         assert np.concatenate([part[name] for part in alone[::-1]]).tobytes() == arrays[name].tobytes()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(row=st.integers(0, N - 1), seed=st.integers(0, 99), segment_rows=st.sampled_from(list(KINDS.values())))
 def test_no_bar_outside_the_look_back_is_looked_at(row, seed, segment_rows):
     """Other bars in place of all later ones and of those before the look-back leave a row's features as they are."""

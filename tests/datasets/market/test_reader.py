@@ -142,7 +142,7 @@ def oracle(text, max_gap_ns, roll_jump):
     return result, jumps
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.integers(0, 2**32), st.booleans(), st.booleans(), st.sampled_from([0.0, 0.02, 0.2]))
 def test_units_together_hold_the_bars_of_the_file(tmp_path, seed, is_shuffled, split_at_rolls, share):
     """Own bars of all units, with their segments, are those of a plain reader of the whole file, sorted or shuffled."""
@@ -177,7 +177,7 @@ def test_units_together_hold_the_bars_of_the_file(tmp_path, seed, is_shuffled, s
 CELLS = [b"1", b" 2.5", b"", b"nan", b"-inf", b"1_0", b"0x1", b"1e3", b"5.", b".5", b"N/A", b"\xff", b"+7"]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.lists(st.sampled_from(CELLS), min_size=5, max_size=40))
 def test_rows_do_not_depend_on_how_a_file_is_cut(cells):
     """A piece with odd cells, read in halves and cell by cell, says the same as its lines one by one.
@@ -327,7 +327,7 @@ ODD = [
 ]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.lists(st.sampled_from(ODD), min_size=4, max_size=6), min_size=1, max_size=12), st.integers(0, 300))
 def test_a_bad_number_does_not_lose_its_neighbours(rows_of_cells, n_plain):
     """Mixed quoting, separators and bad cells: each row says what it says alone, whatever stands beside it."""

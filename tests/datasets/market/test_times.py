@@ -116,7 +116,7 @@ def test_milliseconds_since_midnight():
     assert not stamps.is_utc.any()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(
         st.tuples(
@@ -148,7 +148,7 @@ def test_many_layouts_of_one_width():
     assert stamps.ns[len(garbage)] == ns(datetime(2024, 1, 8, 1, 30))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.sampled_from(["Asia/Jerusalem", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata", "Europe/Dublin"]),
     st.lists(st.datetimes(datetime(1990, 1, 1), datetime(2060, 1, 1)), min_size=1, max_size=5),

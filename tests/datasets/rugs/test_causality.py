@@ -63,7 +63,7 @@ def until(found: dict[str, np.ndarray], episode: int, line: int) -> list[bytes]:
 
 
 @given(episodes, st.floats(0, 1, exclude_max=True))
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 def test_no_later_event_changes_an_observation(drawn, share):
     """An event is removed, or it and all after it are, or are changed: all observations before it keep their bits."""
     whole = events(*drawn, cash=1.0)
@@ -76,7 +76,7 @@ def test_no_later_event_changes_an_observation(drawn, share):
 
 
 @given(episodes)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_an_episode_does_not_depend_on_its_neighbours(drawn):
     """The arrays of a chunk are those of its episodes one by one."""
     whole = events(*drawn, cash=1.0)
@@ -88,7 +88,7 @@ def test_an_episode_does_not_depend_on_its_neighbours(drawn):
 
 
 @given(st.lists(rows, min_size=1, max_size=25))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_rewards_add_up_to_the_change_of_equity(drawn):
     """From the first step to the last, or, after a rug, to what was settled last; 0 while flat and unpaid."""
     found = events(drawn, cash=1.0)

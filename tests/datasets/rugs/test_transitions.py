@@ -43,7 +43,7 @@ def dataset_of(lengths, **kwargs):
     return Transitions(*make_steps(lengths, **kwargs))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.lists(st.integers(1, 8), min_size=1, max_size=12), st.sampled_from([0.0, 0.5, 1.0]), st.data())
 def test_the_next_observation_is_the_next_step_of_the_same_episode(lengths, hold_keep, data):
     """For all transitions of any choice of episodes, with and without thinned HOLDs."""

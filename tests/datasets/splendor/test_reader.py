@@ -373,7 +373,7 @@ FIELD = st.one_of(
 
 
 @pytest.mark.slow
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from(range(len(BASES))), st.integers(1, 10**6), st.integers(0, 402), FIELD)
 @example(0, 17, 4, b"04")
 @example(0, 17, 4, b"4.0")
@@ -394,7 +394,7 @@ def test_a_random_field_is_refused_or_read_as_it_is(folder, number, row, column,
         assert {array.dtype.kind for array in encode.encode(table, {}).values()} <= {"i", "u"}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.sampled_from(BASES[1:]), st.integers(0, 10**6))
 def test_a_file_cut_anywhere_is_refused_unless_whole_rounds_are_left(folder, base, offset):
     check_cut(folder, base, offset % (len(base) + 1))
