@@ -126,9 +126,10 @@ def test_the_claim_of_a_killed_worker_is_taken_over(origin, alone, tmp_path, mon
     with folder_server(tmp_path / "server") as remote:
         share_raw(origin, remote)
         victim, other = (git_clone(origin, tmp_path / name) for name in ("victim", "other"))
+        stay_at_the_first(victim)
         process = start_work(victim)
         until = time.monotonic() + 120
-        while not claims(remote) and process.poll() is None and time.monotonic() < until:
+        while not any(map(Path.read_text, claims(remote))) and process.poll() is None and time.monotonic() < until:
             time.sleep(0.005)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -151,10 +152,19 @@ def test_the_claim_of_a_killed_worker_is_taken_over(origin, alone, tmp_path, mon
 
 def wait_less(clone, seconds):
     """Let a worker take over what nobody renewed for these seconds."""
+    edit_work(clone, "\nCLAIM_SECONDS = 60.0\n", f"\nCLAIM_SECONDS = {seconds}\n")
+
+
+def stay_at_the_first(clone):
+    """Let a worker claim one batch and never be done with it, however late it is killed."""
+    edit_work(clone, "built = builder.build(stage, key)", "built = time.sleep(3600)")
+
+
+def edit_work(clone, old, new):
     path = clone.folder / "stages/commands/work.py"
     text = path.read_text()
-    assert "\nCLAIM_SECONDS = 60.0\n" in text
-    path.write_text(text.replace("\nCLAIM_SECONDS = 60.0\n", f"\nCLAIM_SECONDS = {seconds}\n"))
+    assert text.count(old) == 1
+    path.write_text(text.replace(old, new))
 
 
 @pytest.mark.parametrize("kind", SERVERS)
@@ -237,12 +247,12 @@ def test_a_worker_that_fails_gives_its_claim_back(origin, tmp_path):
 
 def test_a_claim_that_is_renewed_is_not_taken_over_however_long_it_is_held(tmp_path, monkeypatch):
     """Two clocks that differ by an hour do not matter either: the one who looks counts by its own."""
-    monkeypatch.setattr(work, "CLAIM_SECONDS", 2.0)  # forty times as long as it takes to be renewed
+    monkeypatch.setattr(work, "CLAIM_SECONDS", 6.0)  # so much longer than it takes to be renewed that a pause may come
     monkeypatch.setattr(work, "RENEW_SECONDS", 0.05)
     ours, theirs = (work.Remote(LOCAL, str(tmp_path), name) for name in ("ours", "theirs"))
     assert ours.claim("key")
     with ours.renewing("key"):
-        end = time.monotonic() + 3
+        end = time.monotonic() + 8
         while time.monotonic() < end:
             assert not theirs.claim("key")
             time.sleep(0.01)

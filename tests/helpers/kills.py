@@ -81,12 +81,22 @@ def wait_for(condition, seconds=120.0):
 
 
 def kill_group(process, number=signal.SIGKILL):
-    """Send a signal to a process group; say whether it was still at work. What is killed is gone when this returns."""
+    """Send a signal to a process group; say whether it was still at work. What is killed is gone when this returns.
+
+    Where it goes on with another stage the signal is sent again: DVC ignores SIGINT while a command runs, and a stage
+    that is about to end may do so too.
+    """
     was_running = process.poll() is None
-    members = [child for child in descendants(process) if _group(child) == process.pid]
+    met = set(descendants(process))
+    members = [child for child in met if _group(child) == process.pid]
     if was_running:
         os.killpg(process.pid, number)
-    process.wait(timeout=30)
+    end = time.monotonic() + 120
+    while wait_at_most(process, 1):
+        assert time.monotonic() < end, f"it still runs 120 s after {signal.Signals(number).name}"
+        if later := set(filter(is_stage, descendants(process))) - met:
+            met |= later
+            os.killpg(process.pid, number)
     if number == signal.SIGKILL:
         assert wait_until_gone(members, 30) == []  # one that waits for the disk dies later than the signal
     return was_running
@@ -204,7 +214,8 @@ def is_emptied(clone):
 
 
 def wait_at_most(process, seconds):
-    """Wait for the end of a process, so many seconds at most."""
+    """Wait for the end of a process, so many seconds at most; say whether it still runs."""
     end = time.monotonic() + seconds
     while process.poll() is None and time.monotonic() < end:
         time.sleep(0.005)
+    return process.poll() is None

@@ -98,7 +98,7 @@ def server(command: list, folder: Path, is_up: Callable[[], bool]) -> Iterator[N
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     try:
         until = time.monotonic() + START_SECONDS
-        while not is_up():
+        while not is_up() or process.poll() is not None:  # ended: what answers is another's server
             running = process.poll() is None and time.monotonic() < until
             assert running, (folder / "server.log").read_text()
             time.sleep(0.05)

@@ -185,7 +185,11 @@ def test_what_is_no_file_stops_make_preprocess_until_it_is_removed(clone, undist
     assert results(clone) == undisturbed
 
 
+OF_ANOTHER_RUN = ("Unable to acquire lock", "is busy", "is at work")
+
+
 def test_two_preprocess_at_once_end_with_the_right_arrays(clone, undisturbed):
+    """Each does its work or says that the other is at it; after one more all is right."""
     command = [sys.executable, "-m", "stages.commands.preprocess"]
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     both = [
@@ -197,8 +201,8 @@ def test_two_preprocess_at_once_end_with_the_right_arrays(clone, undisturbed):
     ended = [(process.communicate(timeout=300), process.returncode) for process in both]
     for (_, stderr), code in ended:
         assert "Traceback" not in stderr
-        assert code == 0 or "lock" in stderr or "is busy" in stderr, stderr
-    assert any(code == 0 for _, code in ended)
-    clone.repro()
+        assert code == 0 or any(words in stderr for words in OF_ANOTHER_RUN), stderr
+    clone.run(*command)  # on a slow machine each may have refused to wait for the other
+    assert clone.repro() == []
     assert results(clone) == undisturbed
     assert left_overs(clone) == []

@@ -16,6 +16,7 @@ import yaml
 
 from stages.core import manifests, units
 from tests.helpers.clones import Clone, built_once, make_clone
+from tests.helpers.kills import kill_group
 
 pytestmark = pytest.mark.slow
 
@@ -470,8 +471,8 @@ def interrupt(clone, is_time, seconds=120):
         assert process.poll() is None, "it ended before it could be interrupted"
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGINT)
-    return process.wait(seconds)
+    kill_group(process, signal.SIGINT)
+    return process.returncode
 
 
 def test_after_ctrl_c_in_the_first_run_one_bare_repro_gives_the_same_bytes(unrun, finished, tmp_path):

@@ -121,15 +121,16 @@ def test_one_that_fails_says_why_and_what_was_done_is_recorded(two_at_once, tmp_
     assert "why\n" in capfd.readouterr().out
 
 
-def all_shells_ended():
-    shells = [process for process in psutil.Process().children() if process.name() == "sh"]
+def all_shells_ended(others):
+    """Say whether the shells that this process started have ended, some others left aside."""
+    shells = [process for process in psutil.Process().children() if process not in others and process.name() == "sh"]
     return all(process.status() == psutil.STATUS_ZOMBIE for process in shells)
 
 
 def test_what_ended_at_the_same_look_as_one_that_fails_is_kept(two_at_once, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    stages = Stages(batches("touch a; exit 3", WHEN.format("a", "touch b")))
-    stages.look_anew = lambda: wait_for(all_shells_ended)
+    stages, others = Stages(batches("touch a; exit 3", WHEN.format("a", "touch b"))), psutil.Process().children()
+    stages.look_anew = lambda: wait_for(lambda: all_shells_ended(others))
     with pytest.raises(ExpectedError, match=r"^it failed$"):
         finish(stages)
     assert stages.recorded == ["process@a-b01"]
@@ -434,8 +435,10 @@ def test_where_dvc_fails_dvc_repro_says_why(clone):
 @pytest.mark.slow
 def test_a_stop_of_preprocess_alone_ends_its_stages_and_one_more_run_gives_the_same_bytes(clone, by_dvc):
     process = begin(clone, *PREPROCESS, JOBS="2", MEMORY_GB="8")
-    stages = wait_for(lambda: len(found := running(process, "stages.process")) >= 2 and found)
-    os.kill(process.pid, signal.SIGTERM)
+    wait_for(lambda: len(running(process, "stages.process")) >= 2 or process.poll() is not None)
+    stages = running(process, "stages.process")
+    assert process.poll() is None, "it ended before it could be stopped"
+    process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=60) == 143
     assert wait_until_gone(stages) == []
     assert left_overs(clone) == []

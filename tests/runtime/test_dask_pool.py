@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import psutil
 import pytest
 
 pytest.importorskip("distributed", reason="needs the extra [cluster]")
@@ -39,6 +40,7 @@ pytestmark = pytest.mark.slow
 
 DATASET = "splendor"
 GAMES = 60
+MOST_ATTEMPTS = 20  # to meet a run before its end; nearly always the first one does
 # a scheduler needs nothing of the repository: this one cannot import it
 BARE = "import sys; sys.modules['stages'] = None; from distributed.cli.dask_scheduler import main; main()"
 SCHEDULER = ("-c", BARE, "--no-dashboard", "--no-show", "--host", "127.0.0.1")
@@ -199,10 +201,30 @@ def test_what_nobody_took_is_removed_and_also_what_a_killed_run_left(clone, clie
     assert list(folder.glob(".*.tmp")) == []
 
 
+def stopped_at_work(clone, address):
+    """Return a run of process that is stopped before its end, while its workers write; try again where it was over."""
+    for _ in range(MOST_ATTEMPTS):
+        running = process(clone, address)
+        wait_for(lambda run=running: (tokens(clone) and (left_overs(clone) or arrays_of(clone))) or has_ended(run))
+        running.send_signal(signal.SIGSTOP)
+        wait_for(lambda run=running: has_ended(run) or is_stopped(run))
+        if tokens(clone):
+            return running
+        running.send_signal(signal.SIGCONT)
+        running.communicate(timeout=120)
+    pytest.fail(f"the run was over before it could be stopped, {MOST_ATTEMPTS} times")
+
+
+def has_ended(process):
+    return process.poll() is not None
+
+
+def is_stopped(process):
+    return psutil.Process(process.pid).status() == psutil.STATUS_STOPPED
+
+
 def test_a_run_that_was_killed_leaves_nothing_once_another_was_there(clone, three_workers):
-    running = process(clone, three_workers.address)
-    wait_for(lambda: tokens(clone) or running.poll() is not None)
-    wait_for(lambda: left_overs(clone) or arrays_of(clone) or running.poll() is not None)
+    running = stopped_at_work(clone, three_workers.address)
     running.kill()
     running.communicate()
     assert len(tokens(clone)) == 1
@@ -250,6 +272,7 @@ def test_errors_keep_type_message_and_cause(client):
 
 
 def test_workers_are_named_and_seen_and_results_are_bounded_and_in_order(client, monkeypatch):
+    """It goes on until all were seen, which a busy machine needs more items for; there are enough for a minute."""
     monkeypatch.setattr(dask_pool, "POLL_S", 0.1)
 
     def slow(item):
@@ -259,7 +282,7 @@ def test_workers_are_named_and_seen_and_results_are_bounded_and_in_order(client,
     taken = []
 
     def items():
-        for number in range(24):
+        for number in range(2000):
             taken.append(number)
             yield SimpleNamespace(label=f"game {number}")
 
@@ -272,7 +295,9 @@ def test_workers_are_named_and_seen_and_results_are_bounded_and_in_order(client,
             names.add(done.worker)
             seen |= set(workers.busy().items())
             most_ahead = max(most_ahead, len(taken) - n_done)
-    assert keys == [f"game {number}" for number in range(24)]
+            if n_done >= 24 and len(names) == len({worker for worker, _ in seen}) == 3:
+                break
+    assert keys == [f"game {number}" for number in range(len(keys))]
     assert most_ahead <= 2 * 3 + 2
     assert all(re.fullmatch(r"game \d+", what) for _, what in seen), seen
     assert len(names) == 3
@@ -321,14 +346,16 @@ def test_what_a_worker_made_is_taken_though_it_died_since(clone, lone):
 
 
 def test_a_worker_that_answers_nothing_at_connect_is_left_out_while_another_is_sound(lone, monkeypatch, caplog):
-    """One that was just stopped is waited for; one that was silent for long before is not asked at all."""
+    """One that was just stopped is waited for; one that was silent for long before is not asked at all.
+
+    The times are long enough that a sound one keeps them on a busy machine too.
+    """
     stopped, sound = lone.add(2)
     lone.wait(2)
     with Workers() as workers:  # both import what they need, which takes longer than an answer
         assert workers.n_workers == 2
-    monkeypatch.setattr(dask_pool, "ANSWER_S", 2.0)
     stopped.send_signal(signal.SIGSTOP)
-    for reason in ("no answer for 2 s", r"no word for \d+ s"):
+    for reason in ("no answer for 10 s", r"no word for \d+ s"):
         caplog.clear()
         with caplog.at_level(logging.WARNING), Workers() as workers:
             assert workers.n_workers == 1
@@ -336,52 +363,54 @@ def test_a_worker_that_answers_nothing_at_connect_is_left_out_while_another_is_s
         assert [each.result for each in done] == [(item, sound.pid) for item in range(9)]
         (told,) = caplog.messages
         assert re.fullmatch(rf"DASK_SCHEDULER: worker tcp://127\.0\.0\.1:\d+: {reason}; it is left out", told)
-        monkeypatch.setattr(dask_sight, "SILENT_S", 1.0)
-    monkeypatch.undo()
-    monkeypatch.setattr(dask_pool, "ANSWER_S", 2.0)
-    monkeypatch.setenv("DASK_SCHEDULER", lone.address)
+        monkeypatch.setattr(dask_sight, "SILENT_S", 5.0)
     sound.send_signal(signal.SIGSTOP)
-    with pytest.raises(ExpectedError, match=f"^DASK_SCHEDULER: {lone.address}: no answer of a worker within 2 s; star"):
+    with pytest.raises(
+        ExpectedError, match=f"^DASK_SCHEDULER: {lone.address}: no answer of a worker within 10 s; star"
+    ):
         dask_pool.DaskPool()
 
 
 def test_the_items_of_a_stopped_worker_go_to_others_and_late_results_are_not_taken_twice(clone, lone, caplog):
+    """One item waits for a file, so that the stop surely meets the worker that has it in hand."""
     processes = {process.pid: process for process in lone.add(3)}
     lone.wait(3)
-    begun = clone.folder / "begun"
+    begun, may_end, awaited = clone.folder / "begun", clone.folder / "may_end", 8
     begun.mkdir()
 
     def slow(item):
         (begun / f"{item}.{os.getpid()}").touch()
-        time.sleep(0.3)
+        while item == awaited and not may_end.exists():
+            time.sleep(0.01)
         return item
 
     results = []
     with caplog.at_level(logging.INFO), Workers() as workers:
         coming = workers.ordered(slow, range(60))
         results += [next(coming).result for _ in range(6)]
-        while time.time() - (latest := max(begun.iterdir(), key=mtime)).stat().st_mtime > 0.1:  # it may be over by now
-            results.append(next(coming).result)
-        victim = processes[int(latest.suffix[1:])]
+        (in_hand,) = wait_for(lambda: list(begun.glob(f"{awaited}.*")))
+        victim = processes[int(in_hand.suffix[1:])]
         victim.send_signal(signal.SIGSTOP)
+        wait_for(lambda: is_stopped(victim))
+        may_end.touch()
         stopped_at = time.monotonic()
         while not any("go to others" in message for message in caplog.messages):
             results.append(next(coming).result)
         assert time.monotonic() - stopped_at < 60  # the scheduler itself would wait five minutes
         victim.send_signal(signal.SIGCONT)  # what it had in hand is late now
+        wait_for(lambda: is_heard_again(workers, caplog))
         results += [done.result for done in coming]
     assert results == list(range(60))
-    numbers = [path.stem for path in begun.iterdir()]
-    assert len(numbers) > len(set(numbers))  # the item that was in hand was done by two
+    assert len(list(begun.glob(f"{awaited}.*"))) == 2  # it was done by two
     (told,) = [message for message in caplog.messages if "go to others" in message]
     assert re.fullmatch(
-        r"DASK_SCHEDULER: worker tcp://\S+: no word for \d+ s; the [12] items that it has go to others", told
+        r"DASK_SCHEDULER: worker tcp://\S+: no word for \d+ s; the [1-9] items that it has go to others", told
     )
-    assert any(message.endswith(": heard of again") for message in caplog.messages)
 
 
-def mtime(path):
-    return path.stat().st_mtime_ns
+def is_heard_again(workers, caplog):
+    workers.busy()  # looks at the cluster
+    return any(message.endswith(": heard of again") for message in caplog.messages)
 
 
 class StopsOnce:
@@ -423,7 +452,9 @@ def test_ctrl_c_ends_within_two_seconds_and_the_cluster_goes_on_with_nothing(clo
         from stages.runtime import cli, workers
         def slow(item):
             Path(f"begun.{item}").touch()
-            time.sleep(0.4)
+            end = time.monotonic() + 60
+            while not Path("may_end_all").exists() and time.monotonic() < end:
+                time.sleep(0.01)
         sys.exit(cli.run(lambda: list(workers.ordered(slow, range(100)))))"""
     running = subprocess.Popen(
         [sys.executable, "-c", code],
@@ -444,9 +475,22 @@ def test_ctrl_c_ends_within_two_seconds_and_the_cluster_goes_on_with_nothing(clo
     assert seconds < max(2, start_s)  # a slow or busy machine needs more than two to start
     assert running.returncode == 130
     assert re.fullmatch("interrupted: .*\n", stderr), stderr
-    begun = len(list(clone.folder.glob("begun.*")))
-    time.sleep(1)
-    assert len(list(clone.folder.glob("begun.*"))) == begun <= 3 * (1 + seconds / 0.4) + 1
+    n_begun = rest_of_a_run(clone, three_workers)
+    assert n_begun <= 3  # one for each worker
+    assert len(list(clone.folder.glob("begun.*"))) == n_begun
+
+
+def rest_of_a_run(clone, cluster):
+    """Let workers end what they have in hand once the scheduler dropped all else; return how many had begun by then."""
+    from distributed import Client
+
+    with Client(cluster.address, set_as_default=False) as other:
+        wait_for(lambda: not any(other.processing().values()), 30)
+        n_begun = len(list(clone.folder.glob("begun.*")))
+        (clone.folder / "may_end_all").touch()
+        # each worker does one thing at a time: by the answer it has ended all that was there before
+        other.gather([other.submit(os.getpid, workers=[worker], pure=False) for worker in other.nthreads()])
+    return n_begun
 
 
 def test_without_an_address_it_says_what_to_set(monkeypatch):

@@ -47,11 +47,11 @@ def budget_of(monkeypatch, extra_mb):
     return budget
 
 
-def fill(blocks, megabytes):
+def fill(blocks, megabytes, rest_s=0.004):
     """Use more and more memory, in steps that a watch can follow."""
     for _ in range(megabytes):
         blocks.append(np.ones(1 << 20, np.uint8))
-        time.sleep(0.004)
+        time.sleep(rest_s)
 
 
 def test_usage_is_that_of_this_process_and_its_children():
@@ -107,7 +107,7 @@ def test_the_watch_interrupts_work_that_grows_over_the_budget(monkeypatch):
     budget = budget_of(monkeypatch, 60)
     blocks, here = [], watch(lambda: f"process toy-b with {len(blocks)} blocks")
     with pytest.raises(OverBudget, match=r"^process toy-b with \d+ blocks: .*MEMORY_GB"), kept_budget(here):
-        fill(blocks, 300)
+        fill(blocks, 300, rest_s=0.02)  # 50 MB a second, so that a watch may also be some seconds late
     assert 20 < len(blocks) < 250
     assert here.usage.pss_mb < budget + 190
 
