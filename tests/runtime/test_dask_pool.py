@@ -319,10 +319,11 @@ def test_a_worker_that_is_killed_costs_only_time(clone, client):
 
 
 def test_a_worker_killed_in_the_middle_of_process_leaves_the_same_bytes(clone, three_workers):
-    running = process(clone, three_workers.address)
-    wait_for(lambda: arrays_of(clone) or running.poll() is not None)
+    running = stopped_at_work(clone, three_workers.address)
     victim = next(worker for worker in three_workers.workers if worker.poll() is None)
     victim.kill()
+    victim.wait()
+    running.send_signal(signal.SIGCONT)
     _, stderr = running.communicate(timeout=120)
     assert running.returncode == 0, stderr
     assert digests(clone) == clone.expected
