@@ -472,6 +472,9 @@ def interrupt(clone, is_time, seconds=120):
         assert time.monotonic() < deadline
         time.sleep(0.02)
     kill_group(process, signal.SIGINT)
+    rwlock = clone.folder / ".dvc/tmp/rwlock"
+    if rwlock.is_file() and not rwlock.read_bytes():  # DVC was just writing it, which no later `dvc repro` gets over
+        clone.run(sys.executable, "-m", "stages.commands.repair")
     return process.returncode
 
 
