@@ -106,7 +106,9 @@ class Builder:
 
 def _run(pipeline: Pipeline, stage: str) -> None:
     """Run the command of a stage, and save what it wrote."""
-    command, running, is_told = pipeline.begin(stage), list[Running](), False
+    command = pipeline.begin(stage)
+    running: list[Running] = []
+    is_told = False
     try:
         with HeldBack():  # a stop that comes once it runs finds it among those that run
             running.append(start(command, {}, is_alone=True))
